@@ -1,0 +1,274 @@
+"""The parameters: typed, and checked before any work (`params.yaml` holds and explains them).
+
+`load_params(path)` reads the file; a fault is a `UserError` of one line that names the key, what
+was given and what is allowed.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from s2rm.benchmarks import BENCHMARKS
+from s2rm.errors import UserError
+
+Stage = Literal[1, 2, 3, 4]
+BenchmarkName = Literal[
+    "refcoco_unc", "refcoco_plus_unc", "refcocog_umd", "refcocog_google", "referit_berkeley"
+]
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys and silent type conversions are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RefShapes(Section):
+    seed: int
+    train_images: Positive
+    eval_images: Positive
+
+
+class Data(Section):
+    source: Literal["refshapes", "folder"]
+    folder: str | None
+    benchmarks: list[BenchmarkName] = Field(min_length=1)
+    refshapes: RefShapes
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source == "folder" and not self.folder:
+            raise ValueError("data.folder is null: data.source=folder needs the path of a REFER data folder")
+        return self
+
+
+class Preprocess(Section):
+    sentence: Literal["sent", "raw"]
+    faults: Literal["repair", "refuse"]
+
+
+class Run(Section):
+    train_on: list[BenchmarkName] = Field(min_length=1)
+    evaluate_on: list[BenchmarkName] = Field(min_length=1)
+
+
+class Vision(Section):
+    backbone: str
+    pretrained: bool
+    options: dict[str, Any]
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)]
+    coordinates: bool
+
+
+class Language(Section):
+    pretrained: str | None
+    tokens: Annotated[int, Field(ge=4, le=512)]
+    vocabulary: Annotated[int, Field(ge=100)]
+    hidden: Positive
+    layers: Positive
+    heads: Positive
+    dropout: Fraction
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(
+                f"language.hidden is {self.hidden}: it must be a multiple of language.heads={self.heads}"
+            )
+        return self
+
+
+class Fusion(Section):
+    kind: Literal["s2rm", "pwam", "concat", "none"]
+    widths: list[Positive] = Field(min_length=4, max_length=4)
+    stages: list[Stage] = Field(min_length=1)
+    distribution: Literal["attention", "tile"]
+    coparsing: Literal["both", "language_to_vision", "vision_to_language", "none"]
+    rotations: Literal[4, 2, 1]
+    recurrence: Literal["scan", "gru"]
+    slice_kernel: Positive
+    balancing: bool
+    cascade: Literal["none", "bottom_up"]
+
+    @property
+    def parsed_semantics(self) -> int:
+        """How many parsed semantics a stage has: roles × rotations (0 without coparsing)."""
+        return {"both": 2, "none": 0}.get(self.coparsing, 1) * self.rotations
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.slice_kernel % 2 == 0:
+            raise ValueError(f"fusion.slice_kernel is {self.slice_kernel}: it must be odd")
+        if len(set(self.stages)) < len(self.stages):
+            raise ValueError(f"fusion.stages is {self.stages}: each stage once")
+        if self.kind == "s2rm" and self.balancing and self.parsed_semantics == 1:
+            raise ValueError(
+                f"fusion.balancing is true, but fusion.coparsing={self.coparsing} with "
+                "fusion.rotations=1 leaves a single parsed semantic: nothing to balance; set "
+                "fusion.balancing=false"
+            )
+        return self
+
+
+class Decoder(Section):
+    kind: Literal["casg", "fpn"]
+    width: Positive
+    language_guidance: bool
+    foreground_guidance: bool
+
+
+class Loss(Section):
+    bce: Annotated[float, Field(ge=0)]
+    dice: Annotated[float, Field(ge=0)]
+    auxiliary: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.bce + self.dice == 0:
+            raise ValueError("loss.bce is 0 and loss.dice is 0: one of them must be positive")
+        return self
+
+
+class Train(Section):
+    seed: int
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
+    epochs: Positive
+    images_per_batch: Positive
+    expressions_per_image: Positive
+    accumulation: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    encoder_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Fraction
+    power: Annotated[float, Field(ge=0)]
+    clip: Annotated[float, Field(gt=0)]
+    validate_every: Positive
+    select_by: Literal["mIoU", "oIoU"]
+    workers: Annotated[int, Field(ge=0)]
+    deterministic: bool
+
+
+class Evaluate(Section):
+    images_per_batch: Positive
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Report(Section):
+    decimals: Annotated[int, Field(ge=0, le=4)]
+    methods: list[str]
+    overlays: Annotated[int, Field(ge=0)]
+
+
+class Tracking(Section):
+    enabled: bool
+    experiment: str
+    log_every: Positive
+
+
+class Params(Section):
+    data: Data
+    preprocess: Preprocess
+    runs: dict[str, Run] = Field(min_length=1)
+    vision: Vision
+    language: Language
+    fusion: Fusion
+    decoder: Decoder
+    loss: Loss
+    train: Train
+    evaluate: Evaluate
+    report: Report
+    tracking: Tracking
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, run in self.runs.items():
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise ValueError(
+                    f"runs.{name} is no name for files and metrics: letters, digits, '_' and '-' only"
+                )
+            for key, wanted in (("train_on", run.train_on), ("evaluate_on", run.evaluate_on)):
+                missing = [benchmark for benchmark in wanted if benchmark not in self.data.benchmarks]
+                if missing:
+                    raise ValueError(
+                        f"runs.{name}.{key} is {wanted}, but data.benchmarks lacks {', '.join(missing)}"
+                    )
+        return self
+
+    def get_run(self, name: str) -> Run:
+        if name not in self.runs:
+            raise UserError(f"unknown run {name!r}: params.yaml has {', '.join(self.runs)}")
+        return self.runs[name]
+
+
+assert set(get_args(BenchmarkName)) == set(BENCHMARKS)
+
+
+def load_params(path: str | Path = "params.yaml", overrides: Iterable[str] = ()) -> Params:
+    """Reads and checks a parameter file; `overrides` are `section.key=value`, as for DVC's -S."""
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the parameters in {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds {type(tree).__name__}, not a mapping of parameter sections")
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    *sections, last = key.split(".")
+    if not equals:
+        raise UserError(f"{override!r} is no override: write section.key=value, as fusion.balancing=false")
+    for section in sections:
+        tree = tree.get(section) if isinstance(tree, dict) else None  # type: ignore[assignment]
+    if not isinstance(tree, dict) or last not in tree:
+        raise UserError(f"{key} is no parameter{_nearest(last, tree if isinstance(tree, dict) else [])}")
+    try:
+        tree[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"the value of {override!r} is no YAML") from None
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else f"; known are {', '.join(known)}"
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault as one line: key, what was given, what is allowed."""
+    fault = error.errors()[0]
+    path = [str(part) for part in fault["loc"]]
+    key, given = ".".join(path), fault.get("input")
+    if fault["type"] == "value_error":  # our own checks: the message is complete
+        return str(fault["ctx"]["error"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key}={given!r}{_nearest(path[-1], _keys_at(path[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{key} is missing"
+    allowed = fault["msg"].removeprefix("Input should be ")
+    return f"{key} is {given!r}: it must be {allowed}"
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    """The keys that the section at `path` knows."""
+    model: Any = Params
+    for part in path:
+        model = model.model_fields[part].annotation if hasattr(model, "model_fields") else model
+        if get_origin(model) in (dict, Union):  # runs: a mapping of name → Run
+            model = get_args(model)[-1]
+    return list(getattr(model, "model_fields", {}))
