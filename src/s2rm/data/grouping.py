@@ -1,0 +1,60 @@
+"""Batches that group expressions under their image, so that an image is encoded once for all of them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import Sampler
+
+Group = list[int]  # rows of one image
+
+
+def group_by_image(image_paths: Sequence[str]) -> list[Group]:
+    """The rows of each image, images in the order of their first row."""
+    groups = pd.Series(np.arange(len(image_paths))).groupby(np.asarray(image_paths), sort=False)
+    return [rows.tolist() for _, rows in groups]
+
+
+class GroupedBatches(Sampler[list[Group]]):
+    """Every expression once an epoch, at most `expressions_per_image` of an image together.
+
+    The order depends on the seed and the epoch alone.
+    """
+
+    def __init__(
+        self, groups: list[Group], *, images_per_batch: int, expressions_per_image: int, seed: int
+    ) -> None:
+        self.groups, self.seed, self.epoch = groups, seed, 0
+        self.images_per_batch, self.expressions_per_image = images_per_batch, expressions_per_image
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        chunks = sum(-(-len(group) // self.expressions_per_image) for group in self.groups)
+        return -(-chunks // self.images_per_batch)
+
+    def __iter__(self) -> Iterator[list[Group]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        chunks = []
+        for group in self.groups:
+            rows = rng.permutation(group).tolist()
+            step = self.expressions_per_image
+            chunks += [rows[i : i + step] for i in range(0, len(rows), step)]
+        order = rng.permutation(len(chunks))
+        for i in range(0, len(order), self.images_per_batch):
+            yield [chunks[j] for j in order[i : i + self.images_per_batch]]
+
+
+class OrderedBatches(Sampler[list[Group]]):
+    """Every image with all of its expressions, in the order of the table: for evaluation."""
+
+    def __init__(self, groups: list[Group], images_per_batch: int) -> None:
+        self.groups, self.images_per_batch = groups, images_per_batch
+
+    def __len__(self) -> int:
+        return -(-len(self.groups) // self.images_per_batch)
+
+    def __iter__(self) -> Iterator[list[Group]]:
+        for i in range(0, len(self.groups), self.images_per_batch):
+            yield self.groups[i : i + self.images_per_batch]

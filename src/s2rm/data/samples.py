@@ -1,0 +1,85 @@
+"""From rows of the prepared tables to samples: an image with some of its expressions and masks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from s2rm.data.images import read_image, resize_mask, to_tensor
+from s2rm.data.masks import decode
+from s2rm.data.tokens import tokenize
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B images, N ≥ B expressions of them."""
+
+    images: Tensor  # (B, 3, S, S), normalised
+    token_ids: Tensor  # (N, T)
+    attention_mask: Tensor  # (N, T)
+    expression_to_image: Tensor  # (N,), in 0..B−1
+    masks: Tensor  # (N, 1, S, S), bool
+    rows: Tensor  # (N,), the expressions' rows in the table
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Sample:
+    image: Tensor  # (3, S, S)
+    token_ids: list[list[int]]
+    masks: np.ndarray  # (k, S, S), bool
+    rows: list[int]
+
+
+class ExpressionDataset(Dataset[Sample]):
+    """Indexed by a list of rows of the table, all of one image: the image is decoded once."""
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        raw: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        image_size: int,
+        tokens: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        """`table`: rows as prepared, indexed 0..n−1; `raw`: the folder that image_path is relative to."""
+        self.raw, self.size, self.mean, self.std = raw, image_size, mean, std
+        self.image_path = table["image_path"].tolist()
+        self.mask_rle = table["mask_rle"].tolist()
+        self.sizes = table[["height", "width"]].to_numpy()
+        self.token_ids = tokenize(tokenizer, table["expression"].tolist(), tokens)
+        self.pad = int(tokenizer.pad_token_id)
+
+    def __getitem__(self, rows: list[int]) -> Sample:
+        image = read_image(self.raw / self.image_path[rows[0]])
+        masks = [decode(self.mask_rle[row], *self.sizes[row]) for row in rows]
+        return Sample(
+            image=to_tensor(image, self.size, self.mean, self.std),
+            token_ids=[self.token_ids[row] for row in rows],
+            masks=np.stack([resize_mask(mask, self.size) for mask in masks]),
+            rows=rows,
+        )
+
+    def collate(self, samples: list[Sample]) -> Batch:
+        token_ids = [torch.tensor(ids) for sample in samples for ids in sample.token_ids]
+        padded = torch.nn.utils.rnn.pad_sequence(token_ids, batch_first=True, padding_value=self.pad)
+        lengths = torch.tensor([len(ids) for ids in token_ids])
+        counts = torch.tensor([len(sample.rows) for sample in samples])
+        return Batch(
+            images=torch.stack([sample.image for sample in samples]),
+            token_ids=padded,
+            attention_mask=(torch.arange(padded.shape[1]) < lengths[:, None]).long(),
+            expression_to_image=torch.repeat_interleave(torch.arange(len(samples)), counts),
+            masks=torch.from_numpy(np.concatenate([sample.masks for sample in samples]))[:, None],
+            rows=torch.tensor([row for sample in samples for row in sample.rows]),
+        )

@@ -1,0 +1,1 @@
+"""Referring image segmentation with S²RM + CASG."""

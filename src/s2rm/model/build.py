@@ -1,0 +1,98 @@
+"""The one builder: from parameters to a model. Every size and every switch passes through here."""
+
+from torch import nn
+from transformers import BertConfig, PreTrainedTokenizerBase
+
+from s2rm.model.casg import CASG
+from s2rm.model.config import ModelConfig
+from s2rm.model.fpn import FPN
+from s2rm.model.fusion import ConcatFusion, NoFusion, PixelWordAttention, S2RMFusion
+from s2rm.model.language import LanguageEncoder, build_bert, small_bert_config
+from s2rm.model.ris import S2RM
+from s2rm.model.vision import VisionEncoder
+from s2rm.params import Decoder, Fusion, Params
+
+
+def build_model(params: Params, tokenizer: PreTrainedTokenizerBase) -> S2RM:
+    """A model to be trained; encoders start from pretrained weights where the parameters say so."""
+    language = params.language
+    if language.pretrained is None:
+        bert = small_bert_config(
+            vocabulary=len(tokenizer),
+            hidden=language.hidden,
+            layers=language.layers,
+            heads=language.heads,
+            dropout=language.dropout,
+            tokens=language.tokens,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    else:
+        bert = BertConfig.from_pretrained(language.pretrained)
+    return assemble(ModelConfig.from_params(params, bert.to_dict()), pretrained=True)
+
+
+def assemble(config: ModelConfig, *, pretrained: bool) -> S2RM:
+    """The model that `config` describes; `pretrained=False` leaves weights to be loaded."""
+    vision, fusion = config.vision, config.fusion
+    encoder = VisionEncoder(
+        vision.backbone,
+        fusion.widths,
+        pretrained=pretrained and vision.pretrained,
+        image_size=vision.image_size,
+        coordinates=vision.coordinates,
+        options=vision.options,
+    )
+    language = None
+    if fusion.kind != "none":  # the language-blind control has no language anywhere
+        bert = build_bert(
+            BertConfig.from_dict(config.bert), config.language.pretrained if pretrained else None
+        )
+        language = LanguageEncoder(bert)
+    language_width = None if language is None else language.width
+    cascade = None
+    if fusion.cascade == "bottom_up":
+        pairs = zip(fusion.widths, fusion.widths[1:], strict=False)
+        cascade = nn.ModuleList(nn.Conv2d(finer, coarser, 1) for finer, coarser in pairs)
+    return S2RM(
+        encoder,
+        language,
+        nn.ModuleList(
+            build_fusion(fusion, stage, width, language_width)
+            for stage, width in enumerate(fusion.widths, start=1)
+        ),
+        build_decoder(config.decoder, fusion.widths, language_width),
+        config=config,
+        cascade=cascade,
+    )
+
+
+def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | None) -> nn.Module:
+    """The fusion of one stage, 1 (stride 4) to 4 (stride 32)."""
+    if language_width is None or stage not in fusion.stages:
+        return NoFusion()
+    if fusion.kind == "pwam":
+        return PixelWordAttention(width, language_width)
+    if fusion.kind == "concat":
+        return ConcatFusion(width, language_width)
+    return S2RMFusion(
+        width,
+        language_width,
+        distribution=fusion.distribution,
+        coparsing=fusion.coparsing,
+        rotations=fusion.rotations,
+        recurrence=fusion.recurrence,
+        slice_kernel=fusion.slice_kernel,
+        balancing=fusion.balancing,
+    )
+
+
+def build_decoder(decoder: Decoder, widths: list[int], language_width: int | None) -> nn.Module:
+    if decoder.kind == "fpn":
+        return FPN(widths, decoder.width)
+    return CASG(
+        widths,
+        decoder.width,
+        language_width,
+        language_guidance=decoder.language_guidance,
+        foreground_guidance=decoder.foreground_guidance,
+    )

@@ -1,0 +1,146 @@
+"""S²RM 2: spatial semantic recurrent coparsing [paper].
+
+"Bundle features of each row and column from rotated features of one modality context to
+recurrently correlate relevant semantic contained in feature from other modality context" [paper].
+The *generator* context is swept slice by slice; the *parsed* context reads the state at its own
+slice. With u = bundle(g), at slice t:
+
+    z_t = σ(W_z [u_t; p_t])                        the gate sees both contexts
+    h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ tanh(W_c u_t)  the state comes from the generator alone
+    y_t = p_t ⊙ σ(W_o h_t) + W_h h_t                the parsed semantic
+
+The equations are ours; the paper's abstract gives the idea in words. Both modalities play both
+roles, and each sweep runs under the rotations 0°, 90°, 180°, 270° [paper], so that rows and columns
+are read in both senses.
+
+A rotation is never computed: sweeping the map rotated by k·90° (counter-clockwise, as
+`torch.rot90`) slice by slice is sweeping the map itself along another axis or in the other sense,
+and the result lies unrotated at once. The weights are shared by the rotations and the bundling
+kernel is symmetric (both ours), so the projections are computed once an axis and the sweep is
+exactly rotation-equivariant.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2rm.model.scan import scan
+
+# (dim of the slices in an NCHW map, last to first?) of the rotations by 0°, 90°, 180°, 270°
+SWEEPS = ((2, False), (3, True), (2, True), (3, False))
+
+
+class Bundle(nn.Module):
+    """A depthwise 1-D convolution along each slice with a symmetric kernel of `size`."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.weight = nn.Parameter(torch.zeros(width, 1, size))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(size))
+
+    def forward(self, x: Tensor, sweep_dim: int) -> Tensor:
+        """x: (B, C, H, W); rows are bundled along W (sweep_dim=2), columns along H (3)."""
+        kernel = (self.weight + self.weight.flip(-1)) / 2
+        rows = sweep_dim == 2
+        return F.conv2d(
+            x,
+            kernel[:, :, None] if rows else kernel[..., None],
+            padding=(0, self.size // 2) if rows else (self.size // 2, 0),
+            groups=len(kernel),
+        )
+
+
+class Coparse(nn.Module):
+    """One role: a generator context is swept, the other context is parsed by it."""
+
+    def __init__(self, width: int, slice_kernel: int, recurrence: str, rotations: int) -> None:
+        super().__init__()
+        self.rotations = rotations
+        self.bundle = Bundle(width, slice_kernel)
+        self.recurrence = {"scan": ScanRecurrence, "gru": GRURecurrence}[recurrence](width)
+        self.read_out = nn.Conv2d(width, 2 * width, 1)
+
+    def forward(
+        self,
+        generator: Tensor,
+        parsed: Tensor,
+        generator_index: Tensor | None = None,
+        parsed_index: Tensor | None = None,
+    ) -> list[Tensor]:
+        """
+        Args:
+            generator, parsed: (N, C, H, W); or (B, C, H, W) with an index (N,) that says which of
+                the B maps belongs to each of the N results, so that what depends on an image only
+                is computed once an image.
+
+        Returns: the parsed semantics, (N, C, H, W) each, one a rotation, laid back unrotated.
+        """
+        states: dict[int, Tensor] = {}
+        for sweep_dim in (2, 3):
+            sweeps = [k for k, (dim, _) in enumerate(SWEEPS[: self.rotations]) if dim == sweep_dim]
+            if not sweeps:
+                continue
+            bundled = self.bundle(generator, sweep_dim)
+            inputs = self.recurrence.project(bundled, parsed, generator_index, parsed_index)
+            for k in sweeps:
+                states[k] = self.recurrence.sweep(*inputs, *SWEEPS[k])
+        parsed = parsed if parsed_index is None else parsed[parsed_index]
+        semantics = []
+        for k in range(self.rotations):
+            gate, read = self.read_out(states[k]).chunk(2, dim=1)
+            semantics.append(torch.addcmul(read, parsed, gate.sigmoid()))
+        return semantics
+
+
+class ScanRecurrence(nn.Module):
+    """The gated linear recurrence above (`fusion.recurrence=scan`)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.from_generator = nn.Conv2d(width, 2 * width, 1)  # W_z's left half and W_c
+        self.from_parsed = nn.Conv2d(width, width, 1, bias=False)  # W_z's right half
+        # "Near and remote slice layers" [paper]: the channels start with memories of 1 to 32 slices.
+        memory = torch.logspace(0, 5, width, base=2)
+        with torch.no_grad():
+            self.from_generator.bias[:width] = -torch.log(memory)  # type: ignore[index]
+
+    def project(
+        self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The gates z and candidates c of all slices, (N, C, H, W) each."""
+        z_generator, c = _select(self.from_generator(bundled), generator_index).chunk(2, dim=1)
+        z_parsed = _select(self.from_parsed(parsed), parsed_index)
+        return (z_generator + z_parsed).sigmoid(), c.tanh()
+
+    def sweep(self, z: Tensor, c: Tensor, dim: int, reverse: bool) -> Tensor:
+        return scan(z, c, dim, reverse)
+
+
+class GRURecurrence(nn.Module):
+    """The sequential reading, a GRU over the slices (`fusion.recurrence=gru`), to compare with."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(2 * width, width)
+
+    def project(
+        self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
+    ) -> tuple[Tensor]:
+        """[u; p], (N, 2C, H, W)."""
+        return (torch.cat([_select(bundled, generator_index), _select(parsed, parsed_index)], dim=1),)
+
+    def sweep(self, x: Tensor, dim: int, reverse: bool) -> Tensor:
+        x = x if dim == 2 else x.transpose(2, 3)
+        count, channels, length, breadth = x.shape
+        steps = x.permute(2, 0, 3, 1).reshape(length, count * breadth, channels)
+        states = self.gru(steps.flip(0) if reverse else steps)[0]
+        states = states.flip(0) if reverse else states
+        states = states.reshape(length, count, breadth, -1).permute(1, 3, 0, 2)
+        return states if dim == 2 else states.transpose(2, 3)
+
+
+def _select(x: Tensor, index: Tensor | None) -> Tensor:
+    return x if index is None else x[index]

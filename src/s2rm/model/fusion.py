@@ -1,0 +1,120 @@
+"""The fusion of one stage: S²RM whole, and its neighbours under the same interface.
+
+Every fusion maps a vision map (B, C, H, W) and the language of N expressions to N fused maps
+(N, C, H, W). Fusion is lateral (ours): the result goes to the decoder, never back into the vision
+backbone, so an image is encoded once for all of its expressions.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from s2rm.model.balance import Balance, Mean
+from s2rm.model.coparse import Coparse
+from s2rm.model.distribute import DistributeByAttention, DistributeByTiling
+
+
+@dataclass(frozen=True)
+class LanguageFeatures:
+    """The N expressions of a batch, encoded."""
+
+    words: Tensor  # (N, T, D)
+    word_mask: Tensor  # (N, T), true for words, false for padding
+    sentence: Tensor  # (N, D)
+
+
+class S2RMFusion(nn.Module):
+    """The trilogy [paper]: distribute, coparse, balance; F = V + out(Σ_k w_k ⊙ Y_k)."""
+
+    def __init__(
+        self,
+        width: int,
+        language_width: int,
+        *,
+        distribution: str,
+        coparsing: str,
+        rotations: int,
+        recurrence: str,
+        slice_kernel: int,
+        balancing: bool,
+    ) -> None:
+        super().__init__()
+        distribute = {"attention": DistributeByAttention, "tile": DistributeByTiling}[distribution]
+        self.distribute = distribute(width, language_width)
+        roles = ("language_to_vision", "vision_to_language")
+        roles = roles if coparsing == "both" else tuple(role for role in roles if role == coparsing)
+        self.coparse = nn.ModuleDict(
+            {role: Coparse(width, slice_kernel, recurrence, rotations) for role in roles}
+        )
+        semantics = len(roles) * rotations
+        self.balance = Balance(width, semantics) if roles and balancing else Mean()
+        self.out = nn.Conv2d(width if roles else 2 * width, width, 1)
+
+    def parse(
+        self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The distributed language map (N, C, H, W) and the parsed semantics (same shape each)."""
+        distributed = self.distribute(
+            vision, language.words, language.word_mask, language.sentence, expression_to_image
+        )
+        semantics: list[Tensor] = []
+        if "language_to_vision" in self.coparse:
+            semantics += self.coparse["language_to_vision"](
+                distributed, vision, parsed_index=expression_to_image
+            )
+        if "vision_to_language" in self.coparse:
+            semantics += self.coparse["vision_to_language"](
+                vision, distributed, generator_index=expression_to_image
+            )
+        return distributed, semantics
+
+    def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
+        distributed, semantics = self.parse(vision, language, expression_to_image)
+        vision = vision[expression_to_image]
+        if not semantics:  # fusion.coparsing=none
+            return vision + self.out(torch.cat([vision, distributed], dim=1))
+        return vision + self.out(self.balance(semantics))
+
+
+class PixelWordAttention(nn.Module):
+    """`fusion.kind=pwam`: words gathered by each pixel, multiplied into the vision map.
+
+    The idea of LAVT's pixel-word attention module (Yang et al., CVPR 2022), but lateral.
+    """
+
+    def __init__(self, width: int, language_width: int) -> None:
+        super().__init__()
+        self.attention = DistributeByAttention(width, language_width)
+        self.vision = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU())
+        self.out = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU())
+
+    def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
+        gathered = self.attention(
+            vision, language.words, language.word_mask, language.sentence, expression_to_image
+        )
+        fused = self.vision(vision)[expression_to_image] * gathered
+        return vision[expression_to_image] + self.out(fused)
+
+
+class ConcatFusion(nn.Module):
+    """`fusion.kind=concat`: the sentence tiled over the map, concatenated, one 1×1 convolution."""
+
+    def __init__(self, width: int, language_width: int) -> None:
+        super().__init__()
+        self.tile = DistributeByTiling(width, language_width)
+        self.out = nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.GELU())
+
+    def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
+        tile = self.tile(vision, language.words, language.word_mask, language.sentence, expression_to_image)
+        vision = vision[expression_to_image]
+        return vision + self.out(torch.cat([vision, tile], dim=1))
+
+
+class NoFusion(nn.Module):
+    """A stage without language: `fusion.kind=none`, and stages that fusion.stages leaves out."""
+
+    def forward(
+        self, vision: Tensor, language: LanguageFeatures | None, expression_to_image: Tensor
+    ) -> Tensor:
+        return vision[expression_to_image]

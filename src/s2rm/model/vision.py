@@ -1,0 +1,90 @@
+"""The vision encoder: a timm backbone's four stages, normalised and projected to the fusion widths."""
+
+import difflib
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from s2rm.errors import UserError
+
+STRIDES = [4, 8, 16, 32]
+
+
+class VisionEncoder(nn.Module):
+    """(B, 3, H, W) → V_1..V_4, (B, C_i, H/4, W/4) … (B, C_i, H/32, W/32)."""
+
+    def __init__(
+        self,
+        backbone: str,
+        widths: list[int],
+        *,
+        pretrained: bool,
+        image_size: int,
+        coordinates: bool,
+        options: dict[str, object],
+    ) -> None:
+        super().__init__()
+        self.backbone = build_backbone(
+            backbone, pretrained=pretrained, image_size=image_size, options=options
+        )
+        self.channels_last_features = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
+        self.project = nn.ModuleList(
+            StageProjection(channels, width, coordinates=coordinates)
+            for channels, width in zip(self.backbone.feature_info.channels(), widths, strict=True)
+        )
+        normalisation = timm.data.resolve_model_data_config(self.backbone)
+        self.mean, self.std = normalisation["mean"], normalisation["std"]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = self.backbone(images)
+        if self.channels_last_features:
+            maps = [stage.permute(0, 3, 1, 2) for stage in maps]
+        return [project(stage) for project, stage in zip(self.project, maps, strict=True)]
+
+
+class StageProjection(nn.Module):
+    """Normalises a stage and projects it to the fusion width, with pixel coordinates (ours)."""
+
+    def __init__(self, channels: int, width: int, *, coordinates: bool) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.project = nn.Conv2d(channels, width, 1)
+        self.place = nn.Conv2d(2, width, 1, bias=False) if coordinates else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        projected = self.project(self.norm(x))
+        return projected if self.place is None else projected + self.place(coordinate_map(x))
+
+
+def coordinate_map(x: Tensor) -> Tensor:
+    """The centres of the pixels of x (…, H, W) in [−1, 1], column then row: (1, 2, H, W)."""
+    rows, columns = (
+        (2 * torch.arange(size, device=x.device, dtype=x.dtype) + 1) / size - 1 for size in x.shape[-2:]
+    )
+    grid = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([grid[1], grid[0]])[None]
+
+
+def build_backbone(name: str, *, pretrained: bool, image_size: int, options: dict[str, object]) -> nn.Module:
+    """The last four stages of a timm backbone, at strides 4, 8, 16 and 32."""
+    if not timm.is_model(name.split(".")[0]):
+        nearest = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise UserError(
+            f"vision.backbone is {name!r}, which timm does not know; near it: {', '.join(nearest)}"
+        )
+    arguments: dict[str, object] = dict(options)
+    if name.startswith("swin"):  # window attention is built for one grid, but may be used on others
+        arguments = {"img_size": image_size, "strict_img_size": False, **arguments}
+    try:
+        backbone = timm.create_model(
+            name, pretrained=pretrained, features_only=True, out_indices=(-4, -3, -2, -1), **arguments
+        )
+        strides = backbone.feature_info.reduction()
+    except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
+        raise UserError(
+            f"vision.backbone={name} cannot be built with vision.options={options}: {error}"
+        ) from error
+    if strides != STRIDES:
+        raise UserError(f"vision.backbone={name} has features at strides {strides}: {STRIDES} are needed")
+    return backbone
