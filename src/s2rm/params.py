@@ -62,7 +62,7 @@ class Vision(Section):
     backbone: str
     pretrained: bool
     options: dict[str, Any]
-    image_size: Annotated[int, Field(ge=32, multiple_of=32)]
+    image_size: Annotated[int, Field(ge=32, multiple_of=16)]
     coordinates: bool
 
 

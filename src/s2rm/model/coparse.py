@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.expand import expand_to_expressions
 from s2rm.model.scan import scan
 
 # (dim of the slices in an NCHW map, last to first?) of the rotations by 0°, 90°, 180°, 270°
@@ -61,7 +62,8 @@ class Coparse(nn.Module):
         self.rotations = rotations
         self.bundle = Bundle(width, slice_kernel)
         self.recurrence = {"scan": ScanRecurrence, "gru": GRURecurrence}[recurrence](width)
-        self.read_out = nn.Conv2d(width, 2 * width, 1)
+        self.gate = nn.Conv2d(width, width, 1)  # W_o
+        self.read = nn.Conv2d(width, width, 1)  # W_h
 
     def forward(
         self,
@@ -87,11 +89,11 @@ class Coparse(nn.Module):
             inputs = self.recurrence.project(bundled, parsed, generator_index, parsed_index)
             for k in sweeps:
                 states[k] = self.recurrence.sweep(*inputs, *SWEEPS[k])
-        parsed = parsed if parsed_index is None else parsed[parsed_index]
+        parsed = expand_to_expressions(parsed, parsed_index)
         semantics = []
         for k in range(self.rotations):
-            gate, read = self.read_out(states[k]).chunk(2, dim=1)
-            semantics.append(torch.addcmul(read, parsed, gate.sigmoid()))
+            gate = self.gate(states[k]).sigmoid()
+            semantics.append(torch.addcmul(self.read(states[k]), parsed, gate))
         return semantics
 
 
@@ -100,20 +102,22 @@ class ScanRecurrence(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.from_generator = nn.Conv2d(width, 2 * width, 1)  # W_z's left half and W_c
-        self.from_parsed = nn.Conv2d(width, width, 1, bias=False)  # W_z's right half
+        self.gate_generator = nn.Conv2d(width, width, 1)  # W_z's left half
+        self.gate_parsed = nn.Conv2d(width, width, 1, bias=False)  # W_z's right half
+        self.candidate = nn.Conv2d(width, width, 1)  # W_c
         # "Near and remote slice layers" [paper]: the channels start with memories of 1 to 32 slices.
         memory = torch.logspace(0, 5, width, base=2)
         with torch.no_grad():
-            self.from_generator.bias[:width] = -torch.log(memory)  # type: ignore[index]
+            self.gate_generator.bias.copy_(-torch.log(memory))  # type: ignore[union-attr]
 
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The gates z and candidates c of all slices, (N, C, H, W) each."""
-        z_generator, c = _select(self.from_generator(bundled), generator_index).chunk(2, dim=1)
-        z_parsed = _select(self.from_parsed(parsed), parsed_index)
-        return (z_generator + z_parsed).sigmoid(), c.tanh()
+        z = expand_to_expressions(self.gate_generator(bundled), generator_index)
+        z = z + expand_to_expressions(self.gate_parsed(parsed), parsed_index)
+        c = expand_to_expressions(self.candidate(bundled).tanh(), generator_index)
+        return z.sigmoid(), c
 
     def sweep(self, z: Tensor, c: Tensor, dim: int, reverse: bool) -> Tensor:
         return scan(z, c, dim, reverse)
@@ -130,7 +134,15 @@ class GRURecurrence(nn.Module):
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
     ) -> tuple[Tensor]:
         """[u; p], (N, 2C, H, W)."""
-        return (torch.cat([_select(bundled, generator_index), _select(parsed, parsed_index)], dim=1),)
+        return (
+            torch.cat(
+                [
+                    expand_to_expressions(bundled, generator_index),
+                    expand_to_expressions(parsed, parsed_index),
+                ],
+                dim=1,
+            ),
+        )
 
     def sweep(self, x: Tensor, dim: int, reverse: bool) -> Tensor:
         x = x if dim == 2 else x.transpose(2, 3)
@@ -140,7 +152,3 @@ class GRURecurrence(nn.Module):
         states = states.flip(0) if reverse else states
         states = states.reshape(length, count, breadth, -1).permute(1, 3, 0, 2)
         return states if dim == 2 else states.transpose(2, 3)
-
-
-def _select(x: Tensor, index: Tensor | None) -> Tensor:
-    return x if index is None else x[index]

@@ -12,6 +12,8 @@ loss is put on the affinity.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.expand import expand_to_expressions
+
 
 class DistributeByAttention(nn.Module):
     """Each position gathers the words that concern it (`fusion.distribution=attention`)."""
@@ -36,7 +38,8 @@ class DistributeByAttention(nn.Module):
         Returns: the distributed language map L, (N, C, H, W).
         """
         height, width = vision.shape[-2:]
-        query = self.query(vision)[expression_to_image].flatten(2).transpose(1, 2)  # (N, HW, C)
+        query = expand_to_expressions(self.query(vision), expression_to_image)
+        query = query.flatten(2).transpose(1, 2)  # (N, HW, C)
         query = query * (1 + self.modulation(sentence)[:, None])
         key, value = self.key_value(words).chunk(2, dim=-1)  # (N, T, C) each
         gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=word_mask[:, None])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from s2rm.model.balance import Balance, Mean
 from s2rm.model.coparse import Coparse
 from s2rm.model.distribute import DistributeByAttention, DistributeByTiling
+from s2rm.model.expand import expand_to_expressions
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class S2RMFusion(nn.Module):
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
         distributed, semantics = self.parse(vision, language, expression_to_image)
-        vision = vision[expression_to_image]
+        vision = expand_to_expressions(vision, expression_to_image)
         if not semantics:  # fusion.coparsing=none
             return vision + self.out(torch.cat([vision, distributed], dim=1))
         return vision + self.out(self.balance(semantics))
@@ -93,8 +94,8 @@ class PixelWordAttention(nn.Module):
         gathered = self.attention(
             vision, language.words, language.word_mask, language.sentence, expression_to_image
         )
-        fused = self.vision(vision)[expression_to_image] * gathered
-        return vision[expression_to_image] + self.out(fused)
+        fused = expand_to_expressions(self.vision(vision), expression_to_image) * gathered
+        return expand_to_expressions(vision, expression_to_image) + self.out(fused)
 
 
 class ConcatFusion(nn.Module):
@@ -107,7 +108,7 @@ class ConcatFusion(nn.Module):
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
         tile = self.tile(vision, language.words, language.word_mask, language.sentence, expression_to_image)
-        vision = vision[expression_to_image]
+        vision = expand_to_expressions(vision, expression_to_image)
         return vision + self.out(torch.cat([vision, tile], dim=1))
 
 
@@ -117,4 +118,4 @@ class NoFusion(nn.Module):
     def forward(
         self, vision: Tensor, language: LanguageFeatures | None, expression_to_image: Tensor
     ) -> Tensor:
-        return vision[expression_to_image]
+        return expand_to_expressions(vision, expression_to_image)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.expand import expand_to_expressions
 from s2rm.model.language import LanguageEncoder
 from s2rm.model.vision import VisionEncoder
 
@@ -84,7 +85,7 @@ class S2RM(nn.Module):
             if self.cascade is not None and fused:
                 # The finer fused map joins this stage's vision map: one map an expression from here.
                 below = F.adaptive_avg_pool2d(fused[-1], vision.shape[-2:])
-                vision = vision[index] + self.cascade[i - 1](below)
+                vision = expand_to_expressions(vision, index) + self.cascade[i - 1](below)
                 index = torch.arange(len(index), device=index.device)
             fused.append(fuse(vision, language, index))
         coarse = self.decoder(fused, None if language is None else language.sentence)

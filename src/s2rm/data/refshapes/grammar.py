@@ -1,0 +1,199 @@
+"""The language of RefShapes as a grammar, read from the text.
+
+With [] for what may be missing and * for any number:
+
+    phrase   = [the | a | an] adjective* [noun] modifier* [relation]
+    adjective = size | colour | place
+    modifier = "in" colour ["shirt"] | "wearing" colour | "on [the]" place ["side"]
+             | "in" / "on" "the" background
+    relation = ["that is" | "standing" | ...] ("left of" | "above" | "next to" | ...) phrase
+"""
+
+from dataclasses import dataclass
+
+from s2rm.data.refshapes.scene import BACKGROUNDS, COLOURS, SHAPES
+
+# word → what it means; the words are those that the phrases are made of
+SIZES = {"small": "small", "little": "small", "tiny": "small", "big": "big", "large": "big"}
+PLACES = {
+    "left": "left", "right": "right", "top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom",
+    "middle": "middle", "center": "middle",
+}  # fmt: skip
+PLACINGS = {  # the combinations of place words that make sense
+    (), ("left",), ("right",), ("top",), ("bottom",), ("middle",),
+    ("top", "left"), ("top", "right"), ("bottom", "left"), ("bottom", "right"),
+}  # fmt: skip
+EXTREMES = {"leftmost": "left", "rightmost": "right", "topmost": "top", "lowest": "bottom"}
+PERSONS = ("person", "man", "guy", "figure")
+NOUNS: dict[str, tuple[str, ...]] = {
+    **{shape: (shape,) for shape in SHAPES},
+    **dict.fromkeys(PERSONS, ("person",)),
+    **{background: (background,) for background in BACKGROUNDS},
+    "disc": ("circle",), "box": ("square",), "plus": ("cross",),
+    "shape": SHAPES, "thing": (*SHAPES, "person"), "one": (*SHAPES, "person"),
+    "water": ("sea",), "ocean": ("sea",), "beach": ("sand",), "lawn": ("grass",), "street": ("road",),
+}  # fmt: skip
+ANYTHING = (*SHAPES, "person")  # what a phrase without a noun may mean: "left red"
+GARMENTS = ("shirt", "clothes")
+ARTICLES = ("the", "a", "an")
+# Words that only lead up to a modifier or a relation.
+LINKS = (
+    ("that", "is"), ("which", "is"), ("who", "is"), ("standing",), ("located",), ("placed",), ("directly",),
+)  # fmt: skip
+RELATIONS = {
+    ("to", "the", "left", "of"): "left", ("on", "the", "left", "of"): "left", ("left", "of"): "left",
+    ("on", "the", "left", "side", "of"): "left",
+    ("to", "the", "right", "of"): "right", ("on", "the", "right", "of"): "right", ("right", "of"): "right",
+    ("on", "the", "right", "side", "of"): "right",
+    ("above",): "top", ("over",): "top",
+    ("below",): "bottom", ("under",): "bottom", ("beneath",): "bottom",
+    ("next", "to"): "next to", ("beside",): "next to", ("close", "to"): "next to",
+}  # fmt: skip
+PREPOSITIONS = ("on", "in", "at", "to")
+
+
+class UnintelligibleError(ValueError):
+    """The text is not in the grammar."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    name: str  # left | right | top | bottom | next to
+    anchor: "Phrase"
+
+
+@dataclass
+class Phrase:
+    """A parsed phrase: conditions that all must hold, then the place words, which compare."""
+
+    categories: tuple[str, ...] = ANYTHING
+    colour: str | None = None
+    size: str | None = None
+    shirt: str | None = None  # colour of what a person wears
+    ground: str | None = None  # kind of background that it is on
+    places: tuple[str, ...] = ()
+    extreme: bool = False  # "leftmost": no matter in which half of the image
+    relation: Relation | None = None
+
+
+def parse(text: str) -> Phrase:
+    """The whole text as one phrase, or `UnintelligibleError`."""
+    parser = _Parser(text.split())
+    phrase = parser.phrase()
+    if parser.rest:
+        raise UnintelligibleError(f"cannot read {' '.join(parser.rest)!r} in {text!r}")
+    return phrase
+
+
+class _Parser:
+    def __init__(self, tokens: list[str]) -> None:
+        self.rest = tokens
+
+    def _take(self, *words: str) -> bool:
+        """Whether the text goes on with these words; then they are consumed."""
+        if tuple(self.rest[: len(words)]) == words:
+            self.rest = self.rest[len(words) :]
+            return True
+        return False
+
+    def _next(self, lexicon: object) -> str | None:
+        """Consumes the next word if it is in the lexicon."""
+        if self.rest and self.rest[0] in lexicon:  # type: ignore[operator]
+            return self.rest.pop(0)
+        return None
+
+    def phrase(self) -> Phrase:
+        phrase = Phrase()
+        self._next(ARTICLES)
+        start = len(self.rest)
+        self._adjectives(phrase)
+        if noun := self._next(NOUNS):
+            phrase.categories = NOUNS[noun]
+        elif phrase.colour and self._take("shirt"):  # "red shirt": the person who wears it
+            phrase.shirt, phrase.colour, phrase.categories = phrase.colour, None, ("person",)
+        if len(self.rest) == start:
+            raise UnintelligibleError(f"a phrase cannot begin with {' '.join(self.rest)!r}")
+        while self._modifier(phrase):
+            pass
+        if phrase.places not in PLACINGS or (phrase.extreme and "middle" in phrase.places):
+            raise UnintelligibleError(f"{' '.join(phrase.places)!r} is no place")
+        return phrase
+
+    def _adjectives(self, phrase: Phrase) -> None:
+        while self.rest and not self._at_relation():
+            if self._take("far"):
+                phrase.extreme = True
+                if not self.rest or self.rest[0] not in PLACES:
+                    raise UnintelligibleError("'far' without a side")
+            elif word := self._next(SIZES):
+                phrase.size = _only(phrase.size, SIZES[word])
+            elif word := self._next(COLOURS):
+                phrase.colour = _only(phrase.colour, word)
+            elif word := self._next(PLACES):
+                phrase.places = (*phrase.places, PLACES[word])
+            elif word := self._next(EXTREMES):
+                phrase.places, phrase.extreme = (*phrase.places, EXTREMES[word]), True
+            else:
+                return
+
+    def _at_relation(self) -> bool:
+        return any(tuple(self.rest[: len(words)]) == words for words in RELATIONS)
+
+    def _modifier(self, phrase: Phrase) -> bool:
+        linked = False
+        while any(self._take(*link) for link in LINKS):
+            linked = True
+        if relation := self._relation():
+            if phrase.relation:
+                raise UnintelligibleError("two relations")
+            phrase.relation = relation
+            return True
+        if self._take("wearing"):
+            phrase.shirt = _only(phrase.shirt, self._clothes())
+            return True
+        if self.rest and self.rest[0] in PREPOSITIONS:
+            self.rest = self.rest[1:]
+            self._after_preposition(phrase)
+            return True
+        if linked:
+            raise UnintelligibleError(f"nothing follows a link word: {' '.join(self.rest)!r}")
+        return False
+
+    def _relation(self) -> Relation | None:
+        for words, name in RELATIONS.items():
+            if self._take(*words):
+                return Relation(name, self.phrase())
+        return None
+
+    def _after_preposition(self, phrase: Phrase) -> None:
+        if self.rest and (self.rest[0] in COLOURS or self.rest[0] == "a"):
+            phrase.shirt = _only(phrase.shirt, self._clothes())
+            return
+        self._take("the")
+        if self._take("far"):
+            phrase.extreme = True
+        places = []
+        while word := self._next(PLACES):
+            places.append(PLACES[word])
+        if places:
+            phrase.places = (*phrase.places, *places)
+            self._next(("side", "corner"))
+            return
+        noun = self._next(NOUNS)
+        if noun is None or NOUNS[noun][0] not in BACKGROUNDS:
+            raise UnintelligibleError("a preposition needs a place, a colour or a background")
+        phrase.ground = _only(phrase.ground, NOUNS[noun][0])
+
+    def _clothes(self) -> str:
+        _ = self._take("a") or self._take("an")
+        colour = self._next(COLOURS)
+        if colour is None:
+            raise UnintelligibleError("clothes without a colour")
+        self._next(GARMENTS)
+        return colour
+
+
+def _only(known: str | None, word: str) -> str:
+    if known is not None:
+        raise UnintelligibleError(f"{known!r} and {word!r} in one phrase")
+    return word

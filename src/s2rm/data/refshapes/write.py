@@ -1,0 +1,170 @@
+"""Writes RefShapes in the layout of the REFER data, so that nothing downstream can tell.
+
+    <root>/<benchmark>/refs(<split_by>).p     pickle: list of refs
+    <root>/<benchmark>/instances.json         COCO: images, annotations, categories
+    <root>/images/...                         JPEG
+
+Ids depend on benchmark, split and index alone: the same image gets the same files and ids
+whichever benchmarks are asked for.
+"""
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from s2rm.benchmarks import BENCHMARKS, Benchmark, get_benchmark
+from s2rm.data.refshapes.composition import Composition, compose, random_of
+from s2rm.data.refshapes.draw import Rle, band_rles, draw, thing_rle
+from s2rm.data.refshapes.language import as_typed
+from s2rm.data.refshapes.outline import box_of
+from s2rm.data.refshapes.scene import BACKGROUNDS, SHAPES, Thing
+from s2rm.params import RefShapes
+
+CATEGORIES = {name: number for number, name in enumerate(("person", *SHAPES, *BACKGROUNDS), start=1)}
+_SLOTS = [(benchmark.name, split) for benchmark in BENCHMARKS.values() for split in benchmark.splits]
+_PICKLE_PROTOCOL = 4
+
+Record = dict[str, Any]
+
+
+def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progress: bool = True) -> None:
+    """Writes these benchmarks under `root`, the raw data folder.
+
+    The same parameters give the same bytes. `progress` shows a bar on stderr.
+    """
+    chosen = [get_benchmark(name) for name in benchmarks]
+    total = sum(_count(params, split) for benchmark in chosen for split in benchmark.splits)
+    with tqdm(total=total, desc="RefShapes", unit="image", disable=not progress) as bar:
+        for benchmark in chosen:
+            _write_benchmark(params, benchmark, root, bar)
+
+
+def image_id_of(benchmark: str, split: str, index: int) -> int:
+    """Unique over all benchmarks and splits."""
+    return len(_SLOTS) * index + _SLOTS.index((benchmark, split)) + 1
+
+
+def _count(params: RefShapes, split: str) -> int:
+    return params.train_images if split == "train" else params.eval_images
+
+
+def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, bar: Any) -> None:
+    folder, images_folder = root / benchmark.name, root / benchmark.images
+    folder.mkdir(parents=True, exist_ok=True)
+    images_folder.mkdir(parents=True, exist_ok=True)
+    refs: list[Record] = []
+    images: list[Record] = []
+    annotations: list[Record] = []
+    split_of: dict[str, str] = {}
+    sentences = 0
+    for split in benchmark.splits:
+        for index in range(_count(params, split)):
+            composition = compose(params.seed, benchmark.name, split, index)
+            if split_of.setdefault(composition.scene.digest, split) != split:
+                raise RuntimeError(f"a scene of {benchmark.name} is in two splits: choose another seed")
+            image = _image_record(benchmark, image_id_of(benchmark.name, split, index), composition)
+            random = random_of(params.seed, benchmark.name, split, index, "drawing")
+            drawing = draw(composition.scene, random)
+            # Without chroma subsampling, which would wash out the colours of small things.
+            drawing.save(images_folder / image["file_name"], quality=90, subsampling=0)
+            annotated = list(_annotations(benchmark, image["id"], composition))
+            random = random_of(params.seed, benchmark.name, split, index, "typing")
+            for referred in composition.refs:
+                spoken = [
+                    {"tokens": sent.split(), "raw": as_typed(random, sent), "sent_id": sent_id, "sent": sent}
+                    for sent_id, sent in enumerate(referred.expressions, start=sentences)
+                ]
+                sentences += len(spoken)
+                refs.append(_ref_record(len(refs), image, annotated[referred.region], split, spoken))
+            images.append(image)
+            annotations.extend(annotated)
+            bar.update()
+    _write_files(folder, benchmark, refs, images, annotations)
+
+
+def _write_files(
+    folder: Path, benchmark: Benchmark, refs: list[Record], images: list[Record], annotations: list[Record]
+) -> None:
+    with (folder / f"refs({benchmark.split_by}).p").open("wb") as file:
+        pickle.dump(refs, file, protocol=_PICKLE_PROTOCOL)
+    used = {annotation["category_id"] for annotation in annotations}
+    instances = {
+        "info": {"description": f"RefShapes for {benchmark.title}: synthetic, drawn by s2rm", "version": "1"},
+        "licenses": [{"id": 1, "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}],
+        "images": images,
+        "annotations": annotations,
+        "categories": [
+            {"id": number, "name": name, "supercategory": _supercategory(name)}
+            for name, number in CATEGORIES.items()
+            if number in used
+        ],
+    }
+    (folder / "instances.json").write_text(json.dumps(instances), encoding="utf-8")
+
+
+def _supercategory(name: str) -> str:
+    return "person" if name == "person" else "shape" if name in SHAPES else "background"
+
+
+def _image_record(benchmark: Benchmark, image_id: int, composition: Composition) -> Record:
+    is_coco = "mscoco" in benchmark.images
+    return {
+        "license": 1,
+        "file_name": f"COCO_train2014_{image_id:012d}.jpg" if is_coco else f"{image_id}.jpg",
+        "coco_url": "",
+        "height": composition.scene.height,
+        "width": composition.scene.width,
+        "date_captured": "",
+        "flickr_url": "",
+        "id": image_id,
+    }
+
+
+def _ref_record(
+    ref_id: int, image: Record, annotation: Record, split: str, sentences: list[Record]
+) -> Record:
+    return {
+        "sent_ids": [sentence["sent_id"] for sentence in sentences],
+        "file_name": f"{Path(image['file_name']).stem}_{annotation['id']}.jpg",
+        "ann_id": annotation["id"],
+        "ref_id": ref_id,
+        "image_id": image["id"],
+        "split": split,
+        "sentences": sentences,
+        "category_id": annotation["category_id"],
+    }
+
+
+def _annotations(benchmark: Benchmark, image_id: int, composition: Composition) -> Iterator[Record]:
+    """One a region, in the order of `scene.regions`; COCO has no background, so its bands are not there."""
+    scene = composition.scene
+    as_rle = benchmark.dataset == "refclef"
+    masks = [thing_rle(thing, scene) for thing in scene.things] + (band_rles(scene) if as_rle else [])
+    for number, (region, rle) in enumerate(zip(scene.regions, masks, strict=False)):
+        segmentation: Any
+        if as_rle:
+            box = [float(value) for value in coco_mask.toBbox(rle)]
+            segmentation = _json_rle(rle)
+        else:
+            assert isinstance(region, Thing)
+            x0, y0, x1, y1 = box_of(region.parts)
+            box = [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
+            segmentation = [part.ravel().tolist() for part in region.parts]
+        yield {
+            "segmentation": segmentation,
+            "area": float(coco_mask.area(rle)),
+            "iscrowd": 0,
+            "image_id": image_id,
+            "bbox": box,
+            "category_id": CATEGORIES[region.category],
+            "id": image_id * 100 + number,
+        }
+
+
+def _json_rle(rle: Rle) -> Record:
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
