@@ -140,7 +140,7 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bf16"]
     epochs: Positive
-    images_per_batch: Positive
+    expressions_per_batch: Positive
     expressions_per_image: Positive
     accumulation: Positive
     learning_rate: Annotated[float, Field(gt=0)]
@@ -153,6 +153,7 @@ class Train(Section):
     select_by: Literal["mIoU", "oIoU"]
     workers: Annotated[int, Field(ge=0)]
     deterministic: bool
+    log_every: Positive
 
 
 class Evaluate(Section):
@@ -169,7 +170,6 @@ class Report(Section):
 class Tracking(Section):
     enabled: bool
     experiment: str
-    log_every: Positive
 
 
 class Params(Section):

@@ -18,21 +18,22 @@ def group_by_image(image_paths: Sequence[str]) -> list[Group]:
 class GroupedBatches(Sampler[list[Group]]):
     """Every expression once an epoch, at most `expressions_per_image` of an image together.
 
+    A batch has exactly `expressions` (the last may have fewer), of as many images as it takes: the
+    effective batch is constant, and so are the shapes of all that is computed for an expression.
     The order depends on the seed and the epoch alone.
     """
 
     def __init__(
-        self, groups: list[Group], *, images_per_batch: int, expressions_per_image: int, seed: int
+        self, groups: list[Group], *, expressions: int, expressions_per_image: int, seed: int
     ) -> None:
         self.groups, self.seed, self.epoch = groups, seed, 0
-        self.images_per_batch, self.expressions_per_image = images_per_batch, expressions_per_image
+        self.expressions, self.expressions_per_image = expressions, expressions_per_image
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        chunks = sum(-(-len(group) // self.expressions_per_image) for group in self.groups)
-        return -(-chunks // self.images_per_batch)
+        return -(-sum(map(len, self.groups)) // self.expressions)
 
     def __iter__(self) -> Iterator[list[Group]]:
         rng = np.random.default_rng([self.seed, self.epoch])
@@ -41,9 +42,19 @@ class GroupedBatches(Sampler[list[Group]]):
             rows = rng.permutation(group).tolist()
             step = self.expressions_per_image
             chunks += [rows[i : i + step] for i in range(0, len(rows), step)]
-        order = rng.permutation(len(chunks))
-        for i in range(0, len(order), self.images_per_batch):
-            yield [chunks[j] for j in order[i : i + self.images_per_batch]]
+        batch: list[Group] = []
+        room = self.expressions
+        for i in rng.permutation(len(chunks)):
+            chunk = chunks[i]
+            while chunk:
+                batch.append(chunk[:room])
+                chunk = chunk[room:]
+                room -= len(batch[-1])
+                if not room:
+                    yield batch
+                    batch, room = [], self.expressions
+        if batch:
+            yield batch
 
 
 class OrderedBatches(Sampler[list[Group]]):

@@ -40,6 +40,7 @@ def score_expressions(
     raw: Path,
     *,
     images_per_batch: int,
+    threshold: float,
     device: torch.device,
     workers: int = 0,
     original: bool = True,
@@ -48,6 +49,7 @@ def score_expressions(
     """One row an expression of `table`, in its order, with SCORE_COLUMNS.
 
     Args:
+        threshold: on the probability; a pixel above it is foreground.
         original: False leaves the original size out, as validation during training does.
         title: shows a progress bar of that name.
 
@@ -70,7 +72,7 @@ def score_expressions(
         collate_fn=dataset.collate,
         num_workers=workers,
     )
-    cut = float(np.log(config.threshold / (1 - config.threshold)))  # on the logits
+    cut = float(np.log(threshold / (1 - threshold)))  # on the logits
     scores = {name: np.zeros(len(table)) for name in SCORE_COLUMNS[3:]}
     model.eval()
     for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):

@@ -11,7 +11,6 @@ class ModelConfig(Section):
     fusion: Fusion
     decoder: Decoder
     bert: dict[str, Any]  # transformers' BertConfig
-    threshold: float  # on the mask's probability
 
     @classmethod
     def from_params(cls, params: Params, bert: dict[str, Any]) -> "ModelConfig":
@@ -21,5 +20,4 @@ class ModelConfig(Section):
             fusion=params.fusion,
             decoder=params.decoder,
             bert=bert,
-            threshold=params.evaluate.threshold,
         )

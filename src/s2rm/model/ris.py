@@ -84,7 +84,7 @@ class S2RM(nn.Module):
             vision, index = maps[i], expression_to_image
             if self.cascade is not None and fused:
                 # The finer fused map joins this stage's vision map: one map an expression from here.
-                below = F.adaptive_avg_pool2d(fused[-1], vision.shape[-2:])
+                below = F.adaptive_avg_pool2d(fused[-1], (vision.shape[-2], vision.shape[-1]))
                 vision = expand_to_expressions(vision, index) + self.cascade[i - 1](below)
                 index = torch.arange(len(index), device=index.device)
             fused.append(fuse(vision, language, index))

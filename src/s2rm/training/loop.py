@@ -56,7 +56,9 @@ def train_run(
     set_seed(train.seed)
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
 
-    tables = {name: load_table(prepared / f"{name}.parquet") for name in run.train_on}
+    tables: dict[str, pd.DataFrame] = {
+        name: load_table(prepared / f"{name}.parquet") for name in run.train_on
+    }
     table = pd.concat([t[t["split"] == "train"] for t in tables.values()], ignore_index=True)
     if table.empty:
         raise UserError(f"no expression to train on: {', '.join(run.train_on)} have no split 'train'")
@@ -76,7 +78,7 @@ def train_run(
     )
     batches = GroupedBatches(
         group_by_image(dataset.image_path),
-        images_per_batch=train.images_per_batch,
+        expressions=train.expressions_per_batch,
         expressions_per_image=train.expressions_per_image,
         seed=train.seed,
     )
@@ -87,7 +89,7 @@ def train_run(
         num_workers=train.workers,
         pin_memory=accelerator.device.type == "cuda",
     )
-    _warn_of_small_batches(batches, len(table), train.accumulation)
+    _warn_of_small_batches(train.expressions_per_batch * train.accumulation)
     optimiser = build_optimiser(model, train)
     steps = math.ceil(len(batches) / train.accumulation) * train.epochs
     schedule = build_schedule(optimiser, train, steps)
@@ -98,7 +100,7 @@ def train_run(
     progress = load_state(state_file, **states)
     if progress.epoch:
         logger.info("continuing after epoch %d of %d", progress.epoch, train.epochs)
-    validation = {
+    validation: dict[str, pd.DataFrame] = {
         name: tables[name][tables[name]["split"] == "val"].reset_index(drop=True) for name in run.train_on
     }
     kept = scratch / "model"
@@ -190,7 +192,7 @@ def _train_epoch(
         if accelerator.sync_gradients:
             schedule.step()
             progress.step += 1
-            if progress.step % params.tracking.log_every == 0:
+            if progress.step % params.train.log_every == 0:
                 now = time.perf_counter()
                 metrics = {f"train/{name}": value.item() for name, value in parts.items()}
                 metrics["train/learning_rate"] = schedule.get_last_lr()[-1]
@@ -220,7 +222,8 @@ def validate(
             tokenizer,
             tables[name],
             raw,
-            images_per_batch=params.evaluate.images_per_batch,
+            images_per_batch=max(1, params.train.expressions_per_batch // params.train.expressions_per_image),
+            threshold=0.5,
             device=device,
             workers=params.train.workers,
             original=False,
@@ -234,12 +237,11 @@ def validate(
     return metrics
 
 
-def _warn_of_small_batches(batches: GroupedBatches, expressions: int, accumulation: int) -> None:
-    effective = expressions / len(batches) * accumulation
+def _warn_of_small_batches(effective: int) -> None:
     if effective < SMALLEST_BATCH:
         logger.warning(
-            "an optimiser step sees %.1f expressions on average: below %d such models were seen to "
-            "collapse; raise train.images_per_batch or train.accumulation",
+            "an optimiser step sees %d expressions: below %d such models were seen to collapse; raise "
+            "train.expressions_per_batch or train.accumulation",
             effective,
             SMALLEST_BATCH,
         )

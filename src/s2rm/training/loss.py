@@ -30,7 +30,9 @@ def segmentation_loss(masks: Masks, target: Tensor, weights: Loss) -> dict[str, 
     parts = {"mask": mask_loss(masks.logits.float(), truth, weights)}
     if weights.auxiliary:
         coarse = [
-            mask_loss(logits.float(), F.adaptive_avg_pool2d(truth, logits.shape[-2:]), weights)
+            mask_loss(
+                logits.float(), F.adaptive_avg_pool2d(truth, (logits.shape[-2], logits.shape[-1])), weights
+            )
             for logits in masks.coarse[1:]  # the finest is the final mask before it is upsampled
         ]
         parts["auxiliary"] = torch.stack(coarse).mean()

@@ -1,0 +1,32 @@
+"""What the stages share: where they run, who called them. Only this folder knows that DVC exists."""
+
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(os.environ.get("DVC_ROOT", Path.cwd()))  # the project, also inside an experiment's copy
+RAW, PREPARED, MODELS, RESULTS, REPORTS = map(
+    Path, ("data/raw", "data/prepared", "models", "results", "reports")
+)
+METRICS = REPORTS / "metrics"
+
+
+def set_up_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for chatty in ("httpx", "huggingface_hub", "matplotlib", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def tags() -> dict[str, str]:
+    """What MLflow is told about where a run comes from; an empty value is left out."""
+    revision = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    known = {
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+        "dvc.stage": os.environ.get("DVC_STAGE", ""),
+        "mlflow.source.git.commit": revision,
+    }
+    return {name: value for name, value in known.items() if value}

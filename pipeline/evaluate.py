@@ -1,0 +1,30 @@
+"""Stage 4: scores one run on every split of its benchmarks → results/<run>/, reports/metrics/<run>.json."""
+
+import json
+import sys
+
+from context import METRICS, MODELS, PREPARED, RAW, RESULTS, set_up_logging
+
+from s2rm.errors import exit_on_user_error
+from s2rm.evaluation.benchmarks import evaluate_benchmarks
+from s2rm.params import load_params
+
+
+def main() -> None:
+    set_up_logging()
+    (name,) = sys.argv[1:]
+    params = load_params()
+    metrics = evaluate_benchmarks(
+        MODELS / name,
+        list(params.get_run(name).evaluate_on),
+        prepared=PREPARED,
+        raw=RAW,
+        output=RESULTS / name,
+        params=params.evaluate,
+    )
+    METRICS.mkdir(parents=True, exist_ok=True)
+    (METRICS / f"{name}.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

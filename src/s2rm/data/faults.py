@@ -1,0 +1,84 @@
+"""The faults that REFER data may have, what is done about each, and the count of those met.
+
+Every kind has one rule. With `preprocess.faults=repair` the rule is applied and the fault counted
+with its ids; with `refuse` the same faults end the stage (`Faults.refuse`).
+"""
+
+from collections import Counter
+from typing import Any
+
+from s2rm.errors import UserError
+
+# kind → what is done about it
+RULES = {
+    "malformed_image": "the image is left out",
+    "duplicate_image": "identical records: one is kept",
+    "conflicting_image": "records of one id disagree: none is kept",
+    "image_missing": "the refs of the image are left out",
+    "image_unreadable": "the refs of the image are left out",
+    "image_size": "the mask's pixel grid is unknown: the refs of the image are left out",
+    "malformed_annotation": "the annotation is left out",
+    "duplicate_annotation": "identical records: one is kept",
+    "conflicting_annotation": "records of one id disagree: none is kept",
+    "malformed_category": "the category is left out",
+    "duplicate_category": "identical records: one is kept",
+    "conflicting_category": "records of one id disagree: none is kept",
+    "category_unknown": "the category is left empty, the record is kept",
+    "category_conflict": "the annotation's category is taken, not the ref's",
+    "box_unknown": "the box of the mask is taken",
+    "malformed_ref": "the ref is left out",
+    "duplicate_ref": "identical records: one is kept",
+    "conflicting_ref": "records of one id disagree: none is kept",
+    "split_not_used": "not used: the benchmark has no such split",
+    "dangling_image": "the record names an image that is not there: it is left out",
+    "dangling_annotation": "the ref names an annotation that is not there: it is left out",
+    "annotation_of_other_image": "the ref and its annotation name different images: the ref is left out",
+    "ref_without_sentences": "the ref is left out",
+    "malformed_sentence": "the sentence is left out",
+    "empty_expression": "the sentence is left out",
+    "duplicate_sentence": "identical records: one is kept",
+    "conflicting_sentence": "records of one id disagree: none is kept",
+    "polygon_points": "a polygon of fewer than 3 points has no area: it is left out of the mask",
+    "polygon_clipped": "a polygon partly out of the image is cut at the border",
+    "polygon_outside": "a polygon wholly out of the image is left out of the mask",
+    "malformed_segmentation": "the mask would be a guess: the ref is left out",
+    "mask_size": "the RLE's size is not the image's: the ref is left out",
+    "mask_empty": "the mask has no pixel: the ref is left out",
+}
+HARMLESS = {"split_not_used"}  # other partitions may lie in one file: counted, never refused
+LISTED = 20  # ids a kind in the report
+
+
+class Faults:
+    """What was met while reading one benchmark."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._ids: dict[str, list[int | str]] = {}
+        self._first = ""
+
+    def add(self, kind: str, identifier: int | str, detail: str = "") -> None:
+        """Counts a fault; `identifier` is the record's id, or its place in the file where it has none."""
+        assert kind in RULES, kind
+        self._counts[kind] += 1
+        ids = self._ids.setdefault(kind, [])
+        if len(ids) < LISTED:
+            ids.append(identifier)
+        if not self._first and kind not in HARMLESS:
+            self._first = f"{kind} at {identifier}" + (f" ({detail})" if detail else "")
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """kind → {count, rule, ids}, in the order of RULES; kinds that were not met are absent."""
+        return {
+            kind: {"count": self._counts[kind], "rule": rule, "ids": self._ids[kind]}
+            for kind, rule in RULES.items()
+            if self._counts[kind]
+        }
+
+    def refuse(self, source: str) -> None:
+        """Raises a `UserError` with the first fault and all counts, if there is any fault."""
+        if self._first:
+            counts = ", ".join(f"{kind} {fault['count']}" for kind, fault in self.report().items())
+            raise UserError(
+                f"{source}: {self._first}; in all: {counts}; mend the data or set preprocess.faults=repair"
+            )

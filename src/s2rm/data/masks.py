@@ -1,0 +1,144 @@
+"""Masks: from REFER's segmentations to compressed run lengths and back.
+
+A mask is kept as the `counts` of COCO's compressed RLE, an ASCII string; its size is the image's
+(height, width). Runs go down the columns and start with background. The C code of pycocotools trusts
+its input: run lengths that do not fill the image make it read or write beyond its memory, and a
+polygon of two points is taken for a box. So all is checked first.
+
+https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+BORDER = 0.5  # pixels that a polygon may stick out: rounding of its coordinates, not a fault
+LONGEST_OUTLINE = 2_000_000  # pixels; pycocotools' memory grows with it, 5 samples a pixel
+LONGEST_RUN_CODE = 7  # characters of 5 bits: any run below 2³⁴
+
+
+class SegmentationError(ValueError):
+    """A segmentation that gives no mask; `kind` is one of `s2rm.data.faults.RULES`."""
+
+    def __init__(self, kind: str, detail: str, repairs: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.repairs = tuple(repairs)  # kinds of faults that were mended before
+
+
+@dataclass(frozen=True)
+class Mask:
+    counts: str  # compressed RLE
+    area: int  # pixels
+    box: tuple[float, float, float, float]  # x, y, width, height of the pixels that are set
+    repairs: tuple[str, ...]  # kinds of faults that were mended on the way
+
+
+def encode(mask: NDArray[np.bool_]) -> str:
+    """The compressed RLE of a mask (H, W)."""
+    rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return rle["counts"].decode("ascii")
+
+
+def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
+    """The mask (H, W) of a compressed RLE; `SegmentationError` where the runs do not fill it."""
+    runs = _read_runs(counts)
+    _check_runs(runs, height, width)
+    return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height).T
+
+
+def rasterise(segmentation: Any, height: int, width: int) -> Mask:
+    """The mask of a segmentation: the union of its parts, each a polygon or an RLE, told by type.
+
+    Admitted are a list of polygons [x, y, x, y, …] (COCO), one RLE (COCO's crowds), or a list of
+    RLEs (ReferIt); an RLE is {size: [h, w], counts: list of int, str or bytes}. The union, where the
+    parts overlap, follows CARIS and CRIS; `refer.getMask` sums the parts instead.
+    `SegmentationError` where no mask can be had.
+    """
+    rles, repairs = [], []
+    for part in segmentation if isinstance(segmentation, list) else [segmentation]:
+        if isinstance(part, dict):
+            rles.append(_check_rle(part, height, width))
+            continue
+        fault = _check_polygon(part, height, width)
+        if fault:
+            repairs.append(fault)
+        if fault in (None, "polygon_clipped"):  # pycocotools itself cuts at the border
+            rles += coco.frPyObjects([part], height, width)
+    if not rles:
+        raise SegmentationError("mask_empty", "it has no part" if not repairs else "no part is left", repairs)
+    union = rles[0] if len(rles) == 1 else coco.merge(rles)
+    area = int(coco.area(union))
+    if not area:
+        raise SegmentationError("mask_empty", "no pixel is set", repairs)
+    x, y, box_width, box_height = coco.toBbox(union).tolist()
+    return Mask(union["counts"].decode("ascii"), area, (x, y, box_width, box_height), tuple(repairs))
+
+
+def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
+    """The kind of fault that can be mended, or None."""
+    try:
+        points = np.asarray(polygon)
+    except ValueError:  # lists of different lengths
+        points = np.empty((0, 0))
+    if points.ndim != 1 or points.dtype.kind not in "iuf":
+        raise SegmentationError("malformed_segmentation", "a part is neither a polygon nor an RLE")
+    if points.size % 2 or not np.isfinite(points).all():
+        raise SegmentationError("malformed_segmentation", "a polygon is no list of finite x, y")
+    if points.size < 6:
+        return "polygon_points"
+    x, y = points[0::2].astype(float), points[1::2].astype(float)
+    outline = np.maximum(abs(x - np.roll(x, 1)), abs(y - np.roll(y, 1))).sum()
+    if outline > LONGEST_OUTLINE:
+        raise SegmentationError("malformed_segmentation", f"a polygon's outline has {outline:.0f} pixels")
+    if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
+        return "polygon_outside"
+    if min(x.min(), y.min()) < -BORDER or x.max() > width + BORDER or y.max() > height + BORDER:
+        return "polygon_clipped"
+    return None
+
+
+def _check_rle(rle: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    """The RLE with compressed counts."""
+    size, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(size, list | tuple) or not isinstance(counts, list | str | bytes):
+        raise SegmentationError("malformed_segmentation", "an RLE has no size or no counts")
+    if list(size) != [height, width]:
+        raise SegmentationError("mask_size", f"RLE of {str(size)[:40]}, image of {[height, width]}")
+    if isinstance(counts, list):
+        if not all(type(run) is int and 0 <= run <= height * width for run in counts):
+            raise SegmentationError("malformed_segmentation", "the counts of an RLE are no run lengths")
+        _check_runs(np.array(counts, dtype=np.int64), height, width)
+        return coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    _check_runs(_read_runs(counts), height, width)
+    return {"size": [height, width], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+
+
+def _check_runs(runs: NDArray[np.int64], height: int, width: int) -> None:
+    if (runs < 0).any() or runs.sum() != height * width:
+        raise SegmentationError("malformed_segmentation", f"the runs do not fill {height} × {width} pixels")
+
+
+def _read_runs(counts: str | bytes) -> NDArray[np.int64]:
+    """The run lengths in COCO's code: characters of 5 bits, lowest first, bit 6 = more follow; from the
+    fourth run on, the difference to the run before the last (`rleFrString` in maskApi.c).
+    """
+    data = counts.encode("latin1", "replace") if isinstance(counts, str) else counts
+    codes = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
+    if not codes.size or (codes < 0).any() or (codes > 63).any() or codes[-1] & 32:
+        raise SegmentationError("malformed_segmentation", "the counts of an RLE are no COCO code")
+    ends = np.flatnonzero((codes & 32) == 0)
+    starts = np.append(0, ends[:-1] + 1)
+    lengths = ends - starts + 1
+    if lengths.max() > LONGEST_RUN_CODE:
+        raise SegmentationError("malformed_segmentation", "the counts of an RLE have an endless run")
+    places = np.arange(codes.size) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((codes & 31) << (5 * places), starts)
+    runs -= np.where(codes[ends] & 16, 1 << (5 * lengths), 0)  # two's complement
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs

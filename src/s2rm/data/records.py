@@ -1,0 +1,235 @@
+"""The records of REFER's two files, typed, each checked when it is read.
+
+`refs(<split_by>).p` is a list of refs; `instances.json` has lists of images, annotations and
+categories as COCO's. A record that lacks a key, or has a value of the wrong type, is reported and left
+out; so are records that share an id. Keys that nothing here needs are not looked at.
+
+https://github.com/lichengunc/refer/blob/master/refer.py
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from s2rm.data.faults import Faults
+from s2rm.errors import UserError
+
+LARGEST_ID = 2**63 - 1  # the table's ids are int64
+LARGEST_SIDE = 2**31 - 1  # its heights and widths are int32
+
+
+class MalformedError(ValueError):
+    """A record lacks a key or has a value of the wrong type; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    id: int
+    file_name: str  # relative to the benchmark's image folder, posix
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An object. `iscrowd` is not looked at: the loaders of RefCOCO's authors do not filter by it."""
+
+    id: int
+    image_id: int
+    category_id: int | None
+    box: tuple[float, ...] | None  # x, y, width, height as annotated; None where there is none
+    segmentation: Any  # checked by `masks.rasterise`
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A referred object. Its `file_name` is not the image's (the annotation's id is appended), and its
+    `sent_ids` repeat what the sentences hold: neither is taken.
+    """
+
+    id: int
+    image_id: int
+    ann_id: int
+    category_id: int | None
+    split: str
+    sentences: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    id: int
+    ref_id: int
+    expression: str  # white space stripped, single spaces between words
+
+
+Record = TypeVar("Record", Image, Annotation, Category, Ref, Sentence)
+
+
+def read_images(records: list[Any], faults: Faults) -> dict[int, Image]:
+    """By id; `UserError` for a file name that leads out of the image folder."""
+    return _read(records, "image", "id", _image, faults)
+
+
+def read_annotations(records: list[Any], faults: Faults) -> dict[int, Annotation]:
+    return _read(records, "annotation", "id", _annotation, faults)
+
+
+def read_categories(records: list[Any], faults: Faults) -> dict[int, Category]:
+    return _read(records, "category", "id", _category, faults)
+
+
+def read_refs(records: list[Any], faults: Faults) -> dict[int, Ref]:
+    return _read(records, "ref", "ref_id", _ref, faults)
+
+
+def read_sentences(refs: Iterable[Ref], key: str, faults: Faults) -> dict[int, Sentence]:
+    """The sentences of all refs by sent_id, which is unique in the file; `key` is `sent` or `raw`."""
+    sentences = []
+    for ref in refs:
+        for index, record in enumerate(ref.sentences):
+            try:
+                sentence = Sentence(_integer(record, "sent_id"), ref.id, " ".join(_text(record, key).split()))
+            except MalformedError as error:
+                place = f"sentence #{index} of ref {ref.id}"
+                faults.add("malformed_sentence", _name(record, "sent_id", place), f"{place}: {error}")
+                continue
+            if sentence.expression:
+                sentences.append(sentence)
+            else:
+                faults.add("empty_expression", sentence.id, f"sentence of ref {ref.id}")
+    return _keep_unique(sentences, "sentence", faults)
+
+
+def _read(
+    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], faults: Faults
+) -> dict[int, Record]:
+    """The well-formed records with a unique id, by id, in the file's order."""
+    parsed = []
+    for index, record in enumerate(records):
+        try:
+            parsed.append(parse(record))
+        except MalformedError as error:
+            place = f"{what} #{index}"
+            faults.add(f"malformed_{what}", _name(record, id_key, place), f"{place}: {error}")
+    return _keep_unique(parsed, what, faults)
+
+
+def _keep_unique(records: Iterable[Record], what: str, faults: Faults) -> dict[int, Record]:
+    """By id: one of identical records, none of records that disagree."""
+    kept: dict[int, Record] = {}
+    conflicting = set()
+    for record in records:
+        first = kept.setdefault(record.id, record)
+        if first is record:
+            continue
+        if first == record:
+            faults.add(f"duplicate_{what}", record.id)
+        else:
+            faults.add(f"conflicting_{what}", record.id)
+            conflicting.add(record.id)
+    return {key: record for key, record in kept.items() if key not in conflicting}
+
+
+def _image(record: dict[str, Any]) -> Image:
+    height, width = (_integer(record, key, 1, LARGEST_SIDE) for key in ("height", "width"))
+    return Image(_integer(record, "id"), _file_name(record), height, width)
+
+
+def _file_name(record: dict[str, Any]) -> str:
+    name = _text(record, "file_name")
+    path = PurePosixPath(name)
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or str(path) != name
+        or name == "."
+        or set(name) & set("\\:\0")
+    ):
+        raise UserError(
+            f"instances.json names the image file {name[:80]!r}: it must lie in the image folder; "
+            "the file is not to be trusted"
+        )
+    return name
+
+
+def _annotation(record: dict[str, Any]) -> Annotation:
+    segmentation = _get(record, "segmentation")
+    if not isinstance(segmentation, list | dict):
+        raise MalformedError(f"segmentation is {type(segmentation).__name__}")
+    return Annotation(
+        _integer(record, "id"),
+        _integer(record, "image_id"),
+        _category_id(record),
+        _box(record),
+        segmentation,
+    )
+
+
+def _category(record: dict[str, Any]) -> Category:
+    return Category(_integer(record, "id"), _text(record, "name"))
+
+
+def _ref(record: dict[str, Any]) -> Ref:
+    sentences = _get(record, "sentences")
+    if not isinstance(sentences, list):
+        raise MalformedError(f"sentences is {type(sentences).__name__}")
+    return Ref(
+        _integer(record, "ref_id"),
+        _integer(record, "image_id"),
+        _integer(record, "ann_id"),
+        _category_id(record),
+        _text(record, "split"),
+        sentences,
+    )
+
+
+def _get(record: Any, key: str) -> Any:
+    if not isinstance(record, dict):
+        raise MalformedError(f"it is {type(record).__name__}, no record")
+    return record.get(key)
+
+
+def _integer(record: dict[str, Any], key: str, least: int = 0, most: int = LARGEST_ID) -> int:
+    value = _get(record, key)
+    if type(value) is not int:  # bool is an int, but no id
+        raise MalformedError(f"{key} is {type(value).__name__}")
+    if not least <= value <= most:
+        raise MalformedError(f"{key} is out of range")
+    return value
+
+
+def _category_id(record: dict[str, Any]) -> int | None:
+    """None where it is missing or no id: a mask needs no category."""
+    value = record.get("category_id")
+    return value if type(value) is int else None
+
+
+def _box(record: dict[str, Any]) -> tuple[float, ...] | None:
+    """None where it is missing or no box: a mask has a box of its own."""
+    box = record.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
+        return None
+    sound = all(-LARGEST_SIDE <= value <= LARGEST_SIDE for value in box) and box[2] > 0 and box[3] > 0
+    return tuple(map(float, box)) if sound else None
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    value = _get(record, key)
+    if not isinstance(value, str):
+        raise MalformedError(f"{key} is {type(value).__name__}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise MalformedError(f"{key} has half a surrogate pair: it is no text")
+    return value
+
+
+def _name(record: Any, id_key: str, place: str) -> int | str:
+    """How the report calls a malformed record: by its id if it has one."""
+    value = record.get(id_key) if isinstance(record, dict) else None
+    return value if type(value) is int and 0 <= value <= LARGEST_ID else place

@@ -1,0 +1,165 @@
+"""From REFER's records to referents: objects with an image, a mask and the expressions that refer to them.
+
+The links of every record are checked: ref → image, annotation, category; annotation → image, category;
+image → file. What is amiss is reported to a `Faults`, whose RULES say what becomes of it. The masks
+themselves are checked where they are made, in `prepare`.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image as Pillow
+from tqdm import tqdm
+
+from s2rm.benchmarks import Benchmark
+from s2rm.data import records
+from s2rm.data.faults import Faults
+from s2rm.data.pickles import load_pickle
+from s2rm.data.records import Annotation, Image, Ref, Sentence
+from s2rm.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Referent:
+    """A ref whose image and annotation exist, with at least one expression."""
+
+    ref_id: int
+    split: str
+    image: Image
+    annotation: Annotation
+    category: str  # "" where unknown
+    sentences: tuple[Sentence, ...]
+
+
+def load_refs(path: Path) -> list[Any]:
+    """The raw refs of a `refs(<split_by>).p`."""
+    refs = load_pickle(path)
+    if not isinstance(refs, list):
+        raise UserError(f"{path} holds {type(refs).__name__}, not REFER's list of refs")
+    return refs
+
+
+def load_instances(path: Path) -> dict[str, list[Any]]:
+    """The raw lists `images`, `annotations` and `categories` of an `instances.json`."""
+    try:
+        instances = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(instances, dict) or not isinstance(instances.get(key), list):
+            raise UserError(f"{path} has no list {key!r}: it is no instances.json of REFER")
+    return instances
+
+
+def read_referents(
+    refs: list[Any],
+    instances: dict[str, list[Any]],
+    benchmark: Benchmark,
+    sentence: Literal["sent", "raw"],
+    faults: Faults,
+) -> list[Referent]:
+    """The usable refs of the benchmark's splits, in the file's order.
+
+    `refs` and `instances` are as `load_refs` and `load_instances` give them; `sentence`
+    is what becomes the expression: `sent`, cleaned, or `raw`, as typed.
+    """
+    images = records.read_images(instances["images"], faults)
+    categories: dict[int | None, str] = {
+        category.id: category.name
+        for category in records.read_categories(instances["categories"], faults).values()
+    }
+    annotations = records.read_annotations(instances["annotations"], faults)
+    _check_annotations(annotations, images, categories, faults)
+    linked = [
+        ref
+        for ref in records.read_refs(refs, faults).values()
+        if _check_links(ref, benchmark, images, annotations, faults)
+    ]
+    sentences = defaultdict(list)
+    for found in records.read_sentences(linked, sentence, faults).values():
+        sentences[found.ref_id].append(found)
+
+    referents = []
+    for ref in linked:
+        if ref.id not in sentences:
+            faults.add("ref_without_sentences", ref.id)
+            continue
+        annotation = annotations[ref.ann_id]
+        if ref.category_id != annotation.category_id:
+            faults.add("category_conflict", ref.id, f"{ref.category_id} in the ref")
+        category = categories.get(annotation.category_id, "")
+        referents.append(
+            Referent(ref.id, ref.split, images[ref.image_id], annotation, category, tuple(sentences[ref.id]))
+        )
+    return referents
+
+
+def keep_readable(referents: list[Referent], folder: Path, faults: Faults) -> list[Referent]:
+    """The referents whose image lies in `folder`, can be opened and has the size that is on record.
+
+    Only the header of a file is read. The size is the stored one: EXIF orientation is not applied, as
+    COCO's annotations do not apply it.
+    """
+    images = {referent.image.id: referent.image for referent in referents}
+    readable = {
+        image.id: _check_file(folder / image.file_name, image, faults)
+        for image in tqdm(images.values(), desc="images", unit="image", disable=None)
+    }
+    return [referent for referent in referents if readable[referent.image.id]]
+
+
+def _check_annotations(
+    annotations: dict[int, Annotation],
+    images: dict[int, Image],
+    categories: dict[int | None, str],
+    faults: Faults,
+) -> None:
+    for annotation in annotations.values():
+        if annotation.image_id not in images:
+            faults.add("dangling_image", annotation.id, f"annotation of image {annotation.image_id}")
+        if annotation.category_id not in categories:
+            faults.add("category_unknown", annotation.id, f"annotation of category {annotation.category_id}")
+        if annotation.box is None:
+            faults.add("box_unknown", annotation.id, "bbox is no x, y, width, height")
+
+
+def _check_links(
+    ref: Ref,
+    benchmark: Benchmark,
+    images: dict[int, Image],
+    annotations: dict[int, Annotation],
+    faults: Faults,
+) -> bool:
+    """Whether the ref is of a split that is used, and its image and annotation are there and agree."""
+    if ref.split not in benchmark.splits:  # equality: REFER's own filter takes testAB for testA
+        faults.add("split_not_used", ref.id)
+    elif ref.image_id not in images:
+        faults.add("dangling_image", ref.id, f"ref of image {ref.image_id}")
+    elif ref.ann_id not in annotations:
+        faults.add("dangling_annotation", ref.id, f"ref of annotation {ref.ann_id}")
+    elif annotations[ref.ann_id].image_id != ref.image_id:
+        faults.add("annotation_of_other_image", ref.id, f"ref of annotation {ref.ann_id}")
+    else:
+        return True
+    return False
+
+
+def _check_file(path: Path, image: Image, faults: Faults) -> bool:
+    try:
+        with Pillow.open(path, formats=("JPEG", "PNG")) as file:
+            width, height = file.size
+    except FileNotFoundError:
+        faults.add("image_missing", image.id, image.file_name)
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+        faults.add("image_unreadable", image.id, f"{image.file_name}: {error}")
+    else:
+        if (width, height) == (image.width, image.height):
+            return True
+        stated = f"{image.width}×{image.height}"
+        faults.add("image_size", image.id, f"{image.file_name} is {width}×{height}, on record is {stated}")
+    return False

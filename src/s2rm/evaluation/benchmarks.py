@@ -1,0 +1,67 @@
+"""Evaluates a trained model on every evaluation split of benchmarks: scores to files, metrics back."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from s2rm.benchmarks import get_benchmark
+from s2rm.data.prepare import load_table
+from s2rm.errors import UserError
+from s2rm.evaluation.evaluate import score_expressions
+from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.model.pretrained import load_tokenizer
+from s2rm.model.ris import S2RM
+from s2rm.params import Evaluate
+
+logger = logging.getLogger(__name__)
+
+PROTOCOLS = ("model", "original")  # sizes at which masks are compared
+# benchmark → split → protocol → metric → percent; and the counts beside the protocols' metrics
+Metrics = dict[str, dict[str, dict[str, dict[str, float]]]]
+
+
+def evaluate_benchmarks(
+    model_folder: Path, names: list[str], *, prepared: Path, raw: Path, output: Path, params: Evaluate
+) -> Metrics:
+    """Writes `output`/<benchmark>-<split>.parquet, one row an expression; returns the metrics."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = S2RM.from_pretrained(model_folder).to(device)
+    if device.type == "cpu":
+        model = model.to(memory_format=torch.channels_last)
+    tokenizer = load_tokenizer(model_folder)
+    output.mkdir(parents=True, exist_ok=True)
+    metrics: Metrics = {}
+    for name in names:
+        benchmark = get_benchmark(name)
+        table = load_table(prepared / f"{name}.parquet")
+        metrics[name] = {}
+        for split in benchmark.evaluation_splits:
+            rows = table[table["split"] == split]
+            if rows.empty:
+                logger.warning("%s has no expression in split %s: left out", benchmark.title, split)
+                continue
+            scores = score_expressions(
+                model,
+                tokenizer,
+                rows,
+                raw,
+                images_per_batch=params.images_per_batch,
+                threshold=params.threshold,
+                device=device,
+                title=f"{benchmark.title} {split}",
+            )
+            scores.to_parquet(output / f"{name}-{split}.parquet", index=False)
+            counts = {"images": scores["image_id"].nunique(), "expressions": len(scores)}
+            metrics[name][split] = {
+                protocol: {
+                    **segmentation_metrics(scores[f"intersection_{protocol}"], scores[f"union_{protocol}"]),
+                    **counts,
+                }
+                for protocol in PROTOCOLS
+            }
+            found = metrics[name][split]["original"]
+            logger.info("%s %s: oIoU %.2f, mIoU %.2f", benchmark.title, split, found["oIoU"], found["mIoU"])
+    if not any(metrics.values()):
+        raise UserError(f"nothing to evaluate: {', '.join(names)} have no expression outside split 'train'")
+    return metrics

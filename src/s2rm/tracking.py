@@ -1,0 +1,168 @@
+"""The one door to MLflow: a run a trained model, live during training, completed by the report.
+
+Without `MLFLOW_TRACKING_URI` the store is `mlflow.db` (SQLite) under the project's root, with its
+artifacts in `mlartifacts/`, both absolute, so that stages run from anywhere meet in one place.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    pass
+
+EVALUATION = "evaluation"  # tag: a digest of the published evaluation
+EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments that this run answers
+PARAM_BATCH, METRIC_BATCH = 100, 1000  # the most that one MLflow request may hold
+
+
+def tracking_uri(root: Path) -> str:
+    """Where runs are recorded: `MLFLOW_TRACKING_URI`, else the project's own SQLite file."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+
+
+class Store:
+    """One MLflow experiment in one store."""
+
+    def __init__(self, root: Path, experiment: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        import logging
+
+        from mlflow import MlflowClient
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        uri = tracking_uri(root)
+        local = uri.startswith("sqlite:")
+        # Processes that first use a fresh SQLite file together corrupt its schema: one at a time.
+        with FileLock(root / ".scratch" / "mlflow.lock") if local else _nothing():
+            self.client: MlflowClient = MlflowClient(uri)
+            found = self.client.get_experiment_by_name(experiment)
+            if found is None:
+                artifacts = (root.resolve() / "mlartifacts").as_uri() if local else None
+                self.experiment_id = self.client.create_experiment(experiment, artifacts)
+            else:
+                self.experiment_id = found.experiment_id
+
+    def find(self, run_id: str) -> Any | None:
+        """The run, or None where this store has none of that id (another machine's, say)."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException:
+            return None
+
+    def search(self, tags: Mapping[str, str]) -> list[Any]:
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        return list(self.client.search_runs([self.experiment_id], query))
+
+    def create(self, name: str, tags: Mapping[str, str]) -> str:
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
+        return str(run.info.run_id)
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(name, str(value)[:6000]) for name, value in params.items()]
+        for i in range(0, len(entries), PARAM_BATCH):
+            self.client.log_batch(run_id, params=entries[i : i + PARAM_BATCH])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        for i in range(0, len(entries), METRIC_BATCH):
+            self.client.log_batch(run_id, metrics=entries[i : i + METRIC_BATCH])
+
+    @contextmanager
+    def training(
+        self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_file: Path
+    ) -> Iterator[str]:
+        """Opens the run of a training, or the one of `run_file` again, which an interrupted one left.
+
+        Yields its id, which is also written to `run_file`.
+        """
+        run_id = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
+        if run_id is None or self.find(run_id) is None:
+            run_id = self.create(name, tags)
+            self.log_params(run_id, params)
+            run_file.parent.mkdir(parents=True, exist_ok=True)
+            run_file.write_text(json.dumps({"run_id": run_id}) + "\n")
+        else:
+            self.client.update_run(run_id, status="RUNNING")
+        try:
+            yield run_id
+        except BaseException as error:
+            self.client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def publish(
+        self,
+        trained_run: str | None,
+        name: str,
+        metrics: Mapping[str, float],
+        files: Mapping[str, list[Path]],
+        tags: Mapping[str, str],
+    ) -> str:
+        """Records an evaluation, once, on the run of the training that it is of.
+
+        Args:
+            trained_run: the id that `training` gave, None where the training was not tracked.
+            metrics: benchmark/split/protocol/metric → percent.
+            files: artifact folder → files.
+            tags: of this report; `dvc.experiment` is added to the run's list of experiments.
+
+        Returns: the id of the run that holds it now: the training's own; a child of it, where that
+        one holds another evaluation already (another threshold, say); or a run of its own, where
+        this store does not know the training.
+        """
+        digest = hashlib.sha256(json.dumps(metrics, sort_keys=True).encode()).hexdigest()[:16]
+        run = self.find(trained_run) if trained_run else None
+        if run is None:
+            own = {"trained_run": trained_run or "untracked", EVALUATION: digest}
+            known = self.search(own)
+            run_id = known[0].info.run_id if known else self.create(name, {**tags, **own})
+        elif run.data.tags.get(EVALUATION, digest) == digest:
+            run_id = run.info.run_id
+        else:
+            own = {"mlflow.parentRunId": run.info.run_id, EVALUATION: digest}
+            known = self.search(own)
+            run_id = known[0].info.run_id if known else self.create(f"{name}-evaluation", {**tags, **own})
+        found = self.client.get_run(run_id)
+        if found.data.tags.get("published") != "true":
+            self.log_metrics(run_id, metrics, step=0)
+            self.client.set_tag(run_id, EVALUATION, digest)
+            self.client.set_tag(run_id, "published", "true")
+        for folder, paths in files.items():
+            for path in paths:
+                self.client.log_artifact(run_id, str(path), folder)
+        experiments = set(filter(None, found.data.tags.get(EXPERIMENTS, "").split(",")))
+        experiments |= {tags["dvc.experiment"]} if tags.get("dvc.experiment") else set()
+        if experiments:
+            self.client.set_tag(run_id, EXPERIMENTS, ",".join(sorted(experiments)))
+        if found.info.status == "RUNNING":
+            self.client.set_terminated(run_id, "FINISHED")
+        return str(run_id)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'fusion': {'kind': 's2rm'}} → {'fusion.kind': 's2rm'}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

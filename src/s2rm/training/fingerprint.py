@@ -1,0 +1,25 @@
+"""What a training depends on, as one digest: only a training of the same digest is continued."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+import s2rm
+from s2rm.params import Params, Run
+
+SECTIONS = {"vision", "language", "fusion", "decoder", "loss", "train"}
+
+
+def fingerprint(params: Params, run: Run, prepared: Path) -> str:
+    """Of the parameters that the training reads, the prepared tables, the code and torch."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    digest.update(params.model_dump_json(include=SECTIONS).encode())
+    digest.update(" ".join(run.train_on).encode())
+    package = Path(s2rm.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    for name in run.train_on:
+        table = prepared / f"{name}.parquet"
+        digest.update(table.read_bytes() if table.exists() else b"")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,188 @@
+"""The prepared table: its columns, its order, its bytes and its statistics."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tiny_refer import TinyRefer
+
+from s2rm.benchmarks import BENCHMARKS
+from s2rm.data.folder import lay_out_folder
+from s2rm.data.masks import decode
+from s2rm.data.prepare import SCHEMA, load_table, prepare
+from s2rm.errors import UserError
+from s2rm.params import Preprocess
+
+COLUMNS = (
+    "benchmark split image_id image_path height width ref_id ann_id sent_id expression category box "
+    "mask_rle mask_area"
+)
+
+
+def test_a_row_says_all_about_an_expression(tiny_refer: TinyRefer) -> None:
+    table, _ = tiny_refer.prepare()
+    assert " ".join(table.columns) == COLUMNS
+    row = table.iloc[2].to_dict()
+    mask = decode(row.pop("mask_rle"), 20, 30)
+    assert mask[4:12, 18:26].all()
+    assert mask.sum() == 64
+    assert row.pop("box").tolist() == [17.5, 4.0, 9.0, 8.0]
+    assert row == {
+        "benchmark": "refcoco_unc",
+        "split": "train",
+        "image_id": 1,
+        "image_path": "images/mscoco/images/train2014/1.png",
+        "height": 20,
+        "width": 30,
+        "ref_id": 2,
+        "ann_id": 102,
+        "sent_id": 20,
+        "expression": "right one",
+        "category": "shape",
+        "mask_area": 64,
+    }
+
+
+def test_expressions_are_the_chosen_sentences(tiny_refer: TinyRefer) -> None:
+    tiny_refer.refs[0]["sentences"][0].update(sent="  left \t one\n", raw=" LEFT  one?? ")
+    cleaned, statistics = tiny_refer.prepare(sentence="sent")
+    assert statistics["sentence"] == "sent"
+    typed, statistics = tiny_refer.prepare(sentence="raw")
+    assert statistics["sentence"] == "raw"
+    assert cleaned["expression"].tolist()[:2] == ["left one", "the one on the left"]
+    assert typed["expression"].tolist()[:2] == ["LEFT one??", "THE ONE ON THE LEFT!"]
+
+
+def test_the_order_is_of_splits_images_refs_sentences(tiny_refer: TinyRefer) -> None:
+    first, _ = tiny_refer.prepare()
+    for records in (tiny_refer.refs, *tiny_refer.instances.values()):
+        random.Random(3).shuffle(records)
+    tiny_refer.refs[0]["sent_ids"].reverse()  # not the sentences: their order is the ref's own
+    again, _ = tiny_refer.prepare()
+    pd.testing.assert_frame_equal(first, again)
+    tiny_refer.refs.sort(key=lambda ref: ref["ref_id"])
+    tiny_refer.refs[0]["split"] = "testA"
+    tiny_refer.refs[0]["sentences"].reverse()
+    assert tiny_refer.prepare()[0]["sent_id"].tolist() == [20, 30, 11, 10]
+
+
+def test_the_same_data_gives_the_same_bytes(tiny_refer: TinyRefer) -> None:
+    prepared = tiny_refer.raw.parent / "prepared"
+    tiny_refer.prepare()
+    first = {path.name: path.read_bytes() for path in prepared.iterdir()}
+    tiny_refer.prepare()
+    assert {path.name: path.read_bytes() for path in prepared.iterdir()} == first
+    assert first.keys() == {"refcoco_unc.parquet", "refcoco_unc.json"}
+
+
+def test_statistics_count_each_split(tiny_refer: TinyRefer) -> None:
+    tiny_refer.sizes["2.png"] = (20, 20)
+    tiny_refer.instances["images"][1]["width"] = 20
+    _, statistics = tiny_refer.prepare()
+    assert json.loads((tiny_refer.raw.parent / "prepared" / "refcoco_unc.json").read_text()) == statistics
+    train = {
+        "images": 1,
+        "refs": 2,
+        "expressions": 3,
+        "tokens_mean": 3.0,
+        "tokens_max": 5,
+        "mask_share_mean": round(64 / 600, 6),
+        "not_square_share": 1.0,
+    }
+    val = {**train, "refs": 1, "expressions": 1, "tokens_mean": 2.0, "tokens_max": 2}
+    val |= {"mask_share_mean": 0.16, "not_square_share": 0.0}
+    assert statistics["splits"] == {"train": train, "val": val}
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_every_benchmark_is_read_from_its_own_place(tiny_refer: TinyRefer, benchmark: str) -> None:
+    tiny_refer.benchmark = benchmark
+    table, _ = tiny_refer.prepare("refuse")
+    assert set(table["benchmark"]) == {benchmark}
+    assert all((tiny_refer.raw / path).is_file() for path in table["image_path"])
+
+
+def test_nothing_usable_is_an_error_that_says_why(tiny_refer: TinyRefer) -> None:
+    tiny_refer.sizes = {}
+    with pytest.raises(UserError, match=r"no usable expression \(image_missing 2"):
+        tiny_refer.prepare()
+
+
+@pytest.mark.parametrize("name", ["refs(unc).p", "instances.json"])
+def test_a_missing_file_is_named(tiny_refer: TinyRefer, name: str) -> None:
+    tiny_refer.write()
+    (tiny_refer.folder / name).unlink()
+    with pytest.raises(UserError) as caught:
+        prepare("refcoco_unc", tiny_refer.raw, tiny_refer.raw, Preprocess(sentence="sent", faults="repair"))
+    assert str(tiny_refer.folder / name) in str(caught.value)
+
+
+def test_a_table_that_is_not_there_or_no_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.parquet is missing"):
+        load_table(tmp_path / "a.parquet")
+    for content in (b"", b"PAR1 but not really PAR1"):
+        (tmp_path / "a.parquet").write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.parquet is no readable Parquet file"):
+            load_table(tmp_path / "a.parquet")
+
+
+@pytest.mark.hostile
+def test_a_damaged_table_is_named(tiny_refer: TinyRefer) -> None:
+    tiny_refer.prepare()
+    path = tiny_refer.raw.parent / "prepared" / "refcoco_unc.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match="is no readable Parquet file"):
+        load_table(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns("mask_rle"), "mask_rle is missing"),
+        (lambda table: table.append_column("more", pa.array([1] * len(table))), "more is unknown"),
+        (
+            lambda table: table.set_column(2, "image_id", pa.array(["1"] * len(table))),
+            "image_id is string, not int64",
+        ),
+        (lambda table: table.select(COLUMNS.split()[::-1]), "their order"),
+    ],
+)
+def test_another_schema_is_refused(tiny_refer: TinyRefer, change: Any, message: str) -> None:
+    tiny_refer.prepare()
+    path = tiny_refer.raw.parent / "prepared" / "refcoco_unc.parquet"
+    pq.write_table(change(pq.ParquetFile(path).read()), path)
+    with pytest.raises(UserError, match=f"other columns than expected: {message}"):
+        load_table(path)
+
+
+@pytest.mark.real
+def test_real_data_goes_through(real_data: Path, tmp_path: Path) -> None:
+    lay_out_folder(real_data, ["refcoco_unc"], tmp_path / "raw")
+    statistics = prepare(
+        "refcoco_unc", tmp_path / "raw", tmp_path / "prepared", Preprocess(sentence="sent", faults="refuse")
+    )
+    assert statistics["faults"] == {}
+    assert list(statistics["splits"]) == ["val", "testA", "testB"]
+    table = load_table(tmp_path / "prepared" / "refcoco_unc.parquet")
+    assert (len(table), table["ref_id"].nunique(), table["image_id"].nunique()) == (96, 33, 12)
+    assert table["sent_id"].is_unique
+
+    instances = json.loads((real_data / "refcoco" / "instances.json").read_text())
+    annotations = {annotation["id"]: annotation for annotation in instances["annotations"]}
+    for row in table.drop_duplicates("ref_id").itertuples():
+        assert (tmp_path / "raw" / row.image_path).is_file()
+        annotation = annotations[row.ann_id]
+        assert annotation["image_id"] == row.image_id
+        assert row.box.tolist() == annotation["bbox"]
+        # COCO's own area is of the exact polygons
+        assert row.mask_area == pytest.approx(annotation["area"], rel=0.03, abs=60)
+        assert decode(row.mask_rle, row.height, row.width).sum() == row.mask_area
+
+
+def test_the_schema_has_the_contracts_columns() -> None:
+    assert " ".join(SCHEMA.names) == COLUMNS

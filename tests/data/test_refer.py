@@ -1,0 +1,261 @@
+"""Every kind of fault: found, named by id, and treated by its rule, or refused."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tiny_refer import TinyRefer
+
+from s2rm.data.faults import HARMLESS, LISTED, RULES
+from s2rm.errors import UserError
+
+ALL = [10, 11, 20, 30]  # sent_ids of the tiny data
+Break = Callable[[TinyRefer], Any]
+
+
+def ref(tiny: TinyRefer, index: int = 0) -> dict[str, Any]:
+    return tiny.refs[index]
+
+
+def sentence(tiny: TinyRefer, index: int = 0) -> dict[str, Any]:
+    return tiny.refs[0]["sentences"][index]
+
+
+def image(tiny: TinyRefer, index: int = 0) -> dict[str, Any]:
+    return tiny.instances["images"][index]
+
+
+def annotation(tiny: TinyRefer, index: int = 0) -> dict[str, Any]:
+    return tiny.instances["annotations"][index]
+
+
+def category(tiny: TinyRefer, index: int = 0) -> dict[str, Any]:
+    return tiny.instances["categories"][index]
+
+
+def repeat(records: list[Any], **changes: Any) -> None:
+    records.append({**copy.deepcopy(records[0]), **changes})
+
+
+def segment(*parts: Any) -> Break:
+    return lambda tiny: annotation(tiny).update(segmentation=list(parts))
+
+
+SQUARE = [2, 4, 10, 4, 10, 12, 2, 12]
+
+# kind, id in the report, what is broken, sent_ids that are left
+CASES: list[tuple[str, int | str, Break, list[int]]] = [
+    ("malformed_image", 1, lambda tiny: image(tiny).pop("height"), [30]),
+    ("malformed_image", 1, lambda tiny: image(tiny).pop("file_name"), [30]),
+    ("malformed_image", 1, lambda tiny: image(tiny).update(width=30.0), [30]),
+    ("malformed_image", 1, lambda tiny: image(tiny).update(width=0), [30]),
+    ("malformed_image", "image #0", lambda tiny: image(tiny).update(id="1"), [30]),
+    ("malformed_image", "image #2", lambda tiny: tiny.instances["images"].append([]), ALL),
+    ("duplicate_image", 1, lambda tiny: repeat(tiny.instances["images"]), ALL),
+    ("conflicting_image", 1, lambda tiny: repeat(tiny.instances["images"], file_name="2.png"), [30]),
+    ("image_missing", 1, lambda tiny: tiny.sizes.pop("1.png"), [30]),
+    ("image_unreadable", 1, lambda tiny: image(tiny).update(file_name="text.png"), [30]),
+    ("image_size", 1, lambda tiny: tiny.sizes.update({"1.png": (20, 30)}), [30]),
+    ("malformed_annotation", 101, lambda tiny: annotation(tiny).pop("segmentation"), [20, 30]),
+    ("malformed_annotation", 101, lambda tiny: annotation(tiny).update(segmentation="P08"), [20, 30]),
+    ("malformed_annotation", 101, lambda tiny: annotation(tiny).pop("image_id"), [20, 30]),
+    ("malformed_annotation", "annotation #0", lambda tiny: annotation(tiny).update(id=True), [20, 30]),
+    ("malformed_annotation", "annotation #0", lambda tiny: annotation(tiny).update(id=2**63), [20, 30]),
+    ("duplicate_annotation", 101, lambda tiny: repeat(tiny.instances["annotations"]), ALL),
+    (
+        "conflicting_annotation",
+        101,
+        lambda tiny: repeat(tiny.instances["annotations"], segmentation=[[0, 0, 9, 0, 9, 9]]),
+        [20, 30],
+    ),
+    ("malformed_category", 2, lambda tiny: category(tiny, 1).pop("name"), ALL),
+    ("malformed_category", 2, lambda tiny: category(tiny, 1).update(name="\ud800"), ALL),
+    ("duplicate_category", 1, lambda tiny: repeat(tiny.instances["categories"]), ALL),
+    ("conflicting_category", 1, lambda tiny: repeat(tiny.instances["categories"], name="thing"), ALL),
+    ("category_unknown", 101, lambda tiny: annotation(tiny).update(category_id=77), ALL),
+    ("category_unknown", 101, lambda tiny: annotation(tiny).pop("category_id"), ALL),
+    ("category_conflict", 1, lambda tiny: ref(tiny).update(category_id=2), ALL),
+    ("category_conflict", 1, lambda tiny: ref(tiny).pop("category_id"), ALL),
+    ("box_unknown", 101, lambda tiny: annotation(tiny).pop("bbox"), ALL),
+    ("box_unknown", 101, lambda tiny: annotation(tiny).update(bbox=[1, 2, 3]), ALL),
+    ("box_unknown", 101, lambda tiny: annotation(tiny).update(bbox=[1, 2, 3, "4"]), ALL),
+    ("box_unknown", 101, lambda tiny: annotation(tiny).update(bbox=[1, 2, 3, 0]), ALL),
+    ("box_unknown", 101, lambda tiny: annotation(tiny).update(bbox=[float("nan"), 2, 3, 4]), ALL),
+    ("malformed_ref", 1, lambda tiny: ref(tiny).pop("image_id"), [20, 30]),
+    ("malformed_ref", 1, lambda tiny: ref(tiny).pop("ann_id"), [20, 30]),
+    ("malformed_ref", 1, lambda tiny: ref(tiny).pop("split"), [20, 30]),
+    ("malformed_ref", 1, lambda tiny: ref(tiny).update(sentences=None), [20, 30]),
+    ("malformed_ref", 1, lambda tiny: ref(tiny).update(ann_id=-1), [20, 30]),
+    ("malformed_ref", "ref #0", lambda tiny: ref(tiny).update(ref_id="1"), [20, 30]),
+    ("malformed_ref", "ref #3", lambda tiny: tiny.refs.append("ref"), ALL),
+    ("duplicate_ref", 1, lambda tiny: repeat(tiny.refs), ALL),
+    ("conflicting_ref", 1, lambda tiny: repeat(tiny.refs, split="val"), [20, 30]),
+    ("split_not_used", 1, lambda tiny: ref(tiny).update(split="testAB"), [20, 30]),
+    ("split_not_used", 1, lambda tiny: ref(tiny).update(split="test"), [20, 30]),
+    ("dangling_image", 1, lambda tiny: ref(tiny).update(image_id=9), [20, 30]),
+    ("dangling_image", 999, lambda tiny: repeat(tiny.instances["annotations"], id=999, image_id=9), ALL),
+    ("dangling_annotation", 1, lambda tiny: ref(tiny).update(ann_id=9), [20, 30]),
+    ("annotation_of_other_image", 1, lambda tiny: ref(tiny).update(image_id=2), [20, 30]),
+    ("ref_without_sentences", 1, lambda tiny: ref(tiny).update(sentences=[]), [20, 30]),
+    ("ref_without_sentences", 2, lambda tiny: ref(tiny, 1)["sentences"][0].update(sent=" "), [10, 11, 30]),
+    ("malformed_sentence", 10, lambda tiny: sentence(tiny).pop("sent"), [11, 20, 30]),
+    ("malformed_sentence", 10, lambda tiny: sentence(tiny).update(sent=7), [11, 20, 30]),
+    ("malformed_sentence", 10, lambda tiny: sentence(tiny).update(sent="\udcff"), [11, 20, 30]),
+    ("malformed_sentence", "sentence #0 of ref 1", lambda tiny: sentence(tiny).pop("sent_id"), [11, 20, 30]),
+    ("malformed_sentence", "sentence #2 of ref 1", lambda tiny: ref(tiny)["sentences"].append("left"), ALL),
+    ("empty_expression", 10, lambda tiny: sentence(tiny).update(sent=" \t\n"), [11, 20, 30]),
+    ("duplicate_sentence", 10, lambda tiny: repeat(ref(tiny)["sentences"]), ALL),
+    ("conflicting_sentence", 10, lambda tiny: repeat(ref(tiny)["sentences"], sent="up"), [11, 20, 30]),
+    ("conflicting_sentence", 11, lambda tiny: ref(tiny, 1)["sentences"][0].update(sent_id=11), [10, 30]),
+    ("polygon_points", 101, segment(SQUARE, [0, 0, 30, 20]), ALL),
+    ("polygon_clipped", 101, segment([-8, 4, 10, 4, 10, 12, -8, 12]), ALL),
+    ("polygon_outside", 101, segment(SQUARE, [31, 1, 40, 1, 40, 9]), ALL),
+    ("malformed_segmentation", 101, segment(SQUARE, [1, 2, 3, 4, 5, None]), [20, 30]),
+    ("malformed_segmentation", 101, segment({"size": [20, 30], "counts": [5]}), [20, 30]),
+    ("mask_size", 101, segment({"size": [30, 20], "counts": [600]}), [20, 30]),
+    ("mask_empty", 101, segment(), [20, 30]),
+    ("mask_empty", 101, segment([3, 3, 3, 3, 3, 3]), [20, 30]),
+]
+cases = pytest.mark.parametrize(
+    ("kind", "identifier", "break_", "left"), CASES, ids=[case[0] for case in CASES]
+)
+
+
+@pytest.fixture
+def broken(tiny_refer: TinyRefer, break_: Break) -> TinyRefer:
+    tiny_refer.images.mkdir(parents=True)
+    (tiny_refer.images / "text.png").write_text("no image")
+    break_(tiny_refer)
+    return tiny_refer
+
+
+def test_every_kind_has_a_case() -> None:
+    assert {case[0] for case in CASES} == RULES.keys()
+
+
+@cases
+def test_a_fault_is_reported_and_treated_by_its_rule(
+    broken: TinyRefer, kind: str, identifier: int | str, left: list[int]
+) -> None:
+    table, statistics = broken.prepare()
+    assert statistics["faults"][kind] == {"count": 1, "rule": RULES[kind], "ids": [identifier]}
+    assert sorted(table["sent_id"]) == left
+
+
+@cases
+def test_a_fault_is_refused(broken: TinyRefer, kind: str, identifier: int | str, left: list[int]) -> None:
+    if kind in HARMLESS:
+        table, _ = broken.prepare("refuse")
+        assert sorted(table["sent_id"]) == left
+        return
+    with pytest.raises(UserError, match=f"{kind} 1[,;]") as caught:
+        broken.prepare("refuse")
+    assert "\n" not in str(caught.value)
+    assert not (broken.raw.parent / "prepared").exists()
+
+
+def test_sound_data_has_no_faults(tiny_refer: TinyRefer) -> None:
+    table, statistics = tiny_refer.prepare("refuse")
+    assert statistics["faults"] == {}
+    assert table["sent_id"].tolist() == ALL
+
+
+def test_refusing_names_the_first_fault_and_counts_all(tiny_refer: TinyRefer) -> None:
+    ref(tiny_refer, 0)["ann_id"] = 8
+    ref(tiny_refer, 1)["ann_id"] = 9
+    sentence_of_third = ref(tiny_refer, 2)["sentences"]
+    sentence_of_third.append({"sent_id": 31, "sent": ""})
+    with pytest.raises(
+        UserError, match=r"dangling_annotation at 1 \(.*dangling_annotation 2, empty_expression 1"
+    ):
+        tiny_refer.prepare("refuse")
+
+
+def test_the_report_lists_the_first_ids_only(tiny_refer: TinyRefer) -> None:
+    for number in range(50):
+        repeat(tiny_refer.refs, ref_id=1000 + number, ann_id=9)
+    _, statistics = tiny_refer.prepare()
+    fault = statistics["faults"]["dangling_annotation"]
+    assert fault["count"] == 50
+    assert fault["ids"] == list(range(1000, 1000 + LISTED))
+
+
+def test_the_category_is_the_annotations(tiny_refer: TinyRefer) -> None:
+    ref(tiny_refer)["category_id"] = 2
+    annotation(tiny_refer, 1)["category_id"] = 77
+    table, _ = tiny_refer.prepare()
+    assert table["category"].tolist() == ["shape", "shape", "", "shape"]
+
+
+def test_a_box_that_is_missing_is_the_masks(tiny_refer: TinyRefer) -> None:
+    annotation(tiny_refer).pop("bbox")
+    boxes = tiny_refer.prepare()[0]["box"].map(list).tolist()
+    assert boxes == [[2, 4, 8, 8], [2, 4, 8, 8], [17.5, 4, 9, 8], [9.5, 4, 9, 8]]
+
+
+def test_the_images_own_name_counts_not_the_refs(tiny_refer: TinyRefer) -> None:
+    table, _ = tiny_refer.prepare()
+    assert set(table["image_path"]) == {f"images/mscoco/images/train2014/{i}.png" for i in (1, 2)}
+
+
+def test_crowds_are_kept(tiny_refer: TinyRefer) -> None:
+    annotation(tiny_refer)["iscrowd"] = 1
+    assert sorted(tiny_refer.prepare("refuse")[0]["sent_id"]) == ALL
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../1.png",
+        "a/../../1.png",
+        "/etc/passwd",
+        "a\\1.png",
+        "C:1.png",
+        "",
+        ".",
+        "./1.png",
+        "a//1.png",
+        "1\0.png",
+    ],
+)
+@pytest.mark.parametrize("faults", ["repair", "refuse"])
+def test_a_file_name_that_leads_elsewhere_is_refused(tiny_refer: TinyRefer, name: str, faults: Any) -> None:
+    image(tiny_refer)["file_name"] = name
+    with pytest.raises(UserError, match="must lie in the image folder"):
+        tiny_refer.prepare(faults)
+
+
+def test_subfolders_of_the_image_folder_are_fine(tiny_refer: TinyRefer) -> None:
+    (tiny_refer.images / "a").mkdir(parents=True)
+    tiny_refer.sizes["a/1.png"] = tiny_refer.sizes.pop("1.png")
+    image(tiny_refer)["file_name"] = "a/1.png"
+    assert sorted(tiny_refer.prepare("refuse")[0]["sent_id"]) == ALL
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"images": [', "corrupt or truncated"),
+        (b"\xff\xfe\xfa", "corrupt or truncated"),
+        (b"[" * 100_000, "corrupt or truncated"),
+        (b"[]", "no list 'images'"),
+        (json.dumps({"images": [], "annotations": {}, "categories": []}).encode(), "no list 'annotations'"),
+        (json.dumps({"images": [], "annotations": []}).encode(), "no list 'categories'"),
+    ],
+)
+def test_bad_instances_are_named(tiny_refer: TinyRefer, content: bytes, message: str) -> None:
+    tiny_refer.write()
+    (tiny_refer.folder / "instances.json").write_bytes(content)
+    tiny_refer.write = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=f"instances.json.*{message}"):
+        tiny_refer.prepare()
+
+
+def test_refs_that_are_no_list_are_named(tiny_refer: TinyRefer) -> None:
+    tiny_refer.refs = {"refs": []}  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"refs\(unc\)\.p holds dict"):
+        tiny_refer.prepare()
