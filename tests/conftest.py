@@ -1,9 +1,22 @@
 """What tests of all folders share."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from s2rm.params import Params, Preprocess, RefShapes, load_params
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from s2rm.model.ris import S2RM
+
+ROOT = Path(__file__).parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors of tests are too small to be shared out
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +26,73 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("S2RM_REAL_DATA is not set: it names a folder with real REFER data")
     return Path(folder)
+
+
+TINY = (
+    "vision.image_size=64",
+    "vision.options={channels: [8, 8, 8, 8]}",
+    "language.tokens=12",
+    "language.vocabulary=100",
+    "language.hidden=16",
+    "language.layers=1",
+    "language.heads=2",
+    "fusion.widths=[8, 8, 16, 8]",
+    "decoder.width=8",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_params() -> Callable[..., Params]:
+    """params.yaml with everything as small as it goes; takes further overrides."""
+    return lambda *overrides: load_params(ROOT / "params.yaml", [*TINY, *overrides])
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> "PreTrainedTokenizerBase":
+    from s2rm.data.tokens import build_tokenizer
+
+    words = ["the red circle", "a blue square on the left", "the second star from the right"]
+    return build_tokenizer(words * 2, load_params(ROOT / "params.yaml", TINY).language)
+
+
+@pytest.fixture(scope="session")
+def build_tiny(
+    tiny_params: Callable[..., Params], tiny_tokenizer: "PreTrainedTokenizerBase"
+) -> Callable[..., "S2RM"]:
+    """A tiny model of the given overrides, in float64 and evaluation mode, none of its weights zero."""
+
+    def build(*overrides: str) -> "S2RM":
+        import torch
+
+        from s2rm.model.build import build_model
+
+        torch.manual_seed(3)
+        model = build_model(tiny_params(*overrides), tiny_tokenizer).double().eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        return model
+
+    return build
+
+
+@dataclass(frozen=True)
+class TinyData:
+    """RefShapes of a few images, written and prepared."""
+
+    raw: Path
+    prepared: Path
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
+    from s2rm.data.prepare import prepare
+    from s2rm.data.refshapes import write_refshapes
+
+    root = tmp_path_factory.mktemp("tiny")
+    data = TinyData(root / "raw", root / "prepared")
+    names = ["refcoco_unc", "referit_berkeley"]
+    write_refshapes(RefShapes(seed=7, train_images=8, eval_images=3), names, data.raw, progress=False)
+    for name in names:
+        prepare(name, data.raw, data.prepared, Preprocess(sentence="sent", faults="repair"))
+    return data

@@ -13,7 +13,7 @@ from s2rm.errors import UserError
 def read_image(path: Path, *, upright: bool = False) -> Image.Image:
     """An image in RGB; `upright` turns it as its EXIF says (COCO's masks lie on unturned pixels)."""
     try:
-        image = Image.open(path)
+        image: Image.Image = Image.open(path)
         image = ImageOps.exif_transpose(image) if upright else image
         return image.convert("RGB")
     except FileNotFoundError:
@@ -25,7 +25,8 @@ def read_image(path: Path, *, upright: bool = False) -> Image.Image:
 def to_tensor(image: Image.Image, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(3, size, size) float32: resized without keeping the aspect (as LAVT and ReLA do), normalised."""
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = (np.asarray(resized, dtype=np.float32) / 255 - np.float32(mean)) / np.float32(std)
+    centre, spread = (np.array(values, dtype=np.float32) for values in (mean, std))
+    pixels = (np.asarray(resized, dtype=np.float32) / 255 - centre) / spread
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 

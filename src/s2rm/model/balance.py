@@ -15,11 +15,10 @@ class Balance(nn.Module):
     def __init__(self, width: int, semantics: int) -> None:
         super().__init__()
         self.semantics = semantics
-        self.weigh = nn.Sequential(
-            nn.Linear(semantics * width, width // 2), nn.SiLU(), nn.Linear(width // 2, semantics * width)
-        )
-        nn.init.zeros_(self.weigh[2].weight)  # starts as the plain mean
-        nn.init.zeros_(self.weigh[2].bias)
+        last = nn.Linear(width // 2, semantics * width)
+        nn.init.zeros_(last.weight)  # starts as the plain mean
+        nn.init.zeros_(last.bias)
+        self.weigh = nn.Sequential(nn.Linear(semantics * width, width // 2), nn.SiLU(), last)
 
     def weights(self, semantics: list[Tensor]) -> Tensor:
         """(N, K, C), summing to 1 over the K semantics (N, C, H, W each)."""

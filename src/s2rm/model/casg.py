@@ -56,7 +56,7 @@ class CASG(nn.Module):
         logits: list[Tensor] = []
         coarser = foreground = None
         for i in reversed(range(len(fused))):
-            parts = [sentence] if self.language_guidance else []
+            parts = [sentence] if self.language_guidance and sentence is not None else []
             if foreground is not None:
                 parts.append(foreground)
             x = self.lateral[i](fused[i])

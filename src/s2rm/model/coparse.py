@@ -61,7 +61,7 @@ class Coparse(nn.Module):
         super().__init__()
         self.rotations = rotations
         self.bundle = Bundle(width, slice_kernel)
-        self.recurrence = {"scan": ScanRecurrence, "gru": GRURecurrence}[recurrence](width)
+        self.recurrence = ScanRecurrence(width) if recurrence == "scan" else GRURecurrence(width)
         self.gate = nn.Conv2d(width, width, 1)  # W_o
         self.read = nn.Conv2d(width, width, 1)  # W_h
 
@@ -88,7 +88,7 @@ class Coparse(nn.Module):
             bundled = self.bundle(generator, sweep_dim)
             inputs = self.recurrence.project(bundled, parsed, generator_index, parsed_index)
             for k in sweeps:
-                states[k] = self.recurrence.sweep(*inputs, *SWEEPS[k])
+                states[k] = self.recurrence.sweep(inputs, *SWEEPS[k])
         parsed = expand_to_expressions(parsed, parsed_index)
         semantics = []
         for k in range(self.rotations):
@@ -112,14 +112,16 @@ class ScanRecurrence(nn.Module):
 
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """The gates z and candidates c of all slices, (N, C, H, W) each."""
         z = expand_to_expressions(self.gate_generator(bundled), generator_index)
         z = z + expand_to_expressions(self.gate_parsed(parsed), parsed_index)
         c = expand_to_expressions(self.candidate(bundled).tanh(), generator_index)
         return z.sigmoid(), c
 
-    def sweep(self, z: Tensor, c: Tensor, dim: int, reverse: bool) -> Tensor:
+    def sweep(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
+        """The states of all slices, (N, C, H, W)."""
+        z, c = inputs
         return scan(z, c, dim, reverse)
 
 
@@ -132,7 +134,7 @@ class GRURecurrence(nn.Module):
 
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
-    ) -> tuple[Tensor]:
+    ) -> tuple[Tensor, ...]:
         """[u; p], (N, 2C, H, W)."""
         return (
             torch.cat(
@@ -144,8 +146,9 @@ class GRURecurrence(nn.Module):
             ),
         )
 
-    def sweep(self, x: Tensor, dim: int, reverse: bool) -> Tensor:
-        x = x if dim == 2 else x.transpose(2, 3)
+    def sweep(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
+        """The states of all slices, (N, C, H, W)."""
+        x = inputs[0] if dim == 2 else inputs[0].transpose(2, 3)
         count, channels, length, breadth = x.shape
         steps = x.permute(2, 0, 3, 1).reshape(length, count * breadth, channels)
         states = self.gru(steps.flip(0) if reverse else steps)[0]

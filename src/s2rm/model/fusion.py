@@ -43,8 +43,7 @@ class S2RMFusion(nn.Module):
         super().__init__()
         distribute = {"attention": DistributeByAttention, "tile": DistributeByTiling}[distribution]
         self.distribute = distribute(width, language_width)
-        roles = ("language_to_vision", "vision_to_language")
-        roles = roles if coparsing == "both" else tuple(role for role in roles if role == coparsing)
+        roles = [role for role in ("language_to_vision", "vision_to_language") if coparsing in (role, "both")]
         self.coparse = nn.ModuleDict(
             {role: Coparse(width, slice_kernel, recurrence, rotations) for role in roles}
         )

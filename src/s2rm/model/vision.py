@@ -4,6 +4,7 @@ import difflib
 
 import timm
 import torch
+from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from s2rm.errors import UserError
@@ -66,7 +67,9 @@ def coordinate_map(x: Tensor) -> Tensor:
     return torch.stack([grid[1], grid[0]])[None]
 
 
-def build_backbone(name: str, *, pretrained: bool, image_size: int, options: dict[str, object]) -> nn.Module:
+def build_backbone(
+    name: str, *, pretrained: bool, image_size: int, options: dict[str, object]
+) -> FeatureListNet:
     """The last four stages of a timm backbone, at strides 4, 8, 16 and 32."""
     if not timm.is_model(name.split(".")[0]):
         nearest = difflib.get_close_matches(name, timm.list_models(), n=3)

@@ -56,12 +56,11 @@ def train_run(
     set_seed(train.seed)
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
 
-    tables: dict[str, pd.DataFrame] = {
-        name: load_table(prepared / f"{name}.parquet") for name in run.train_on
-    }
+    names: list[str] = list(run.train_on)
+    tables = {name: load_table(prepared / f"{name}.parquet") for name in names}
     table = pd.concat([t[t["split"] == "train"] for t in tables.values()], ignore_index=True)
     if table.empty:
-        raise UserError(f"no expression to train on: {', '.join(run.train_on)} have no split 'train'")
+        raise UserError(f"no expression to train on: {', '.join(names)} have no split 'train'")
     tokenizer = build_tokenizer(table["expression"], params.language)
     model = build_model(params, tokenizer)
     if accelerator.device.type == "cpu":
@@ -100,9 +99,7 @@ def train_run(
     progress = load_state(state_file, **states)
     if progress.epoch:
         logger.info("continuing after epoch %d of %d", progress.epoch, train.epochs)
-    validation: dict[str, pd.DataFrame] = {
-        name: tables[name][tables[name]["split"] == "val"].reset_index(drop=True) for name in run.train_on
-    }
+    validation = {name: tables[name][tables[name]["split"] == "val"] for name in names}
     kept = scratch / "model"
 
     for epoch in range(progress.epoch, train.epochs):

@@ -1,0 +1,50 @@
+"""Stage 5: tables, figures and the page → reports/; the evaluation joins the training's MLflow run."""
+
+import json
+
+from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_up_logging, tags
+
+from s2rm.errors import exit_on_user_error
+from s2rm.params import load_params
+from s2rm.reporting.examples import collect_examples
+from s2rm.reporting.render import render
+from s2rm.tracking import Store, flatten
+
+
+def main() -> None:
+    set_up_logging()
+    params = load_params()
+    examples = {
+        name: collect_examples(
+            MODELS / name,
+            RESULTS / name,
+            prepared=PREPARED,
+            raw=RAW,
+            count=params.report.overlays,
+            threshold=params.evaluate.threshold,
+        )
+        for name in params.runs
+    }
+    paths = render(
+        params,
+        list(params.runs),
+        metrics_dir=METRICS,
+        results_dir=RESULTS,
+        models_dir=MODELS,
+        output=REPORTS,
+        examples=examples,
+    )
+    if not params.tracking.enabled:
+        return
+    store = Store(ROOT, params.tracking.experiment)
+    for name in params.runs:
+        metrics = json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8"))
+        trained = json.loads((MODELS / f"{name}.mlflow.json").read_text(encoding="utf-8"))["run_id"]
+        ours = [path for path in paths if path.parent.name != "figures" or path.stem.endswith(f"-{name}")]
+        files = {folder: [p for p in ours if p.parent.name == folder] for folder in ("tables", "figures")}
+        evaluation = {key.replace(".", "/", 3): value for key, value in flatten(metrics).items()}
+        store.publish(trained, name, evaluation, files, {**tags(), "run": name})
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

@@ -1,0 +1,129 @@
+"""The command `s2rm`: what is done with a trained model, and what is asked of the parameters."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from s2rm.errors import UserError, exit_on_user_error
+
+
+def main() -> None:
+    exit_on_user_error(_main)
+
+
+def _main() -> None:
+    arguments = _parser().parse_args()
+    arguments.command(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="s2rm",
+        description="Referring image segmentation with S²RM + CASG. The pipeline itself runs by `dvc repro`.",
+        epilog="Exit codes: 0 done, 1 a fault of the program or the machine, 2 the user's input.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser(
+        "predict",
+        help="segment what expressions refer to in an image",
+        description="Writes the mask (white on black, of the image's size) to OUTPUT and an overlay beside "
+        "it, NAME-overlay.png; of several expressions to NAME-1.png, NAME-2.png and so on.",
+    )
+    predict.add_argument("--model", type=Path, help="a trained folder; default: the only one in models/")
+    predict.add_argument("--image", type=Path, required=True, help="the image, JPEG or PNG")
+    predict.add_argument("--text", action="append", required=True, help="an expression; may be repeated")
+    predict.add_argument("--output", type=Path, required=True, help="where the mask goes, a .png file")
+    predict.add_argument("--threshold", type=float, default=0.5, help="on the probability (default: 0.5)")
+    predict.set_defaults(command=_predict)
+
+    describe = commands.add_parser("describe", help="parameters and FLOPs of the model, by part")
+    describe.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
+    describe.add_argument(
+        "-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for `dvc exp run`"
+    )
+    describe.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    describe.set_defaults(command=_describe)
+
+    ui = commands.add_parser("ui", help="open MLflow's pages on the recorded runs")
+    ui.add_argument("--port", type=int, default=5000, help="default: 5000")
+    ui.set_defaults(command=_ui)
+    return parser
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    # Faults of the input are found before torch is loaded, which takes seconds.
+    from s2rm.data.images import read_image
+
+    if not all(text.strip() for text in arguments.text):
+        raise UserError("--text is empty: say in words what to segment, as --text 'the red circle'")
+    if arguments.output.suffix.lower() != ".png":
+        raise UserError(f"--output is {arguments.output}: masks are written as .png")
+    if not 0 < arguments.threshold < 1:
+        raise UserError(f"--threshold is {arguments.threshold}: it must be between 0 and 1")
+    if not arguments.output.parent.is_dir():
+        raise UserError(f"--output is {arguments.output}: there is no folder {arguments.output.parent}")
+    image = read_image(arguments.image, upright=True)
+    folder = arguments.model or _only_model()
+
+    from PIL import Image
+
+    from s2rm.predict import Predictor
+    from s2rm.reporting.overlays import overlay
+
+    masks = Predictor.from_pretrained(folder, arguments.threshold).predict(image, arguments.text)
+    output: Path = arguments.output
+    for number, (text, mask) in enumerate(zip(arguments.text, masks, strict=True), start=1):
+        path = output if len(masks) == 1 else output.with_stem(f"{output.stem}-{number}")
+        shown = path.with_stem(f"{path.stem}-overlay")
+        Image.fromarray(mask).convert("L").save(path)
+        overlay(image, mask).save(shown)
+        print(f"{text!r}: {100 * mask.mean():.1f} % of the image → {path}, {shown}")
+
+
+def _only_model() -> Path:
+    folders = sorted(path.parent for path in Path("models").glob("*/config.json"))
+    if len(folders) != 1:
+        found = (
+            f"models/ holds {', '.join(folder.name for folder in folders)}" if folders else "models/ is empty"
+        )
+        raise UserError(f"--model is missing and {found}: name a trained folder, as --model models/joint")
+    return folders[0]
+
+
+def _describe(arguments: argparse.Namespace) -> None:
+    from s2rm.params import load_params
+
+    params = load_params(arguments.params, arguments.overrides)
+
+    from dataclasses import asdict
+
+    from s2rm.describe import describe
+
+    parts = {name: asdict(part) for name, part in describe(params).items()}
+    if arguments.json:
+        print(json.dumps(parts, indent=2))
+        return
+    print(f"{'part':<12}{'parameters':>14}{'GFLOPs/image':>16}{'GFLOPs/expression':>20}")
+    for name, part in parts.items():
+        image, expression = part["flops_image"] / 1e9, part["flops_expression"] / 1e9
+        print(f"{name:<12}{part['parameters']:>14,}{image:>16.3f}{expression:>20.3f}")
+
+
+def _ui(arguments: argparse.Namespace) -> None:
+    from s2rm.tracking import tracking_uri
+
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    uri = tracking_uri(Path.cwd())
+    if uri.startswith("http"):
+        raise UserError(f"the runs are recorded on the server {uri}: open that address")
+    print(f"MLflow on {uri}: http://127.0.0.1:{arguments.port} (stop with Ctrl-C)", flush=True)
+    command = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(arguments.port)]
+    subprocess.run([sys.executable, "-m", "mlflow", *command, "--workers", "1"], env=environment, check=True)
+
+
+if __name__ == "__main__":
+    main()

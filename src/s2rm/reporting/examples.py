@@ -1,0 +1,52 @@
+"""The examples of the qualitative sheet: spread evenly from the worst to the best, to flatter nobody."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from s2rm.benchmarks import get_benchmark
+from s2rm.data.images import read_image
+from s2rm.data.masks import decode
+from s2rm.data.prepare import load_table
+from s2rm.predict import Predictor
+from s2rm.reporting.overlays import Example
+
+
+def pick_examples(scores: pd.DataFrame, count: int) -> pd.DataFrame:
+    """`count` rows of a results table at even quantiles of their IoU (original size), with column `iou`."""
+    scored = scores.assign(iou=scores["intersection_original"] / scores["union_original"].clip(lower=1))
+    ordered = scored.sort_values(["iou", "sent_id"], ignore_index=True)
+    places = (np.arange(count) + 0.5) / max(count, 1) * len(ordered)
+    return ordered.iloc[np.unique(places.astype(int))]
+
+
+def collect_examples(
+    model_folder: Path, results: Path, *, prepared: Path, raw: Path, count: int, threshold: float
+) -> list[Example]:
+    """`count` examples of each evaluated split, predicted anew.
+
+    Args:
+        results: the run's folder of <benchmark>-<split>.parquet.
+    """
+    predictor = Predictor.from_pretrained(model_folder, threshold)
+    examples = []
+    for file in sorted(results.glob("*.parquet")) if count else []:
+        name, split = file.stem.rsplit("-", 1)
+        table = load_table(prepared / f"{name}.parquet")
+        chosen = pick_examples(pd.read_parquet(file), count)
+        table = table[table["split"] == split].set_index("sent_id")
+        for sent_id, iou in zip(chosen["sent_id"], chosen["iou"], strict=True):
+            row = table.loc[sent_id]
+            image = read_image(raw / row["image_path"])
+            examples.append(
+                Example(
+                    image=image,
+                    expression=row["expression"],
+                    truth=decode(row["mask_rle"], row["height"], row["width"]),
+                    predicted=predictor.predict(image, [row["expression"]])[0],
+                    iou=float(iou),
+                    title=f"{get_benchmark(name).title} {split}",
+                )
+            )
+    return examples

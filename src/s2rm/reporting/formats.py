@@ -1,0 +1,166 @@
+"""A table on its way to people: Markdown, CSV and LaTeX (booktabs)."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import pandas as pd
+
+from s2rm.reporting.files import replace_text
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "×": r"$\times$",
+    "≥": r"$\geq$",
+    "Σ": r"$\Sigma$",
+    "→": r"$\rightarrow$",
+    "–": "--",
+    "²": r"\textsuperscript{2}",
+}
+EMPTY = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is printed, and what it must not be printed without."""
+
+    name: str  # of its files
+    title: str
+    caption: str  # metric, resolution, splits and data
+    frame: pd.DataFrame  # index: the heading of the row's group, "" for none; columns: (above, name)
+    sources: tuple[str, ...]  # one a row, for the CSV
+    footnotes: tuple[str, ...]
+    decimals: int
+
+    def header(self) -> list[tuple[str, list[str]]]:
+        """The columns by what stands above them: ("RefCOCO", ["val", "testA", "testB"]), …"""
+        columns = [(str(column[0]), str(column[1])) for column in self.frame.columns]
+        return [(above, [name for _, name in names]) for above, names in groupby(columns, itemgetter(0))]
+
+    def groups(self) -> list[tuple[str, list[list[str]]]]:
+        """The rows as text, by their group's heading."""
+        rows = [
+            (str(label), [self._text(value) for value in row])
+            for label, row in zip(
+                self.frame.index, self.frame.itertuples(index=False, name=None), strict=True
+            )
+        ]
+        return [(label, [row for _, row in group]) for label, group in groupby(rows, itemgetter(0))]
+
+    def numeric(self) -> list[bool]:
+        """For each column whether it holds numbers."""
+        return [pd.api.types.is_numeric_dtype(dtype) for dtype in self.frame.dtypes]
+
+    def _text(self, value: object) -> str:
+        if isinstance(value, float):
+            return EMPTY if pd.isna(value) else f"{value:.{self.decimals}f}"
+        return str(value) or EMPTY
+
+
+def to_markdown(table: Table) -> str:
+    """GitHub's Markdown; the two header lines become one."""
+    names = [f"{above} {name}".strip() for above, names in table.header() for name in names]
+    lines = [
+        f"## {_markdown(table.title)}",
+        "",
+        _markdown(table.caption),
+        "",
+        _line(names),
+        _line(["---:" if numeric else "---" for numeric in table.numeric()], escape=str),
+    ]
+    for label, rows in table.groups():
+        if label:
+            lines.append(_line([f"**{_markdown(label)}**"] + [""] * (len(names) - 1), escape=str))
+        lines += [_line(row) for row in rows]
+    lines += ["", *(f"{number}. {_markdown(note)}" for number, note in enumerate(table.footnotes, start=1))]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """One header line, no comments, for machines: caption and footnotes stand in the other formats.
+
+    Empty cells are empty; `group` and `source` tell published numbers from ours.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    names = [f"{above} {name}".strip() for above, names in table.header() for name in names]
+    writer.writerow(["table", "group", *names, "source"])
+    sources = iter(table.sources)
+    for label, rows in table.groups():
+        for row in rows:
+            cells = ["" if cell == EMPTY else cell for cell in row]
+            writer.writerow([table.title, label, *cells, next(sources)])
+    return file.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A `table*` that fits the text's width; needs booktabs and graphicx."""
+    header = table.header()
+    count = sum(len(names) for _, names in header)
+    above, rules, column = [], [], 1
+    for label, names in header:
+        above.append(
+            rf"\multicolumn{{{len(names)}}}{{c}}{{{_latex(label)}}}" if label else "& " * (len(names) - 1)
+        )
+        if label:
+            rules.append(rf"\cmidrule(lr){{{column}-{column + len(names) - 1}}}")
+        column += len(names)
+    body = []
+    for number, (label, rows) in enumerate(table.groups()):
+        if number:
+            body.append(r"\midrule")
+        if label:
+            body.append(rf"\multicolumn{{{count}}}{{l}}{{\emph{{{_latex(label)}}}}} \\")
+        body += [" & ".join(_latex(cell) for cell in row) + r" \\" for row in rows]
+    heads = " & ".join(_latex(name) for _, names in header for name in names)
+    notes = "".join(rf"\par {_latex(note)}" + "\n" for note in table.footnotes)
+    lines = [
+        r"% \usepackage{booktabs,graphicx}",
+        r"\begin{table*}",
+        r"\centering",
+        rf"\caption{{\textbf{{{_latex(table.title)}.}} {_latex(table.caption)}}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\resizebox{\textwidth}{!}{%",
+        rf"\begin{{tabular}}{{{''.join('r' if numeric else 'l' for numeric in table.numeric())}}}",
+        r"\toprule",
+        *([" & ".join(above) + r" \\", *rules] if rules else []),
+        heads + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\begin{minipage}{\textwidth}\medskip\footnotesize\raggedright",
+        notes + r"\end{minipage}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_table(table: Table, folder: Path) -> list[Path]:
+    """The table in every format: <folder>/<name>.md, .csv, .tex."""
+    formats = {"md": to_markdown, "csv": to_csv, "tex": to_latex}
+    return [replace_text(folder / f"{table.name}.{end}", write(table)) for end, write in formats.items()]
+
+
+def _line(cells: list[str], escape: Callable[[str], str] | None = None) -> str:
+    return "| " + " | ".join((escape or _markdown)(cell) for cell in cells) + " |"
+
+
+def _markdown(text: str) -> str:
+    text = " ".join(text.split())
+    return re.sub(r"[\\`*<>|\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

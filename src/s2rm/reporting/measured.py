@@ -1,0 +1,99 @@
+"""Our own numbers: reports/metrics/<run>.json, read and checked, with what they were measured on."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from s2rm.benchmarks import BENCHMARKS
+from s2rm.errors import UserError
+from s2rm.evaluation.metrics import METRICS
+
+Source = Literal["refshapes", "folder"]  # params.data.source
+PROTOCOLS = ("model", "original")  # at the model's input size, at the image's own size
+COUNTS = ("images", "expressions")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of a run. They carry their data's source, so that tables can keep it apart."""
+
+    run: str
+    source: Source
+    backbone: str
+    image_size: int  # side of the model's input, pixels
+    scores: pd.DataFrame  # benchmark, split, protocol, METRICS in percent, COUNTS; a row each protocol
+
+    def resolution(self, protocol: str) -> str:
+        return f"{self.image_size}×{self.image_size}" if protocol == "model" else "own size"
+
+    def title(self, benchmark: str) -> str:
+        return name_benchmark(benchmark, self.source)
+
+
+def name_benchmark(benchmark: str, source: Source) -> str:
+    """The real benchmark's title, or RefShapes with the name of the layout that it copies."""
+    return f"RefShapes {benchmark}" if source == "refshapes" else BENCHMARKS[benchmark].title
+
+
+def all_synthetic(runs: list[Measured]) -> bool:
+    """Whether the runs were measured on RefShapes; ValueError where only some were."""
+    sources = {run.source for run in runs}
+    if len(sources) > 1:
+        raise ValueError("RefShapes and real data do not go into one table or figure")
+    return sources == {"refshapes"}
+
+
+def load_scores(path: Path) -> pd.DataFrame:
+    """`Measured.scores` from reports/metrics/<run>.json, in the order of the benchmarks and splits."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: evaluate the run first") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no readable JSON: {error}") from None
+    places = {
+        (benchmark, split, protocol): values
+        for benchmark, splits in _items(tree, path, ())
+        for split, protocols in _items(splits, path, (benchmark,))
+        for protocol, values in _items(protocols, path, (benchmark, split))
+    }
+    order = [
+        (benchmark.name, split, protocol)
+        for benchmark in BENCHMARKS.values()
+        for split in benchmark.splits
+        for protocol in PROTOCOLS
+    ]
+    for place in places:
+        if place not in order:
+            raise UserError(f"{path}: {' → '.join(place)} is no benchmark → split → protocol of ours")
+    if not places:
+        raise UserError(f"{path} holds no metrics: evaluate the run again")
+    return pd.DataFrame(
+        dict(zip(("benchmark", "split", "protocol"), place, strict=True))
+        | _numbers(places[place], path, place)
+        for place in order
+        if place in places
+    )
+
+
+def _items(tree: Any, path: Path, keys: tuple[str, ...]) -> list[tuple[str, Any]]:
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: {' → '.join(keys) or 'the file'} is {type(tree).__name__}, not a mapping")
+    return list(tree.items())
+
+
+def _numbers(values: Any, path: Path, keys: tuple[str, ...]) -> dict[str, float]:
+    found = dict(_items(values, path, keys))
+    numbers = {}
+    for name in (*METRICS, *COUNTS):
+        value = found.get(name)
+        largest = 100 if name in METRICS else math.inf
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
+            allowed = "a percentage" if name in METRICS else "a count"
+            raise UserError(f"{path}: {' → '.join((*keys, name))} is {value!r}, not {allowed}")
+        numbers[name] = value
+    return numbers

@@ -1,0 +1,70 @@
+"""reports/index.html: the tables and figures on one page that opens without a server."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from s2rm.params import Params
+from s2rm.reporting.files import replace_text
+from s2rm.reporting.formats import Table
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure on the page."""
+
+    path: str  # relative to the page, posix
+    caption: str
+
+
+def write_page(
+    path: Path,
+    params: Params,
+    run_names: list[str],
+    *,
+    above: list[Table],
+    figures: dict[str, list[Shown]],
+    below: list[Table],
+) -> Path:
+    """Writes the page; every text is escaped.
+
+    Args:
+        above, below: the tables above and below the figures; their files lie in tables/ beside the page.
+        figures: by run.
+    """
+    environment = Environment(
+        loader=PackageLoader("s2rm.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    html = environment.get_template("page.html.j2").render(
+        title="Referring image segmentation with S2RM and CASG: results",
+        synthetic=params.data.source == "refshapes",
+        facts=_facts(params, run_names),
+        above=above,
+        figures=figures,
+        below=below,
+    )
+    return replace_text(path, html)
+
+
+def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
+    """What was run, in one line each."""
+    vision, language, fusion = params.vision, params.language, params.fusion
+    text = language.pretrained or f"BERT from scratch ({language.layers} layers, width {language.hidden})"
+    synthetic, side = params.data.source == "refshapes", vision.image_size
+    facts = {
+        "data": "RefShapes, drawn by this project" if synthetic else "real, in the REFER layout",
+        "protocols": f"at the model's input size ({side}×{side}) and at the image's own",
+        "vision": vision.backbone + (", pretrained" if vision.pretrained else ", from scratch"),
+        "language": text,
+        "fusion, decoder": f"{fusion.kind}, {params.decoder.kind}",
+        "training": f"{params.train.epochs} epochs, seed {params.train.seed}, "
+        f"best checkpoint by mean validation {params.train.select_by}",
+    }
+    for name in run_names:
+        run = params.get_run(name)
+        facts[f"run {name}"] = f"trained on {', '.join(run.train_on)}; scored on {', '.join(run.evaluate_on)}"
+    return facts

@@ -1,0 +1,113 @@
+"""The report: metrics, scores and histories of the runs → tables, figures, plots and a page.
+
+<output>/tables/{oIoU,mIoU}.{md,csv,tex}           published numbers, and ours on real data
+<output>/tables/precision.{md,csv,tex}             ours on real data
+<output>/tables/refshapes-{iou,precision}.{md,csv,tex}    ours on RefShapes
+<output>/figures/{precision,training,examples}-<run>.png
+<output>/plots/{training,precision}.csv            for `dvc plots`
+<output>/index.html
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from s2rm.params import Params
+from s2rm.reporting.comparison import build_comparison
+from s2rm.reporting.figures import draw_precision, draw_training
+from s2rm.reporting.files import replace
+from s2rm.reporting.formats import write_table
+from s2rm.reporting.measured import Measured, all_synthetic, load_scores
+from s2rm.reporting.overlays import Example, draw_sheet
+from s2rm.reporting.page import Shown, write_page
+from s2rm.reporting.plots import Ious, write_plots
+from s2rm.reporting.published import load_published
+from s2rm.reporting.results import load_history, load_ious
+from s2rm.reporting.tables import build_precision, build_refshapes_iou
+
+
+def render(
+    params: Params,
+    run_names: list[str],
+    *,
+    metrics_dir: Path,
+    results_dir: Path,
+    models_dir: Path,
+    output: Path,
+    examples: dict[str, list[Example]],
+) -> list[Path]:
+    """Writes the report of these runs and returns its files.
+
+    Args:
+        metrics_dir: <run>.json; results_dir: <run>/<benchmark>-<split>.parquet of each split that the
+            metrics name; models_dir: <run>/history.jsonl.
+        examples: by run, for the qualitative sheet; a run without any has no sheet.
+
+    `UserError` where a file is missing or corrupt, or report.methods names an unknown method;
+    nothing is written then.
+    """
+    published = load_published(params.report.methods)
+    runs = [_load_run(params, name, metrics_dir) for name in run_names]
+    ious = {run.run: _load_ious(run, results_dir / run.run) for run in runs}
+    histories = {name: load_history(models_dir / name / "history.jsonl") for name in run_names}
+
+    decimals = params.report.decimals
+    comparisons = [build_comparison(metric, published, runs, decimals) for metric in ("oIoU", "mIoU")]
+    own = [build_precision(runs, decimals)]
+    if all_synthetic(runs):
+        above, below = [build_refshapes_iou(runs, decimals), *own], comparisons
+    else:
+        above, below = [*comparisons, *own], []
+
+    written = [path for table in (*above, *below) for path in write_table(table, output / "tables")]
+    figures = {}
+    for run in runs:
+        drawn = _draw(run, ious[run.run], histories[run.run], examples.get(run.run, []), output / "figures")
+        written += drawn
+        figures[run.run] = [
+            Shown(path.relative_to(output).as_posix(), caption) for path, caption in drawn.items()
+        ]
+    written += write_plots(ious, histories, output / "plots")
+    page = output / "index.html"
+    return [*written, write_page(page, params, run_names, above=above, figures=figures, below=below)]
+
+
+def _load_run(params: Params, name: str, metrics_dir: Path) -> Measured:
+    return Measured(
+        run=name,
+        source=params.data.source,
+        backbone=params.vision.backbone,
+        image_size=params.vision.image_size,
+        scores=load_scores(metrics_dir / f"{name}.json"),
+    )
+
+
+def _load_ious(run: Measured, folder: Path) -> Ious:
+    places = run.scores[["benchmark", "split"]].drop_duplicates().itertuples(index=False, name=None)
+    return {
+        (benchmark, split): load_ious(folder / f"{benchmark}-{split}.parquet") for benchmark, split in places
+    }
+
+
+def _draw(
+    run: Measured, ious: Ious, history: pd.DataFrame, examples: list[Example], folder: Path
+) -> dict[Path, str]:
+    """Draws the figures of a run: path → caption."""
+    data = "RefShapes" if run.source == "refshapes" else "real benchmarks"
+    resolution = f"at the model's input size ({run.resolution('model')})"
+    precision, training, sheet = (
+        folder / f"{name}-{run.run}.png" for name in ("precision", "training", "examples")
+    )
+    draw_precision(precision, run, ious)
+    draw_training(training, run, history)
+    captions = {
+        precision: f"Precision of run {run.run}: the share of the expressions of a split with IoU ≥ X, "
+        f"{resolution}. Data: {data}.",
+        training: f"Training of run {run.run}: left the loss, right mIoU on the validation splits, "
+        f"{resolution}. Data: {data}.",
+    }
+    if examples:
+        image = draw_sheet(examples)
+        replace(sheet, lambda partial: image.save(partial, format="PNG", optimize=True))
+        captions[sheet] = f"Examples of run {run.run}: truth green, prediction orange. Data: {data}."
+    return captions

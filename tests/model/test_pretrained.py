@@ -1,0 +1,126 @@
+"""A trained model as a folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from s2rm.errors import UserError
+from s2rm.model.pretrained import load_tokenizer
+from s2rm.model.ris import S2RM
+
+Build = Callable[..., S2RM]
+
+
+def logits_of(model: S2RM) -> torch.Tensor:
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    token_ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        return model(images, token_ids, torch.ones_like(token_ids), torch.tensor([0])).logits
+
+
+def corrupt(folder: Path, name: str, content: bytes | None) -> None:
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("overrides", [(), ("fusion.kind=none",), ("fusion.cascade=bottom_up",)], ids=str)
+def test_round_trip(
+    build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path, overrides: tuple[str, ...]
+) -> None:
+    model = build_tiny(*overrides).float()
+    model.save_pretrained(tmp_path / "new" / "folder", tiny_tokenizer)
+    loaded = S2RM.from_pretrained(tmp_path / "new" / "folder")
+    assert not loaded.training
+    assert loaded.config == model.config
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    expression = "the red circle on the left"
+    assert load_tokenizer(tmp_path / "new" / "folder")(expression) == tiny_tokenizer(expression)
+
+
+def test_best_and_last_weights(
+    build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    model = build_tiny().float()
+    model.save_pretrained(tmp_path, tiny_tokenizer, "model")
+    best = logits_of(model)
+    with torch.no_grad():
+        model.decoder.mask[0].bias.add_(1)
+    model.save_pretrained(tmp_path, tiny_tokenizer, "last")
+    assert torch.equal(logits_of(S2RM.from_pretrained(tmp_path)), best)
+    assert torch.equal(logits_of(S2RM.from_pretrained(tmp_path, weights="last")), logits_of(model))
+    assert not torch.equal(best, logits_of(model))
+
+
+def test_pretrained_weights_are_not_asked_for_again(
+    build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model trained from pretrained encoders loads offline: all weights are its own."""
+    model = build_tiny().float()
+    model.save_pretrained(tmp_path, tiny_tokenizer)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["vision"]["pretrained"], config["language"]["pretrained"] = True, "no/such-bert"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert torch.equal(logits_of(S2RM.from_pretrained(tmp_path)), logits_of(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", None, "config.json is missing"),
+        ("model.safetensors", None, "model.safetensors is missing"),
+        ("model.safetensors", b"", "no model that this version can read"),
+        ("model.safetensors", b"\x10\0\0\0\0\0\0\0not tensors at all", "no model that this version can read"),
+        ("config.json", b"{", "no model that this version can read"),
+        ("config.json", b"\xff\xfe", "no model that this version can read"),
+        ("config.json", b"[]", "no model that this version can read"),
+        ("config.json", b'{"fusion": {}}', "no model that this version can read"),
+    ],
+)
+def test_broken_folders_give_one_line(
+    build_tiny: Build,
+    tiny_tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+    said: str,
+) -> None:
+    build_tiny().float().save_pretrained(tmp_path, tiny_tokenizer)
+    corrupt(tmp_path, name, content)
+    with pytest.raises(UserError, match=said) as caught:
+        S2RM.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_model_are_refused(
+    build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    build_tiny("fusion.balancing=false").float().save_pretrained(tmp_path / "other", tiny_tokenizer)
+    build_tiny().float().save_pretrained(tmp_path, tiny_tokenizer)
+    (tmp_path / "other" / "model.safetensors").replace(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="balance") as caught:
+        S2RM.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_weights_are_refused(
+    build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    build_tiny().float().save_pretrained(tmp_path, tiny_tokenizer)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="no model that this version can read"):
+        S2RM.from_pretrained(tmp_path)
+
+
+def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no tokenizer") as caught:
+        load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)

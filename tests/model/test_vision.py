@@ -1,0 +1,63 @@
+"""The vision encoder and the backbones that cannot be had."""
+
+import pytest
+import torch
+
+from s2rm.errors import UserError
+from s2rm.model.vision import StageProjection, VisionEncoder, build_backbone, coordinate_map
+
+
+def build(name: str, **options: object) -> torch.nn.Module:
+    return build_backbone(name, pretrained=False, image_size=64, options=options)
+
+
+def test_an_unknown_backbone_names_near_ones() -> None:
+    with pytest.raises(UserError, match=r"vision\.backbone is 'resnet10x'.*near it: .*resnet10t") as caught:
+        build("resnet10x")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("vit_tiny_patch16_224", {"depth": 4, "embed_dim": 24, "num_heads": 2}), ("resnet10t", {"output_stride": 8})],
+)
+def test_a_backbone_without_the_strides_is_refused(name: str, options: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"strides .*\[4, 8, 16, 32\] are needed"):
+        build(name, **options)
+
+
+def test_options_that_the_backbone_does_not_take() -> None:
+    with pytest.raises(UserError, match=r"vision\.backbone=resnet10t cannot be built.*no_such_option"):
+        build("resnet10t", no_such_option=1)
+
+
+def test_coordinates_are_centres_of_pixels() -> None:
+    grid = coordinate_map(torch.zeros(5, 7, 2, 4))
+    assert grid.shape == (1, 2, 2, 4)
+    torch.testing.assert_close(grid[0, 0], torch.tensor([[-0.75, -0.25, 0.25, 0.75]] * 2))  # columns
+    torch.testing.assert_close(grid[0, 1], torch.tensor([[-0.5] * 4, [0.5] * 4]))  # rows
+
+
+@pytest.mark.parametrize("coordinates", [False, True])
+def test_only_coordinates_tell_places_apart(coordinates: bool) -> None:
+    torch.manual_seed(0)
+    projection = StageProjection(3, 8, coordinates=coordinates)
+    flat = torch.tensor([1.0, -2.0, 3.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    assert (projection(flat).std((2, 3)).max() > 0.01) == coordinates
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet10t", {"channels": [8, 8, 8, 8]}),
+        ("swin_tiny_patch4_window7_224", {"embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4, "window_size": 2}),
+    ],
+)
+def test_maps_have_the_widths_at_the_strides(name: str, options: dict[str, object]) -> None:
+    encoder = VisionEncoder(
+        name, [8, 16, 24, 32], pretrained=False, image_size=64, coordinates=True, options=options
+    )
+    maps = encoder(torch.randn(2, 3, 64, 96))
+    shapes = [(2, width, 64 // stride, 96 // stride) for width, stride in zip((8, 16, 24, 32), (4, 8, 16, 32))]
+    assert [tuple(stage.shape) for stage in maps] == shapes
+    assert len(encoder.mean) == len(encoder.std) == 3

@@ -1,0 +1,97 @@
+"""What evaluation and training would leave for a report, made up: one run, `joint`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from s2rm.benchmarks import BENCHMARKS
+from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.params import Params, load_params
+from s2rm.reporting.overlays import Example
+from s2rm.reporting.render import render
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+EXPRESSIONS = 30
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    root: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics" / "joint.json"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "models" / "joint" / "history.jsonl"
+
+    def scores(self, benchmark: str, split: str) -> Path:
+        return self.root / "results" / "joint" / f"{benchmark}-{split}.parquet"
+
+    def params(self, source: str, *overrides: str) -> Params:
+        return load_params(PARAMS, [f"data.source={source}", "data.folder=data/real", *overrides])
+
+    def render(self, source: str, output: Path, *overrides: str, examples: Any = None) -> list[Path]:
+        return render(
+            self.params(source, *overrides),
+            ["joint"],
+            metrics_dir=self.root / "metrics",
+            results_dir=self.root / "results",
+            models_dir=self.root / "models",
+            output=output,
+            examples={"joint": examples or []},
+        )
+
+
+def make_inputs(root: Path) -> ReportInputs:
+    """Random scores of every benchmark and split; oIoU and mIoU differ by several points."""
+    inputs, random = ReportInputs(root), np.random.default_rng(0)
+    metrics: dict[str, Any] = {}
+    for benchmark in BENCHMARKS.values():
+        metrics[benchmark.name] = {}
+        for split in benchmark.evaluation_splits:
+            table = pd.DataFrame({name: range(EXPRESSIONS) for name in ("sent_id", "ref_id", "image_id")})
+            iou = np.sort(random.beta(3, 2, EXPRESSIONS))
+            for protocol, pixels in (("model", 9_000), ("original", 200_000)):
+                union = (pixels * np.linspace(0.05, 0.6, EXPRESSIONS)).astype(int)
+                table[f"union_{protocol}"] = union
+                table[f"intersection_{protocol}"] = (union * iou).astype(int)
+            table["score"] = 0.9
+            inputs.scores(benchmark.name, split).parent.mkdir(parents=True, exist_ok=True)
+            table.to_parquet(inputs.scores(benchmark.name, split))
+            metrics[benchmark.name][split] = {
+                protocol: segmentation_metrics(table[f"intersection_{protocol}"], table[f"union_{protocol}"])
+                | {"images": 10, "expressions": EXPRESSIONS}
+                for protocol in ("model", "original")
+            }
+    inputs.metrics.parent.mkdir(parents=True)
+    inputs.metrics.write_text(json.dumps(metrics))
+    inputs.history.parent.mkdir(parents=True)
+    inputs.history.write_text("".join(json.dumps(_record(epoch)) + "\n" for epoch in (2, 4, 6)))
+    return inputs
+
+
+def _record(epoch: int) -> dict[str, float]:
+    record = {"epoch": epoch, "step": 10 * epoch, "train/loss": 2 / epoch, "train/mask": 1 / epoch}
+    for name in ("mean", *BENCHMARKS):
+        record |= {f"val/{name}/oIoU": 12.0 * epoch, f"val/{name}/mIoU": 10.0 * epoch}
+    return record
+
+
+def make_example(expression: str = "the red square", height: int = 40, width: int = 60) -> Example:
+    truth = np.zeros((height, width), dtype=bool)
+    truth[10:20, 10:30] = True
+    return Example(
+        image=Image.new("RGB", (width, height), (90, 120, 200)),
+        expression=expression,
+        truth=truth,
+        predicted=np.roll(truth, 5, axis=1),
+        iou=0.6,
+        title="refcoco_unc val",
+    )

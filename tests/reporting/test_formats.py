@@ -1,0 +1,85 @@
+"""Markdown, CSV and LaTeX: everything is escaped, nothing is lost."""
+
+import csv
+import io
+
+import pandas as pd
+import pytest
+
+from s2rm.reporting.formats import Table, to_csv, to_latex, to_markdown, write_table
+
+
+@pytest.fixture
+def table() -> Table:
+    frame = pd.DataFrame(
+        [["A_b & C|d", 12.345, 3], ["<i>%#{}~^\\</i>", float("nan"), 4]],
+        index=["first", "second"],
+        columns=pd.MultiIndex.from_tuples([("", "method"), ("RefCOCO+", "val"), ("RefCOCO+", "testA")]),
+    )
+    return Table(
+        name="sample",
+        title="oIoU of *stars*",
+        caption="oIoU in percent, ≥ 96×96",
+        frame=frame,
+        sources=("somewhere, 2024", "elsewhere"),
+        footnotes=("100 % of it", "x_1 < 2"),
+        decimals=1,
+    )
+
+
+def test_markdown(table):
+    assert to_markdown(table).splitlines() == [
+        r"## oIoU of \*stars\*",
+        "",
+        "oIoU in percent, ≥ 96×96",
+        "",
+        "| method | RefCOCO+ val | RefCOCO+ testA |",
+        "| --- | ---: | ---: |",
+        "| **first** |  |  |",
+        r"| A_b & C\|d | 12.3 | 3 |",
+        "| **second** |  |  |",
+        r"| \<i\>%#{}~^\\\</i\> | – | 4 |",
+        "",
+        "1. 100 % of it",
+        r"2. x_1 \< 2",
+    ]
+
+
+def test_csv_is_read_back(table):
+    header, first, second = csv.reader(io.StringIO(to_csv(table)))
+    assert header == ["table", "group", "method", "RefCOCO+ val", "RefCOCO+ testA", "source"]
+    assert first == ["oIoU of *stars*", "first", "A_b & C|d", "12.3", "3", "somewhere, 2024"]
+    assert second == ["oIoU of *stars*", "second", "<i>%#{}~^\\</i>", "", "4", "elsewhere"]
+
+
+def test_latex_escapes_and_rules(table):
+    text = to_latex(table)
+    assert r"A\_b \& C\textbar{}d & 12.3 & 3 \\" in text
+    assert (
+        r"\textless{}i\textgreater{}\%\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}/i"
+        in text
+    )
+    assert r" & \multicolumn{2}{c}{RefCOCO+} \\" in text
+    assert r"\cmidrule(lr){2-3}" in text
+    assert r"\par 100 \% of it" in text
+    assert r"$\geq$ 96$\times$96" in text
+    assert text.count(r"\midrule") == 2  # below the head, between the groups
+    body = text[text.index(r"\begin{tabular}") : text.index(r"\end{tabular}")]
+    assert [line.count("&") - line.count(r"\&") for line in body.splitlines() if line.endswith(r"\\")] == [
+        1,  # the heading that spans two columns
+        2,
+        0,
+        2,
+        0,
+        2,
+    ]
+
+
+def test_files_are_whole_or_absent(table, tmp_path):
+    paths = write_table(table, tmp_path / "tables")
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == [
+        "sample.csv",
+        "sample.md",
+        "sample.tex",
+    ]
+    assert all(b"\r" not in path.read_bytes() for path in paths)

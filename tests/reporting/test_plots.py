@@ -1,0 +1,62 @@
+"""The curves as numbers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s2rm.errors import UserError
+from s2rm.reporting.plots import precision_table, share_above, training_table
+from s2rm.reporting.results import load_history, load_ious
+
+
+def test_share_above_counts_the_threshold_itself():
+    iou = np.array([0.0, 3 / 5, 1.0, 1.0])
+    assert share_above(iou, np.array([0, 0.5, 0.6, 0.61, 1])).tolist() == [100, 75, 75, 50, 50]
+
+
+def test_precision_agrees_with_the_metrics(inputs):
+    ious = {"joint": {("refcoco_unc", "val"): load_ious(inputs.scores("refcoco_unc", "val"))}}
+    table = precision_table(ious)
+    assert list(table) == ["run", "benchmark", "split", "protocol", "threshold", "precision"]
+    metrics = json.loads(inputs.metrics.read_text())["refcoco_unc"]["val"]
+    for protocol in ("model", "original"):
+        shares = table[table["protocol"] == protocol].set_index("threshold")["precision"]
+        assert len(shares) == 21
+        for threshold in (0.5, 0.6, 0.7, 0.8, 0.9):
+            assert shares[threshold] == pytest.approx(metrics[protocol][f"P_{threshold}"], abs=1e-3)
+
+
+def test_training_table_keeps_the_metrics_in_columns_of_their_own(inputs):
+    table = training_table({"joint": load_history(inputs.history)})
+    assert list(table)[:7] == [
+        "run", "step", "epoch", "train/loss", "train/mask", "val/mean/oIoU", "val/mean/mIoU",
+    ]  # fmt: skip
+    assert table["val/refcoco_unc/oIoU"].tolist() == [24, 48, 72]
+    assert table["val/refcoco_unc/mIoU"].tolist() == [20, 40, 60]
+
+
+def test_an_empty_union_is_iou_0(tmp_path):
+    path = tmp_path / "scores.parquet"
+    columns = [f"{part}_{size}" for part in ("intersection", "union") for size in ("model", "original")]
+    pd.DataFrame({name: [0] for name in columns}).to_parquet(path)
+    assert load_ious(path)["model"].tolist() == [0]
+
+
+@pytest.mark.parametrize("text", ["not json\n", "[1, 2]\n", "", '{"epoch": 1}\n', "3\n"])
+def test_a_broken_history_is_refused(tmp_path, text):
+    path = tmp_path / "history.jsonl"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"history\.jsonl"):
+        load_history(path)
+
+
+def test_broken_scores_are_refused(tmp_path):
+    path = tmp_path / "scores.parquet"
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match="no readable table of scores"):
+        load_ious(path)
+    pd.DataFrame({"sent_id": [1]}).to_parquet(path)
+    with pytest.raises(UserError, match="no readable table of scores"):
+        load_ious(path)

@@ -1,0 +1,123 @@
+"""The whole report: which files, the same bytes again, escaped, nothing mixed on disk."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_inputs import make_example, make_inputs
+
+from s2rm.errors import UserError
+from s2rm.reporting.published import load_published
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def tables_of(names: list[str]) -> set[str]:
+    return {f"tables/{name}.{end}" for name in names for end in ("md", "csv", "tex")}
+
+
+ALWAYS = {
+    "figures/precision-joint.png",
+    "figures/training-joint.png",
+    "figures/examples-joint.png",
+    "plots/training.csv",
+    "plots/precision.csv",
+    "index.html",
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "tables"),
+    [
+        ("refshapes", ["refshapes-iou", "refshapes-precision", "oIoU", "mIoU"]),
+        ("folder", ["oIoU", "mIoU", "precision"]),
+    ],
+)
+def test_files_are_complete_and_deterministic(inputs, tmp_path, source, tables):
+    written = inputs.render(source, tmp_path / "first", examples=[make_example()])
+    inputs.render(source, tmp_path / "again", examples=[make_example()])
+    first = tree(tmp_path / "first")
+    assert set(first) == tables_of(tables) | ALWAYS
+    assert {path.relative_to(tmp_path / "first").as_posix() for path in written} == set(first)
+    assert first == tree(tmp_path / "again")
+    assert not any(b"Software" in data for name, data in first.items() if name.endswith(".png"))
+
+
+def test_no_file_has_refshapes_numbers_beside_published_ones(inputs, tmp_path):
+    inputs.render("refshapes", tmp_path)
+    methods = set(load_published()["method"])
+    for path in (tmp_path / "tables").iterdir():
+        text = path.read_text(encoding="utf-8")
+        if path.stem.startswith("refshapes-"):
+            assert not [method for method in methods if re.search(rf"\b{re.escape(method)}\b", text)]
+        else:
+            assert "This project" not in text
+            assert "RefShapes" in text or path.suffix == ".csv"  # the footnote that says why
+
+
+def test_decimals(inputs, tmp_path):
+    inputs.render("folder", tmp_path, "report.decimals=1", "report.methods=[LAVT]")
+    text = (tmp_path / "tables" / "oIoU.md").read_text(encoding="utf-8")
+    assert "| LAVT | CVPR 2022 | Swin-B | 480×480 | 72.7 |" in text
+    assert "ReLA |" not in text
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        found = dict(attrs)
+        self.ids.add(found.get("id") or "")
+        self.links += [value for key in ("href", "src") if (value := found.get(key))]
+
+
+@pytest.mark.parametrize("source", ["refshapes", "folder"])
+def test_page_links_lead_to_files_beside_it(inputs, tmp_path, source):
+    inputs.render(source, tmp_path, examples=[make_example()])
+    page = Page()
+    page.feed((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "figures/examples-joint.png" in page.links
+    for link in page.links:
+        assert link[1:] in page.ids if link.startswith("#") else (tmp_path / link).is_file(), link
+    assert "script" not in page.tags
+
+
+def test_page_is_escaped(inputs, tmp_path):
+    inputs.render("refshapes", tmp_path, "vision.backbone='<script>alert(1)</script>'")
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_without_examples_there_is_no_sheet(inputs, tmp_path):
+    inputs.render("refshapes", tmp_path)
+    assert not (tmp_path / "figures" / "examples-joint.png").exists()
+    assert "examples-joint" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_unknown_method_stops_before_anything_is_written(inputs, tmp_path):
+    with pytest.raises(UserError, match="did you mean 'CGFormer'"):
+        inputs.render("folder", tmp_path / "reports", "report.methods=[CGformer]")
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_run_of_one_benchmark(tmp_path):
+    inputs = make_inputs(tmp_path / "inputs")
+    inputs.metrics.write_text(
+        '{"referit_berkeley": {"test": {"model": {"oIoU": 60, "mIoU": 50, "P_0.5": 50, "P_0.6": 40,'
+        ' "P_0.7": 30, "P_0.8": 20, "P_0.9": 0, "images": 3, "expressions": 30}}}}'
+    )
+    inputs.render("folder", tmp_path / "reports")
+    text = (tmp_path / "reports" / "tables" / "mIoU.csv").read_text(encoding="utf-8")
+    assert "ReferIt test" in text
+    assert text.splitlines()[-1].endswith(',50.00,"this project, run joint"')
