@@ -25,10 +25,10 @@ class Part:
     flops_expression: int  # for each of its expressions
 
 
-def describe(params: Params) -> dict[str, Part]:
-    """Part of the model → its numbers, at the parameters' image size and number of tokens; and `total`.
+def build_untrained(params: Params) -> S2RM:
+    """The model of these parameters with random weights; nothing is fetched.
 
-    BERT is as large as params.yaml's `language` says; its weights and the backbone's are not needed.
+    BERT is as large as params.yaml's `language` says, also where it would be a pretrained one.
     """
     language = params.language
     bert = small_bert_config(
@@ -40,7 +40,12 @@ def describe(params: Params) -> dict[str, Part]:
         tokens=language.tokens if language.pretrained is None else 512,
         pad_token_id=0,
     )
-    model = assemble(ModelConfig.from_params(params, bert.to_dict()), pretrained=False).eval()
+    return assemble(ModelConfig.from_params(params, bert.to_dict()), pretrained=False)
+
+
+def describe(params: Params) -> dict[str, Part]:
+    """Part of the model → its numbers, at the parameters' image size and number of tokens; and `total`."""
+    model = build_untrained(params).eval()
     one, two = (_count_flops(model, params, expressions) for expressions in (1, 2))
     groups = _groups(model)
     parts = {}

@@ -64,9 +64,8 @@ def test_batch_mates_and_grouping_change_nothing(
     # Each expression alone, with an image of its own and without padding.
     for n, owner in enumerate(OWNERS.tolist()):
         words = int(mask[n].sum())
-        alone = model(
-            images[owner : owner + 1], token_ids[n : n + 1, :words], mask[n : n + 1, :words], torch.tensor([0])
-        )
+        own = images[owner : owner + 1], token_ids[n : n + 1, :words], mask[n : n + 1, :words]
+        alone = model(*own, torch.tensor([0]))
         torch.testing.assert_close(alone.logits[0], expected[n])
     # Every expression with its own copy of the image; expressions and images in another order.
     copies = model(images[OWNERS], token_ids, mask, torch.arange(5))
@@ -91,7 +90,9 @@ def test_expressions_and_images_do_matter(
         assert not torch.allclose(other_images[n], expected[n], atol=1e-6)
 
 
-@pytest.mark.parametrize("overrides", [(), ("fusion.cascade=bottom_up",), SWIN], ids=["conv", "cascade", "swin"])
+@pytest.mark.parametrize(
+    "overrides", [(), ("fusion.cascade=bottom_up",), SWIN], ids=["conv", "cascade", "swin"]
+)
 @pytest.mark.parametrize("size", [(64, 96), (96, 64), (32, 32), (128, 160)], ids=str)
 @torch.no_grad()
 def test_sizes_other_than_the_training_size(
@@ -120,9 +121,7 @@ def test_an_image_is_encoded_once_for_all_of_its_expressions(
 
 
 @torch.no_grad()
-def test_the_control_is_blind_to_language(
-    build_tiny: Build, batch: tuple[Tensor, Tensor, Tensor]
-) -> None:
+def test_the_control_is_blind_to_language(build_tiny: Build, batch: tuple[Tensor, Tensor, Tensor]) -> None:
     model, (images, token_ids, mask) = build_tiny("fusion.kind=none"), batch
     assert model.language is None
     assert not [name for name, _ in model.named_parameters() if "bert" in name or "language" in name]

@@ -105,6 +105,13 @@ def test_what_is_left_out_is_counted(inputs):
     assert "5 because the source does not state the split (DMMI, PaliGemma" in notes["mIoU"]
 
 
+def test_a_method_that_cannot_be_compared_leaves_the_paper_row_alone():
+    table = build_comparison("mIoU", load_published(["ASDA"]), [], 2)
+    assert table.frame["", "method"].tolist() == [PAPER]
+    assert not any(note.startswith("Sources") for note in table.footnotes)
+    assert any("9 because the source does not name the metric (ASDA)" in note for note in table.footnotes)
+
+
 def test_precision_has_every_split_and_protocol(inputs):
     table = build_precision([measured(inputs, "folder")], 2)
     assert table.name == "precision"

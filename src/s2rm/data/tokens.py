@@ -20,15 +20,31 @@ def build_tokenizer(expressions: Iterable[str], language: Language) -> PreTraine
     """The pretrained tokenizer that `language.pretrained` names, or one trained on `expressions`."""
     if language.pretrained is not None:
         return AutoTokenizer.from_pretrained(language.pretrained)
-    wordpiece = BertWordPieceTokenizer(lowercase=True)
-    wordpiece.train_from_iterator(
+    expressions = list(expressions)
+    trained = BertWordPieceTokenizer(lowercase=True)
+    # The trainer numbers the inner letters in the order of a hash table that is seeded anew in every
+    # process, and breaks ties by these numbers: given first and sorted, they make it repeatable.
+    special = list(SPECIAL_TOKENS.values())
+    trained.train_from_iterator(
         expressions,
         vocab_size=language.vocabulary,
         min_frequency=2,
         show_progress=False,
-        special_tokens=list(SPECIAL_TOKENS.values()),
+        special_tokens=special + _inner_letters(trained, expressions),
     )
+    # Built again from its vocabulary, where inner letters are no longer special and [CLS], [SEP] are put.
+    wordpiece = BertWordPieceTokenizer(trained.get_vocab(), lowercase=True)
     return PreTrainedTokenizerFast(tokenizer_object=wordpiece._tokenizer, **SPECIAL_TOKENS)
+
+
+def _inner_letters(wordpiece: BertWordPieceTokenizer, expressions: list[str]) -> list[str]:
+    """The tokens of all letters that are not the first of a word, sorted."""
+    letters: set[str] = set()
+    for expression in expressions:
+        normal = wordpiece.normalizer.normalize_str(expression)
+        for word, _ in wordpiece.pre_tokenizer.pre_tokenize_str(normal):
+            letters |= set(word[1:])
+    return [f"##{letter}" for letter in sorted(letters)]
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, expressions: list[str], tokens: int) -> list[list[int]]:

@@ -76,7 +76,7 @@ def build_comparison(metric: str, published: pd.DataFrame, runs: list[Measured],
         name=metric,
         title=f"{metric} on the real benchmarks",
         caption=f"{metric} in percent, higher is better. Data: {_name_data(places)}. Resolution: in the "
-        f"row, where known.",
+        "row, where known.",
         frame=frame,
         sources=tuple(row.source for row in rows),
         footnotes=(
@@ -86,7 +86,7 @@ def build_comparison(metric: str, published: pd.DataFrame, runs: list[Measured],
             *_say_absent(runs if synthetic else []),
             *_say_combined(comparable),
             *_say_left_out(published[published["metric"].isin([metric, ""])]),
-            _say_sources(comparable),
+            *_say_sources(comparable),
         ),
         decimals=decimals,
     )
@@ -143,12 +143,8 @@ def _say_absent(runs: list[Measured]) -> list[str]:
 
 
 def _say_combined(comparable: pd.DataFrame) -> list[str]:
-    methods = comparable.loc[comparable["combined"], "method"].unique()
-    return (
-        [f"Trained on several benchmarks at once, says the source: {', '.join(methods)}."]
-        if len(methods)
-        else []
-    )
+    methods = ", ".join(comparable.loc[comparable["combined"], "method"].unique())
+    return [f"Trained on several benchmarks at once, says the source: {methods}."] if methods else []
 
 
 def _say_left_out(published: pd.DataFrame) -> list[str]:
@@ -161,11 +157,7 @@ def _say_left_out(published: pd.DataFrame) -> list[str]:
     return [f"Published values left out: {'; '.join(counts)}."] if counts else []
 
 
-def _say_sources(comparable: pd.DataFrame) -> str:
-    published = comparable[comparable["method"] != PAPER]
-    sources = published.groupby("source", sort=False)["method"].unique()
-    return (
-        "Sources: "
-        + "; ".join(f"{', '.join(methods)}: {source}" for source, methods in sources.items())
-        + "."
-    )
+def _say_sources(comparable: pd.DataFrame) -> list[str]:
+    methods = comparable[comparable["method"] != PAPER].groupby("source", sort=False)["method"].unique()
+    sources = "; ".join(f"{', '.join(names)}: {source}" for source, names in methods.items())
+    return [f"Sources: {sources}."] if sources else []

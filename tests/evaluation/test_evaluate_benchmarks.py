@@ -1,0 +1,102 @@
+"""The evaluation of a trained model: its files and its metrics."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from s2rm.benchmarks import get_benchmark
+from s2rm.data.prepare import SCHEMA, load_table
+from s2rm.errors import UserError
+from s2rm.evaluation.benchmarks import PROTOCOLS, evaluate_benchmarks
+from s2rm.evaluation.evaluate import SCORE_COLUMNS
+from s2rm.evaluation.metrics import METRICS, segmentation_metrics
+from s2rm.model.ris import S2RM
+from s2rm.params import Evaluate
+
+SETTINGS = Evaluate(images_per_batch=4, threshold=0.3)
+NAMES = ["refcoco_unc", "referit_berkeley"]
+
+
+@pytest.fixture(scope="module")
+def model_folder(
+    build_tiny: Callable[..., S2RM],
+    tiny_tokenizer: PreTrainedTokenizerBase,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    build_tiny().float().save_pretrained(folder, tiny_tokenizer)
+    return folder
+
+
+def keep(table: pd.DataFrame, split: str, prepared: Path) -> None:
+    rows = table[table["split"] == split]
+    prepared.mkdir(exist_ok=True)
+    pq.write_table(
+        pa.Table.from_pandas(rows, SCHEMA, preserve_index=False).cast(SCHEMA),
+        prepared / "refcoco_unc.parquet",
+    )
+
+
+def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -> None:
+    output = tmp_path / "results"
+    metrics = evaluate_benchmarks(
+        model_folder, NAMES, prepared=tiny_data.prepared, raw=tiny_data.raw, output=output, params=SETTINGS
+    )
+    assert list(metrics) == NAMES
+    splits = [(name, split) for name in NAMES for split in get_benchmark(name).evaluation_splits]
+    assert [(name, split) for name in metrics for split in metrics[name]] == splits
+    assert {path.name for path in output.iterdir()} == {f"{name}-{split}.parquet" for name, split in splits}
+    for name, split in splits:
+        scores = pd.read_parquet(output / f"{name}-{split}.parquet")
+        assert tuple(scores.columns) == SCORE_COLUMNS
+        table = load_table(tiny_data.prepared / f"{name}.parquet")
+        rows = table[table["split"] == split]
+        assert scores["sent_id"].tolist() == rows["sent_id"].tolist()
+        assert tuple(metrics[name][split]) == PROTOCOLS
+        for protocol, found in metrics[name][split].items():
+            assert tuple(found) == (*METRICS, "images", "expressions")
+            assert found["images"] == rows["image_id"].nunique()
+            assert found["expressions"] == len(rows)
+            again = segmentation_metrics(scores[f"intersection_{protocol}"], scores[f"union_{protocol}"])
+            assert {name: found[name] for name in METRICS} == again
+    assert any(found["model"] != found["original"] for found in metrics["refcoco_unc"].values())
+
+
+def test_an_empty_split_is_left_out_with_a_warning(
+    model_folder: Path, tiny_data: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "testB", tmp_path / "prepared")
+    with caplog.at_level(logging.WARNING):
+        metrics = evaluate_benchmarks(
+            model_folder,
+            ["refcoco_unc"],
+            prepared=tmp_path / "prepared",
+            raw=tiny_data.raw,
+            output=tmp_path / "results",
+            params=SETTINGS,
+        )
+    assert list(metrics["refcoco_unc"]) == ["testB"]
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["refcoco_unc-testB.parquet"]
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [message for message in warned if "split val" in message and "RefCOCO" in message]
+    assert [message for message in warned if "split testA" in message]
+
+
+def test_nothing_to_evaluate(model_folder: Path, tiny_data: Any, tmp_path: Path) -> None:
+    keep(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "train", tmp_path / "prepared")
+    with pytest.raises(UserError, match="nothing to evaluate: refcoco_unc"):
+        evaluate_benchmarks(
+            model_folder,
+            ["refcoco_unc"],
+            prepared=tmp_path / "prepared",
+            raw=tiny_data.raw,
+            output=tmp_path / "results",
+            params=SETTINGS,
+        )

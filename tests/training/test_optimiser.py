@@ -1,0 +1,76 @@
+"""Groups of parameters and the schedule."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from s2rm.model.ris import S2RM
+from s2rm.params import Params, Train
+from s2rm.training.optimiser import build_optimiser, build_schedule
+
+
+@pytest.fixture
+def train(tiny_params: Callable[..., Params]) -> Callable[..., Train]:
+    return lambda *overrides: tiny_params(*overrides).train
+
+
+@pytest.mark.parametrize("kind", ["s2rm", "none"])
+def test_groups(build_tiny: Callable[..., S2RM], train: Callable[..., Train], kind: str) -> None:
+    model = build_tiny(f"fusion.kind={kind}")
+    settings = train("train.learning_rate=0.01", "train.encoder_rate=0.1", "train.weight_decay=0.3")
+    groups = build_optimiser(model, settings).param_groups
+    grouped = [parameter for group in groups for parameter in group["params"]]
+    assert len(grouped) == len({id(p) for p in grouped}) == len(list(model.parameters()))
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        encoder = name.startswith(("vision.backbone.", "language.bert."))
+        rate = 0.001 if encoder else 0.01
+        assert found[id(parameter)] == (pytest.approx(rate), 0.3 if parameter.ndim > 1 else 0), name
+
+
+def rates(train: Train, steps: int) -> list[float]:
+    """The rates of the two groups (1 and 10 times) at each step."""
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimiser = torch.optim.AdamW(
+        [{"params": [weight], "lr": rate} for weight, rate in zip(weights, (1.0, 10.0), strict=True)]
+    )
+    schedule = build_schedule(optimiser, train, steps)
+    found = []
+    for _ in range(steps):
+        small, large = (group["lr"] for group in optimiser.param_groups)
+        assert large == pytest.approx(10 * small)
+        found.append(small)
+        optimiser.step()
+        schedule.step()
+    assert optimiser.param_groups[0]["lr"] == 0  # all spent
+    return found
+
+
+@pytest.mark.parametrize("power", [0.9, 0.5])
+def test_warm_up_then_polynomial_decay(train: Callable[..., Train], power: float) -> None:
+    found = rates(train("train.warmup=0.1", f"train.power={power}"), steps=100)
+    assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert found[10:] == pytest.approx([(1 - step / 100) ** power for step in range(10, 100)])
+    assert max(found) <= 1
+    assert found[20:] == sorted(found[20:], reverse=True)
+
+
+def test_without_warm_up_the_first_rate_is_the_full_one(train: Callable[..., Train]) -> None:
+    assert rates(train("train.warmup=0", "train.power=1"), steps=4) == pytest.approx([1, 0.75, 0.5, 0.25])
+
+
+def test_a_constant_rate(train: Callable[..., Train]) -> None:
+    assert rates_before_end(train("train.warmup=0", "train.power=0")) == [1, 1, 1]
+
+
+def rates_before_end(train: Train) -> list[float]:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.AdamW([weight], lr=1.0)
+    schedule = build_schedule(optimiser, train, steps=3)
+    found = []
+    for _ in range(3):
+        found.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    return found

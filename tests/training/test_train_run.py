@@ -1,0 +1,278 @@
+"""Whole trainings of a tiny model on a few images."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from s2rm.data.grouping import GroupedBatches
+from s2rm.data.prepare import SCHEMA, load_table
+from s2rm.errors import UserError
+from s2rm.model.pretrained import load_tokenizer
+from s2rm.model.ris import S2RM
+from s2rm.params import Params, Run
+from s2rm.training import loop
+from s2rm.training.checkpoint import Progress
+
+TinyParams = Callable[..., Params]
+RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
+SHORT = ("train.epochs=2", "language.dropout=0.2")  # dropout, so that the random state matters
+
+
+class StoppedError(Exception):
+    pass
+
+
+@dataclass
+class Training:
+    """One call of train_run after another, in one folder."""
+
+    folder: Path
+    data: Any  # conftest.TinyData
+    logged: list[tuple[dict[str, float], int]] = field(default_factory=list)
+    stop_at: int = 10**6  # raise when this step is logged
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        if step >= self.stop_at:
+            raise StoppedError
+        self.logged.append((metrics, step))
+
+    def run(self, params: Params, run: Run = RUN, prepared: Path | None = None) -> Progress:
+        return loop.train_run(
+            params,
+            run,
+            prepared=prepared or self.data.prepared,
+            raw=self.data.raw,
+            output=self.folder / "model",
+            scratch=self.folder / "scratch",
+            log=self.log,
+        )
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted((self.folder / "model").iterdir())}
+
+
+@pytest.fixture
+def training(tmp_path: Path, tiny_data: Any  # conftest.TinyData) -> Training:
+    return Training(tmp_path, tiny_data)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_data: Any  # conftest.TinyData,
+    tiny_params: TinyParams,
+) -> Training:
+    """A training of two epochs, never interrupted."""
+    training = Training(tmp_path_factory.mktemp("whole"), tiny_data)
+    training.run(tiny_params(*SHORT))
+    return training
+
+
+def expressions(training: Training, split: str) -> int:
+    return sum(
+        (load_table(training.data.prepared / f"{n}.parquet")["split"] == split).sum() for n in RUN.train_on
+    )
+
+
+def test_what_a_training_leaves(whole: Training, tiny_params: TinyParams) -> None:
+    output = whole.folder / "model"
+    assert {"config.json", "model.safetensors", "last.safetensors", "history.jsonl"} <= set(whole.files)
+    model = S2RM.from_pretrained(output)
+    assert model.config.fusion == tiny_params(*SHORT).fusion
+    token_ids = load_tokenizer(output)(["the red circle"], return_tensors="pt")["input_ids"]
+    masks = model(torch.zeros(1, 3, 64, 64), token_ids, torch.ones_like(token_ids), torch.tensor([0]))
+    assert torch.isfinite(masks.logits).all()
+    history = [json.loads(line) for line in whole.files["history.jsonl"].splitlines()]
+    steps = -(-expressions(whole, "train") // 32)
+    assert [(record["epoch"], record["step"]) for record in history] == [(1, steps), (2, 2 * steps)]
+    for record in history:
+        for metric in ("oIoU", "mIoU"):
+            values = [record[f"val/{name}/{metric}"] for name in RUN.train_on]
+            assert record[f"val/mean/{metric}"] == pytest.approx(sum(values) / 2, abs=1e-3)
+
+
+def test_what_is_logged(whole: Training) -> None:
+    steps = 2 * -(-expressions(whole, "train") // 32)
+    training = [(metrics, step) for metrics, step in whole.logged if "train/loss" in metrics]
+    assert [step for _, step in training] == list(range(1, steps + 1))
+    for metrics, _ in training:
+        assert set(metrics) >= {"train/mask", "train/auxiliary", "train/learning_rate"}
+        assert metrics["train/loss"] == pytest.approx(
+            metrics["train/mask"] + 0.4 * metrics["train/auxiliary"], rel=1e-4
+        )
+    assert [step for metrics, step in whole.logged if "val/mean/mIoU" in metrics] == [steps // 2, steps]
+
+
+def test_the_same_seed_gives_the_same_files(
+    whole: Training, training: Training, tiny_params: TinyParams
+) -> None:
+    torch.rand(7)  # whatever was drawn before must not matter
+    training.run(tiny_params(*SHORT))
+    assert training.files == whole.files
+
+
+def test_another_seed_gives_other_weights(
+    whole: Training, training: Training, tiny_params: TinyParams
+) -> None:
+    training.run(tiny_params(*SHORT, "train.seed=2", "train.epochs=1"))
+    assert training.files["last.safetensors"] != whole.files["last.safetensors"]
+
+
+def test_an_interrupted_training_continues_to_the_same_weights(
+    whole: Training, training: Training, tiny_params: TinyParams
+) -> None:
+    steps = -(-expressions(whole, "train") // 32)
+    training.stop_at = steps + 2  # in the second epoch
+    with pytest.raises(StoppedError):
+        training.run(tiny_params(*SHORT))
+    assert not (training.folder / "model").exists()
+    before = len(training.logged)
+    training.stop_at = 10**6
+    torch.manual_seed(12345)
+    progress = training.run(tiny_params(*SHORT))
+    assert progress.epoch == 2
+    again = [step for metrics, step in training.logged[before:] if "train/loss" in metrics]
+    assert again[0] == steps + 1
+    assert training.files == whole.files
+
+
+def test_epochs_see_every_expression_in_another_order(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    original = GroupedBatches.__iter__
+
+    def spy(self: GroupedBatches):  # type: ignore[no-untyped-def]
+        batches = list(original(self))
+        seen.append([row for batch in batches for group in batch for row in group])
+        return iter(batches)
+
+    monkeypatch.setattr(GroupedBatches, "__iter__", spy)
+    training.run(tiny_params(*SHORT))
+    assert len(seen) == 2
+    assert seen[0] != seen[1]
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(expressions(training, "train")))
+
+
+def test_only_training_expressions_are_trained_on(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[pd.DataFrame] = []
+    original = loop.ExpressionDataset
+
+    def spy(table: pd.DataFrame, *args: object, **kwargs: object) -> object:
+        tables.append(table)
+        return original(table, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "ExpressionDataset", spy)
+    validated: list[str] = []
+    score = loop.score_expressions
+
+    def spy_scores(model: S2RM, tokenizer: object, table: pd.DataFrame, *args: object, **kwargs: object):  # type: ignore[no-untyped-def]
+        validated.extend(table["split"])
+        return score(model, tokenizer, table, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "score_expressions", spy_scores)
+    training.run(tiny_params(*SHORT, "train.epochs=1"))
+    assert set(tables[0]["split"]) == {"train"}
+    assert set(validated) == {"val"}
+    assert len(validated) == expressions(training, "val")
+
+
+def test_the_loss_falls_on_a_handful_of_images(training: Training, tiny_params: TinyParams) -> None:
+    params = tiny_params(
+        "train.epochs=12",
+        "train.validate_every=12",
+        "train.expressions_per_batch=16",
+        "train.learning_rate=0.01",
+    )
+    training.run(params, Run(train_on=["refcoco_unc"], evaluate_on=["refcoco_unc"]))
+    losses = [metrics["train/loss"] for metrics, _ in training.logged if "train/loss" in metrics]
+    tenth = len(losses) // 10
+    assert sum(losses[-tenth:]) < 0.7 * sum(losses[:tenth])
+
+
+def test_the_best_validation_is_kept(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the metric that train.select_by names; `last` is the last whatever it is worth."""
+    values = iter([(10.0, 50.0), (30.0, 40.0), (20.0, 60.0)])
+    weights: list[dict[str, torch.Tensor]] = []
+
+    def validate(model: S2RM, *args: object) -> dict[str, float]:
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        oiou, miou = next(values)
+        return {"val/mean/oIoU": oiou, "val/mean/mIoU": miou}
+
+    monkeypatch.setattr(loop, "validate", validate)
+    progress = training.run(tiny_params(*SHORT, "train.epochs=3", "train.select_by=oIoU"))
+    assert progress.best == 30
+    for name, epoch in (("model", 1), ("last", 2)):
+        saved = load_file(training.folder / "model" / f"{name}.safetensors")
+        key = "decoder.mask.0.weight"
+        assert torch.equal(saved[key], weights[epoch][key])
+        assert not torch.equal(saved[key], weights[0][key])
+
+
+def test_accumulated_batches_are_one_step(training: Training, tiny_params: TinyParams) -> None:
+    batches = -(-expressions(training, "train") // 32)
+    progress = training.run(tiny_params(*SHORT, "train.epochs=1", "train.accumulation=2"))
+    assert progress.step == -(-batches // 2)
+    rates = [metrics["train/learning_rate"] for metrics, _ in training.logged if "train/loss" in metrics]
+    assert rates[-1] == 0  # the schedule is spent with the last step
+
+
+def test_a_loss_that_is_not_a_number_stops_with_advice(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.segmentation_loss
+
+    def broken(*args: object) -> dict[str, torch.Tensor]:
+        return {name: value * float("nan") for name, value in original(*args).items()}
+
+    monkeypatch.setattr(loop, "segmentation_loss", broken)
+    with pytest.raises(UserError, match=r"the loss is nan.*train\.learning_rate"):
+        training.run(tiny_params(*SHORT))
+    assert not (training.folder / "model").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_missing_split_is_a_user_error(training: Training, tiny_params: TinyParams, split: str) -> None:
+    table = load_table(training.data.prepared / "refcoco_unc.parquet")
+    prepared = training.folder / "prepared"
+    prepared.mkdir()
+    kept = table[table["split"] != split]
+    pq.write_table(
+        pa.Table.from_pandas(kept, SCHEMA, preserve_index=False).cast(SCHEMA),
+        prepared / "refcoco_unc.parquet",
+    )
+    run = Run(train_on=["refcoco_unc"], evaluate_on=["refcoco_unc"])
+    with pytest.raises(UserError, match=f"refcoco_unc have no split '{split}'"):
+        training.run(tiny_params(*SHORT), run, prepared)
+
+
+def test_no_gpu_where_one_is_asked_for(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"train\.device is 'cuda'"):
+        training.run(tiny_params(*SHORT, "train.device=cuda"))
+
+
+def test_small_batches_are_warned_of(
+    training: Training, tiny_params: TinyParams, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop._warn_of_small_batches(16)
+    assert not caplog.records
+    loop._warn_of_small_batches(15)
+    assert "collapse" in caplog.text
