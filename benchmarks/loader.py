@@ -10,8 +10,8 @@ from pathlib import Path
 from timing import machine, parser, show, time_interleaved
 
 from s2rm.data.grouping import GroupedBatches, group_by_image
-from s2rm.data.prepare import load_table
 from s2rm.data.samples import ExpressionDataset
+from s2rm.data.table import load_table
 from s2rm.data.tokens import build_tokenizer
 from s2rm.errors import exit_on_user_error
 from s2rm.params import load_params

@@ -7,7 +7,7 @@ was given and what is allowed.
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,7 @@ BenchmarkName = Literal[
     "refcoco_unc", "refcoco_plus_unc", "refcocog_umd", "refcocog_google", "referit_berkeley"
 ]
 Positive = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=8, multiple_of=8)]  # normalised in groups of 8 channels
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -86,7 +87,7 @@ class Language(Section):
 
 class Fusion(Section):
     kind: Literal["s2rm", "pwam", "concat", "none"]
-    widths: list[Positive] = Field(min_length=4, max_length=4)
+    widths: list[Width] = Field(min_length=4, max_length=4)
     stages: list[Stage] = Field(min_length=1)
     distribution: Literal["attention", "tile"]
     coparsing: Literal["both", "language_to_vision", "vision_to_language", "none"]
@@ -118,7 +119,7 @@ class Fusion(Section):
 
 class Decoder(Section):
     kind: Literal["casg", "fpn"]
-    width: Positive
+    width: Width
     language_guidance: bool
     foreground_guidance: bool
 
@@ -268,7 +269,6 @@ def _keys_at(path: list[str]) -> list[str]:
     """The keys that the section at `path` knows."""
     model: Any = Params
     for part in path:
-        model = model.model_fields[part].annotation if hasattr(model, "model_fields") else model
-        if get_origin(model) in (dict, Union):  # runs: a mapping of name → Run
-            model = get_args(model)[-1]
+        is_mapping = get_origin(model) is dict  # runs: name → Run
+        model = get_args(model)[-1] if is_mapping else model.model_fields[part].annotation
     return list(getattr(model, "model_fields", {}))

@@ -10,7 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from s2rm.benchmarks import get_benchmark
-from s2rm.data.prepare import load_table, prepare
+from s2rm.data.prepare import prepare
+from s2rm.data.table import load_table
 from s2rm.params import Preprocess
 
 

@@ -12,7 +12,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.benchmarks import get_benchmark
-from s2rm.data.prepare import SCHEMA, load_table
+from s2rm.data.table import SCHEMA, load_table
 from s2rm.errors import UserError
 from s2rm.evaluation.benchmarks import PROTOCOLS, evaluate_benchmarks
 from s2rm.evaluation.evaluate import SCORE_COLUMNS

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from s2rm.data.grouping import GroupedBatches
-from s2rm.data.prepare import SCHEMA, load_table
+from s2rm.data.table import SCHEMA, load_table
 from s2rm.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
@@ -62,14 +62,14 @@ class Training:
 
 
 @pytest.fixture
-def training(tmp_path: Path, tiny_data: Any  # conftest.TinyData) -> Training:
+def training(tmp_path: Path, tiny_data: Any) -> Training:
     return Training(tmp_path, tiny_data)
 
 
 @pytest.fixture(scope="module")
 def whole(
     tmp_path_factory: pytest.TempPathFactory,
-    tiny_data: Any  # conftest.TinyData,
+    tiny_data: Any,
     tiny_params: TinyParams,
 ) -> Training:
     """A training of two epochs, never interrupted."""

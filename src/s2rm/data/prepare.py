@@ -1,6 +1,6 @@
 """One benchmark: raw REFER data → a table with a row an expression, and its statistics.
 
-    <raw>/<benchmark>/refs(<split_by>).p        <output>/<benchmark>.parquet   SCHEMA
+    <raw>/<benchmark>/refs(<split_by>).p        <output>/<benchmark>.parquet   table.SCHEMA
     <raw>/<benchmark>/instances.json        →   <output>/<benchmark>.json      counts, faults
     <raw>/images/…
 
@@ -8,7 +8,6 @@ The same input gives the same bytes. A mask is made once a ref, as run lengths; 
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,10 @@ from s2rm.benchmarks import Benchmark, get_benchmark
 from s2rm.data.faults import Faults
 from s2rm.data.masks import Mask, SegmentationError, rasterise
 from s2rm.data.refer import Referent, keep_readable, load_instances, load_refs, read_referents
+from s2rm.data.table import SCHEMA
 from s2rm.errors import UserError
+from s2rm.files import replace, replace_text
 from s2rm.params import Preprocess
-
-# The contract of <output>/<benchmark>.parquet. Rows are in the order of the benchmark's splits, then
-# image_id, ref_id and the ref's own order of sentences.
-SCHEMA = pa.schema(
-    [
-        pa.field("benchmark", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("image_id", pa.int64(), nullable=False),
-        pa.field("image_path", pa.string(), nullable=False),  # relative to the raw root, posix
-        pa.field("height", pa.int32(), nullable=False),  # of the image and the mask, pixels
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("ref_id", pa.int64(), nullable=False),
-        pa.field("ann_id", pa.int64(), nullable=False),
-        pa.field("sent_id", pa.int64(), nullable=False),  # unique in a benchmark
-        pa.field("expression", pa.string(), nullable=False),  # not empty, single spaces
-        pa.field("category", pa.string(), nullable=False),  # "" where unknown
-        pa.field("box", pa.list_(pa.float64()), nullable=False),  # x, y, width, height, as annotated
-        pa.field("mask_rle", pa.string(), nullable=False),  # counts; `masks.decode(counts, height, width)`
-        pa.field("mask_area", pa.int64(), nullable=False),  # pixels, at least 1
-    ]
-)
 
 
 def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict[str, Any]:
@@ -73,38 +53,10 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         "splits": _count(table.to_pandas(), spec),
         "faults": faults.report(),
     }
-    output.mkdir(parents=True, exist_ok=True)
-    _replace(output / f"{benchmark}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+    replace(output / f"{benchmark}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
     text = json.dumps(statistics, indent=2, ensure_ascii=False) + "\n"
-    _replace(output / f"{benchmark}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    replace_text(output / f"{benchmark}.json", text)
     return statistics
-
-
-def load_table(path: Path) -> pd.DataFrame:
-    """A table that `prepare` wrote; `UserError` where it is missing, corrupt or of another schema."""
-    try:
-        table = pq.ParquetFile(path).read()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: prepare it") from None
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise UserError(f"{path} is no readable Parquet file: {' '.join(str(error).split())[:200]}") from None
-    if not table.schema.equals(SCHEMA):
-        raise UserError(
-            f"{path} has other columns than expected: {_odd_column(table.schema)}; prepare it again"
-        )
-    return table.to_pandas()
-
-
-def _odd_column(schema: pa.Schema) -> str:
-    """The first column that is not as in SCHEMA; compared as Arrow does, which names no list items."""
-    wanted, found = ({field.name: field for field in columns} for columns in (SCHEMA, schema))
-    for name, field in wanted.items():
-        if name not in found:
-            return f"{name} is missing"
-        if not field.equals(found[name]):
-            return f"{name} is {found[name].type}, not {field.type}"
-    unknown = [name for name in found if name not in wanted]
-    return f"{unknown[0]} is unknown" if unknown else "their order"
 
 
 def _rasterise_all(referents: list[Referent], faults: Faults) -> list[tuple[Referent, Mask]]:
@@ -172,10 +124,3 @@ def _count(table: pd.DataFrame, spec: Benchmark) -> dict[str, dict[str, int | fl
             "not_square_share": round(float((images["height"] != images["width"]).mean()), 6),
         }
     return counts
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside `path` and moves it there, so that no half-written file is ever seen."""
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    partial.replace(path)

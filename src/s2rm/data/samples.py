@@ -26,8 +26,8 @@ class Batch:
     masks: Tensor  # (N, 1, S, S), bool
     rows: Tensor  # (N,), the expressions' rows in the table
 
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in vars(self).values()))
+    def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
+        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in vars(self).values()))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from s2rm.benchmarks import get_benchmark
-from s2rm.data.prepare import load_table
+from s2rm.data.table import load_table
 from s2rm.errors import UserError
 from s2rm.evaluation.evaluate import score_expressions
 from s2rm.evaluation.metrics import segmentation_metrics

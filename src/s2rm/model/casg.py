@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.norm import group_norm
+
 
 class CASG(nn.Module):
     """Decodes the fused maps of the four stages into mask logits at stride 4, and coarse ones."""
@@ -105,7 +107,7 @@ class SeparableConv(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
-            nn.GroupNorm(8, width),
+            group_norm(width),
             nn.Conv2d(width, 2 * width, 1),
             nn.GELU(),
             nn.Conv2d(2 * width, width, 1),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.expand import expand_to_expressions
+from s2rm.model.norm import group_norm
 
 
 class DistributeByAttention(nn.Module):
@@ -23,7 +24,7 @@ class DistributeByAttention(nn.Module):
         self.query = nn.Conv2d(width, width, 1)
         self.modulation = nn.Linear(language_width, width)
         self.key_value = nn.Linear(language_width, 2 * width)
-        self.out = nn.Sequential(nn.Conv2d(width, width, 1), nn.GroupNorm(8, width))
+        self.out = nn.Sequential(nn.Conv2d(width, width, 1), group_norm(width))
 
     def forward(
         self, vision: Tensor, words: Tensor, word_mask: Tensor, sentence: Tensor, expression_to_image: Tensor

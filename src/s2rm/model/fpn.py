@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.norm import group_norm
+
 
 class FPN(nn.Module):
     """Same interface as CASG; Lin et al., CVPR 2017, with a mask head at each level."""
@@ -11,8 +13,7 @@ class FPN(nn.Module):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(fused, width, 1) for fused in widths)
         self.merge = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.GELU())
-            for _ in widths
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), group_norm(width), nn.GELU()) for _ in widths
         )
         self.mask = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in widths)
 

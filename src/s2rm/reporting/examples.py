@@ -8,7 +8,7 @@ import pandas as pd
 from s2rm.benchmarks import get_benchmark
 from s2rm.data.images import read_image
 from s2rm.data.masks import decode
-from s2rm.data.prepare import load_table
+from s2rm.data.table import load_table
 from s2rm.predict import Predictor
 from s2rm.reporting.overlays import Example
 

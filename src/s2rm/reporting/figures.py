@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from s2rm.benchmarks import BENCHMARKS
-from s2rm.reporting.files import replace
+from s2rm.files import replace
 from s2rm.reporting.measured import Measured
 from s2rm.reporting.plots import Ious, share_above
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from s2rm.files import replace_text
 from s2rm.params import Params
-from s2rm.reporting.files import replace_text
 from s2rm.reporting.formats import Table
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from s2rm.benchmarks import BENCHMARKS
-from s2rm.reporting.files import replace_text
+from s2rm.files import replace_text
 
 STEPS = 20  # thresholds 0, 0.05, … 1
 

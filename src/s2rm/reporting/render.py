@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from s2rm.files import replace
 from s2rm.params import Params
 from s2rm.reporting.comparison import build_comparison
 from s2rm.reporting.figures import draw_precision, draw_training
-from s2rm.reporting.files import replace
 from s2rm.reporting.formats import write_table
 from s2rm.reporting.measured import Measured, all_synthetic, load_scores
 from s2rm.reporting.overlays import Example, draw_sheet

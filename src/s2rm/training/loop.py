@@ -19,8 +19,8 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.benchmarks import get_benchmark
 from s2rm.data.grouping import GroupedBatches, group_by_image
-from s2rm.data.prepare import load_table
 from s2rm.data.samples import ExpressionDataset
+from s2rm.data.table import load_table
 from s2rm.data.tokens import build_tokenizer
 from s2rm.errors import UserError
 from s2rm.evaluation.evaluate import score_expressions
@@ -104,6 +104,7 @@ def train_run(
 
     for epoch in range(progress.epoch, train.epochs):
         batches.set_epoch(epoch)
+        loader.set_epoch(epoch)  # else accelerate's own count, 0 after a restart, overrides it
         losses = _train_epoch(
             accelerator,
             model,

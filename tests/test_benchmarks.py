@@ -1,0 +1,37 @@
+"""The benchmarks and their names."""
+
+import re
+
+import pytest
+
+from s2rm.benchmarks import BENCHMARKS, get_benchmark
+from s2rm.errors import UserError
+
+
+def test_names_and_splits_of_the_refer_api() -> None:
+    expected = {
+        "refcoco_unc": ("refcoco", "unc", ("train", "val", "testA", "testB")),
+        "refcoco_plus_unc": ("refcoco+", "unc", ("train", "val", "testA", "testB")),
+        "refcocog_umd": ("refcocog", "umd", ("train", "val", "test")),
+        "refcocog_google": ("refcocog", "google", ("train", "val")),
+        "referit_berkeley": ("refclef", "berkeley", ("train", "val", "test")),
+    }
+    found = {name: (b.dataset, b.split_by, b.splits) for name, b in BENCHMARKS.items()}
+    assert found == expected
+
+
+def test_names_are_fit_for_files_and_mlflow() -> None:
+    for name, benchmark in BENCHMARKS.items():
+        assert benchmark.name == name
+        assert re.fullmatch(r"[a-z_]+", name)
+        assert benchmark.evaluation_splits == benchmark.splits[1:]
+        assert "train" not in benchmark.evaluation_splits
+    assert len({benchmark.title for benchmark in BENCHMARKS.values()}) == len(BENCHMARKS)
+
+
+def test_an_unknown_benchmark_names_the_known() -> None:
+    assert get_benchmark("refcoco_unc").title == "RefCOCO"
+    with pytest.raises(
+        UserError, match="unknown benchmark 'refcoco': known are refcoco_unc, refcoco_plus_unc"
+    ):
+        get_benchmark("refcoco")

@@ -1,0 +1,47 @@
+"""Which part knows which library."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = [*ROOT.glob("src/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level packages that a file imports, at its head or inside of functions."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_one_door_to_mlflow() -> None:
+    doors = [file.relative_to(ROOT).as_posix() for file in FILES if "mlflow" in imported(file)]
+    assert doors == ["src/s2rm/tracking.py"]
+
+
+def test_only_the_pipeline_knows_dvc() -> None:
+    package = [file for file in FILES if file.is_relative_to(ROOT / "src")]
+    assert len(package) > 30
+    assert not [file for file in package if {"dvc", "dvclive"} & imported(file)]
+    assert not [file for file in package if '"DVC_' in file.read_text(encoding="utf-8")]
+
+
+def test_the_pipeline_is_not_imported_by_the_package() -> None:
+    stages = {file.stem for file in ROOT.glob("pipeline/*.py")}
+    package = [file for file in FILES if file.is_relative_to(ROOT / "src")]
+    assert not [file for file in package if (stages | {"pipeline"}) & imported(file)]
+
+
+@pytest.mark.parametrize("module", ["s2rm", "s2rm.params", "s2rm.benchmarks", "s2rm.errors", "s2rm.tracking"])
+def test_light_modules_load_no_heavy_library(module: str) -> None:
+    code = f"import sys, {module}; print(*{{'torch', 'transformers', 'mlflow', 'timm'}} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
