@@ -84,19 +84,21 @@ def test_an_interrupted_training_continues_in_its_run(store: Store, tmp_path: Pa
     def training() -> Any:
         return store.training("joint", {"train.seed": 1}, {}, tmp_path / "scratch" / "run.json")
 
-    with pytest.raises(RuntimeError), training() as first:
-        store.log_metrics(first, {"train/loss": 2.0}, 1)
-        raise RuntimeError
-    assert store.client.get_run(first).info.status == "FAILED"
-    with pytest.raises(KeyboardInterrupt), training() as second:
-        assert store.client.get_run(second).info.status == "RUNNING"
-        raise KeyboardInterrupt
-    assert store.client.get_run(first).info.status == "KILLED"
+    def interrupt(training: Any, error: BaseException, step: int, status: str) -> str:
+        run_id = training.__enter__()
+        assert store.client.get_run(run_id).info.status == "RUNNING"
+        store.log_metrics(run_id, {"train/loss": 3.0 - step}, step)
+        assert not training.__exit__(type(error), error, None)  # the error goes on
+        assert store.client.get_run(run_id).info.status == status
+        return str(run_id)
+
+    first = interrupt(training(), RuntimeError(), 1, "FAILED")
+    second = interrupt(training(), KeyboardInterrupt(), 2, "KILLED")
     with training() as third:
-        store.log_metrics(third, {"train/loss": 1.0}, 2)
+        store.log_metrics(third, {"train/loss": 0.0}, 3)
     assert first == second == third
     assert store.client.get_run(first).info.status == "FINISHED"
-    assert points(store, first, "train/loss") == [(1, 2.0), (2, 1.0)]
+    assert points(store, first, "train/loss") == [(1, 2.0), (2, 1.0), (3, 0.0)]
 
 
 def test_a_run_file_of_another_store_begins_a_new_run(store: Store, tmp_path: Path) -> None:

@@ -252,7 +252,9 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 
 def _explain(error: ValidationError) -> str:
     """The first fault as one line: key, what was given, what is allowed."""
-    fault = error.errors()[0]
+    faults = error.errors()
+    # A misspelt key is also a missing one: the misspelling is what helps.
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     path = [str(part) for part in fault["loc"]]
     key, given = ".".join(path), fault.get("input")
     if fault["type"] == "value_error":  # our own checks: the message is complete

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.images import to_tensor
-from s2rm.data.tokens import tokenize
+from s2rm.data.tokens import pad, tokenize
 from s2rm.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
@@ -43,15 +43,12 @@ class Predictor:
         pixels = to_tensor(
             image.convert("RGB"), config.vision.image_size, model.vision.mean, model.vision.std
         )
-        token_ids = [
-            torch.tensor(ids) for ids in tokenize(self.tokenizer, expressions, config.language.tokens)
-        ]
-        padded = torch.nn.utils.rnn.pad_sequence(
-            token_ids, batch_first=True, padding_value=int(self.tokenizer.pad_token_id)
+        token_ids, mask = pad(
+            tokenize(self.tokenizer, expressions, config.language.tokens), int(self.tokenizer.pad_token_id)
         )
-        lengths = torch.tensor([len(ids) for ids in token_ids])
-        mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
         index = torch.zeros(len(expressions), dtype=torch.long)
-        logits = model(pixels[None].to(device), padded.to(device), mask.to(device), index.to(device)).logits
+        logits = model(
+            pixels[None].to(device), token_ids.to(device), mask.to(device), index.to(device)
+        ).logits
         own_size = F.interpolate(logits.float(), (image.height, image.width), mode="bilinear")
         return (own_size.sigmoid() > self.threshold)[:, 0].cpu().numpy()

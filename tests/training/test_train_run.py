@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from s2rm.data.grouping import GroupedBatches
+from s2rm.data.samples import ExpressionDataset
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
@@ -167,26 +168,18 @@ def test_epochs_see_every_expression_in_another_order(
 def test_only_training_expressions_are_trained_on(
     training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables: list[pd.DataFrame] = []
-    original = loop.ExpressionDataset
+    tables: list[pd.DataFrame] = []  # as they come to be read: the training's, then those of validation
+    original = ExpressionDataset.__init__
 
-    def spy(table: pd.DataFrame, *args: object, **kwargs: object) -> object:
+    def spy(self: ExpressionDataset, table: pd.DataFrame, *args: Any, **kwargs: Any) -> None:
         tables.append(table)
-        return original(table, *args, **kwargs)
+        original(self, table, *args, **kwargs)
 
-    monkeypatch.setattr(loop, "ExpressionDataset", spy)
-    validated: list[str] = []
-    score = loop.score_expressions
-
-    def spy_scores(model: S2RM, tokenizer: object, table: pd.DataFrame, *args: object, **kwargs: object):  # type: ignore[no-untyped-def]
-        validated.extend(table["split"])
-        return score(model, tokenizer, table, *args, **kwargs)
-
-    monkeypatch.setattr(loop, "score_expressions", spy_scores)
+    monkeypatch.setattr(ExpressionDataset, "__init__", spy)
     training.run(tiny_params(*SHORT, "train.epochs=1"))
-    assert set(tables[0]["split"]) == {"train"}
-    assert set(validated) == {"val"}
-    assert len(validated) == expressions(training, "val")
+    assert [set(table["split"]) for table in tables] == [{"train"}, {"val"}, {"val"}]
+    assert sum(len(table) for table in tables[1:]) == expressions(training, "val")
+    assert len(tables[0]) == expressions(training, "train")
 
 
 def test_the_loss_falls_on_a_handful_of_images(training: Training, tiny_params: TinyParams) -> None:
@@ -230,6 +223,21 @@ def test_accumulated_batches_are_one_step(training: Training, tiny_params: TinyP
     assert progress.step == -(-batches // 2)
     rates = [metrics["train/learning_rate"] for metrics, _ in training.logged if "train/loss" in metrics]
     assert rates[-1] == 0  # the schedule is spent with the last step
+
+
+def test_gradients_are_clipped_at_every_step(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clipped: list[float] = []
+    original = loop.Accelerator.clip_grad_norm_
+
+    def spy(self: object, parameters: object, largest: float) -> object:
+        clipped.append(largest)
+        return original(self, parameters, largest)
+
+    monkeypatch.setattr(loop.Accelerator, "clip_grad_norm_", spy)
+    progress = training.run(tiny_params(*SHORT, "train.epochs=1", "train.clip=0.25", "train.accumulation=2"))
+    assert clipped == [0.25] * progress.step
 
 
 def test_a_loss_that_is_not_a_number_stops_with_advice(

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.images import read_image, resize_mask, to_tensor
 from s2rm.data.masks import decode
-from s2rm.data.tokens import tokenize
+from s2rm.data.tokens import pad, tokenize
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,12 @@ class ExpressionDataset(Dataset[Sample]):
         )
 
     def collate(self, samples: list[Sample]) -> Batch:
-        token_ids = [torch.tensor(ids) for sample in samples for ids in sample.token_ids]
-        padded = torch.nn.utils.rnn.pad_sequence(token_ids, batch_first=True, padding_value=self.pad)
-        lengths = torch.tensor([len(ids) for ids in token_ids])
+        token_ids, attention_mask = pad([ids for sample in samples for ids in sample.token_ids], self.pad)
         counts = torch.tensor([len(sample.rows) for sample in samples])
         return Batch(
             images=torch.stack([sample.image for sample in samples]),
-            token_ids=padded,
-            attention_mask=(torch.arange(padded.shape[1]) < lengths[:, None]).long(),
+            token_ids=token_ids,
+            attention_mask=attention_mask,
             expression_to_image=torch.repeat_interleave(torch.arange(len(samples)), counts),
             masks=torch.from_numpy(np.concatenate([sample.masks for sample in samples]))[:, None],
             rows=torch.tensor([row for sample in samples for row in sample.rows]),

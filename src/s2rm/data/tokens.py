@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
+import torch
 from tokenizers.implementations import BertWordPieceTokenizer
+from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from s2rm.params import Language
@@ -50,3 +52,11 @@ def _inner_letters(wordpiece: BertWordPieceTokenizer, expressions: list[str]) ->
 def tokenize(tokenizer: PreTrainedTokenizerBase, expressions: list[str], tokens: int) -> list[list[int]]:
     """Token ids of each expression, with [CLS] and [SEP], cut at `tokens`."""
     return tokenizer(expressions, truncation=True, max_length=tokens)["input_ids"] if expressions else []
+
+
+def pad(token_ids: list[list[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """Token ids (N, T) and the attention mask (N, T), T being the longest of the N."""
+    tensors = [torch.tensor(ids) for ids in token_ids]
+    padded = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=pad_token_id)
+    lengths = torch.tensor([len(ids) for ids in token_ids])
+    return padded, (torch.arange(padded.shape[1]) < lengths[:, None]).long()

@@ -56,16 +56,7 @@ def score_expressions(
     `score` is the mean probability inside the predicted mask, 0 where it is empty.
     """
     table = table.reset_index(drop=True)
-    config = model.config
-    dataset = ExpressionDataset(
-        table,
-        raw,
-        tokenizer,
-        image_size=config.vision.image_size,
-        tokens=config.language.tokens,
-        mean=model.vision.mean,
-        std=model.vision.std,
-    )
+    dataset = dataset_for(model, tokenizer, table, raw)
     loader = DataLoader(
         dataset,
         batch_sampler=OrderedBatches(group_by_image(dataset.image_path), images_per_batch),
@@ -98,6 +89,21 @@ def score_expressions(
         if original or not name.endswith("_original"):
             result[name] = values if name == "score" else values.astype(np.int64)
     return result
+
+
+def dataset_for(
+    model: S2RM, tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, raw: Path
+) -> ExpressionDataset:
+    """The samples of a table as the model wants them; `raw`: the folder that image_path starts from."""
+    return ExpressionDataset(
+        table,
+        raw,
+        tokenizer,
+        image_size=model.config.vision.image_size,
+        tokens=model.config.language.tokens,
+        mean=model.vision.mean,
+        std=model.vision.std,
+    )
 
 
 def overlap(predicted: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -19,11 +19,10 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.benchmarks import get_benchmark
 from s2rm.data.grouping import GroupedBatches, group_by_image
-from s2rm.data.samples import ExpressionDataset
 from s2rm.data.table import load_table
 from s2rm.data.tokens import build_tokenizer
 from s2rm.errors import UserError
-from s2rm.evaluation.evaluate import score_expressions
+from s2rm.evaluation.evaluate import dataset_for, score_expressions
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.model.build import build_model
 from s2rm.model.ris import S2RM
@@ -66,15 +65,7 @@ def train_run(
     if accelerator.device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)
 
-    dataset = ExpressionDataset(
-        table,
-        raw,
-        tokenizer,
-        image_size=params.vision.image_size,
-        tokens=params.language.tokens,
-        mean=model.vision.mean,
-        std=model.vision.std,
-    )
+    dataset = dataset_for(model, tokenizer, table, raw)
     batches = GroupedBatches(
         group_by_image(dataset.image_path),
         expressions=train.expressions_per_batch,

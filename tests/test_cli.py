@@ -1,0 +1,151 @@
+"""The command line as a user meets it: what it writes, and one clear line for bad input."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from s2rm import cli
+from s2rm.params import Params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def model_folder(
+    tmp_path_factory: pytest.TempPathFactory, build_tiny: Callable, tiny_tokenizer: object
+) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    build_tiny().float().save_pretrained(folder, tiny_tokenizer)
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 50, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
+    """Runs `s2rm ARGUMENTS`; gives exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["s2rm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return call
+
+
+def test_predict_writes_the_mask_and_an_overlay(
+    run: Callable, model_folder: Path, photo: Path, tmp_path: Path
+) -> None:
+    code, out, _ = run(
+        "predict", "--model", model_folder, "--image", photo, "--text", "the red circle",
+        "--output", tmp_path / "out.png",
+    )  # fmt: skip
+    assert code == 0
+    assert "'the red circle'" in out
+    mask = Image.open(tmp_path / "out.png")
+    assert mask.size == (50, 30)
+    assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    assert Image.open(tmp_path / "out-overlay.png").size == (50, 30)
+
+
+def test_predict_numbers_the_files_of_several_expressions(
+    run: Callable, model_folder: Path, photo: Path, tmp_path: Path
+) -> None:
+    code, _, _ = run(
+        "predict", "--model", model_folder, "--image", photo, "--text", "a", "--text", "b",
+        "--output", tmp_path / "out.png",
+    )  # fmt: skip
+    assert code == 0
+    assert {path.name for path in tmp_path.glob("out*")} == {
+        "out-1.png", "out-1-overlay.png", "out-2.png", "out-2-overlay.png",
+    }  # fmt: skip
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"--image": "nowhere.jpg"}, "there is no such image"),
+        ({"--image": "broken.jpg"}, "cannot be read as an image"),
+        ({"--image": "cut.jpg"}, "cannot be read as an image"),
+        ({"--text": "  "}, "--text is empty"),
+        ({"--model": "empty"}, "is no trained model: config.json is missing"),
+        ({"--output": "out.gif"}, "masks are written as .png"),
+        ({"--output": "nowhere/out.png"}, "there is no folder"),
+        ({"--threshold": "1.5"}, "must be between 0 and 1"),
+    ],
+)
+def test_bad_input_gives_one_line_and_exit_code_2(
+    run: Callable,
+    model_folder: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, str],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "cut.jpg").write_bytes(photo.read_bytes()[:400])
+    (tmp_path / "empty").mkdir()
+    given = {"--model": model_folder, "--image": photo, "--text": "the cat", "--output": "out.png"} | change
+    code, out, err = run("predict", *(part for pair in given.items() for part in pair))
+    assert code == 2
+    assert complaint in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not out
+
+
+def test_predict_asks_for_the_model_when_there_is_not_exactly_one(
+    run: Callable, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("predict", "--image", photo, "--text", "a", "--output", "out.png")
+    assert code == 2
+    assert "--model is missing" in err
+
+
+def test_describe_counts_every_parameter_once(run: Callable, tiny_params: Callable[..., Params]) -> None:
+    from s2rm.describe import build_untrained, describe
+
+    params = tiny_params()
+    parts = describe(params)
+    total = sum(p.numel() for p in build_untrained(params).parameters())
+    assert parts["total"].parameters == total
+    assert sum(part.parameters for name, part in parts.items() if name != "total") == total
+    assert parts["vision"].flops_expression == 0  # encoded once an image
+    assert parts["vision"].flops_image > 0
+    assert parts["language"].flops_image == 0
+    assert parts["coparse"].flops_expression > parts["balance"].flops_expression > 0
+    assert {"distribute", "fuse", "casg"} <= parts.keys()
+
+
+def test_describe_prints_json_and_takes_overrides(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    code, out, _ = run("describe", "--json", "-S", "fusion.kind=none")
+    assert code == 0
+    parts = json.loads(out)
+    assert "language" not in parts
+    assert set(parts["total"]) == {"parameters", "flops_image", "flops_expression"}
+    code, _, err = run("describe", "-S", "fusion.kinds=none")
+    assert code == 2
+    assert "did you mean kind?" in err
+
+
+def test_help_is_complete(run: Callable) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(command in out for command in ("predict", "describe", "ui"))
