@@ -18,6 +18,7 @@ def main() -> None:
         name: collect_examples(
             MODELS / name,
             RESULTS / name,
+            source=params.data.source,
             prepared=PREPARED,
             raw=RAW,
             count=params.report.overlays,

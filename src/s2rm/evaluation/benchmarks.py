@@ -39,7 +39,7 @@ def evaluate_benchmarks(
         for split in benchmark.evaluation_splits:
             rows = table[table["split"] == split]
             if rows.empty:
-                logger.warning("%s has no expression in split %s: left out", benchmark.title, split)
+                logger.warning("%s has no expression in split %s: left out", name, split)
                 continue
             scores = score_expressions(
                 model,
@@ -49,7 +49,7 @@ def evaluate_benchmarks(
                 images_per_batch=params.images_per_batch,
                 threshold=params.threshold,
                 device=device,
-                title=f"{benchmark.title} {split}",
+                title=f"{name} {split}",
             )
             scores.to_parquet(output / f"{name}-{split}.parquet", index=False)
             counts = {"images": scores["image_id"].nunique(), "expressions": len(scores)}
@@ -61,7 +61,7 @@ def evaluate_benchmarks(
                 for protocol in PROTOCOLS
             }
             found = metrics[name][split]["original"]
-            logger.info("%s %s: oIoU %.2f, mIoU %.2f", benchmark.title, split, found["oIoU"], found["mIoU"])
+            logger.info("%s %s: oIoU %.2f, mIoU %.2f", name, split, found["oIoU"], found["mIoU"])
     if not any(metrics.values()):
         raise UserError(f"nothing to evaluate: {', '.join(names)} have no expression outside split 'train'")
     return metrics

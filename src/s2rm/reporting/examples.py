@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from s2rm.benchmarks import get_benchmark
 from s2rm.data.images import read_image
 from s2rm.data.masks import decode
 from s2rm.data.table import load_table
 from s2rm.predict import Predictor
+from s2rm.reporting.measured import Source, name_benchmark
 from s2rm.reporting.overlays import Example
 
 
@@ -22,12 +22,20 @@ def pick_examples(scores: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def collect_examples(
-    model_folder: Path, results: Path, *, prepared: Path, raw: Path, count: int, threshold: float
+    model_folder: Path,
+    results: Path,
+    *,
+    source: Source,
+    prepared: Path,
+    raw: Path,
+    count: int,
+    threshold: float,
 ) -> list[Example]:
     """`count` examples of each evaluated split, predicted anew.
 
     Args:
         results: the run's folder of <benchmark>-<split>.parquet.
+        source: of the data, so that RefShapes is never shown under a real benchmark's name.
     """
     predictor = Predictor.from_pretrained(model_folder, threshold)
     examples = []
@@ -46,7 +54,7 @@ def collect_examples(
                     truth=decode(row["mask_rle"], row["height"], row["width"]),
                     predicted=predictor.predict(image, [row["expression"]])[0],
                     iou=float(iou),
-                    title=f"{get_benchmark(name).title} {split}",
+                    title=f"{name_benchmark(name, source)} {split}",
                 )
             )
     return examples

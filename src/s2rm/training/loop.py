@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.benchmarks import get_benchmark
 from s2rm.data.grouping import GroupedBatches, group_by_image
 from s2rm.data.table import load_table
 from s2rm.data.tokens import build_tokenizer
@@ -216,7 +215,7 @@ def validate(
             device=device,
             workers=params.train.workers,
             original=False,
-            title=f"val {get_benchmark(name).title}",
+            title=f"{name} val",
         )
         found = segmentation_metrics(scores["intersection_model"], scores["union_model"])
         metrics |= {f"val/{name}/{metric}": found[metric] for metric in ("oIoU", "mIoU")}
