@@ -6,9 +6,10 @@ artifacts in `mlartifacts/`, both absolute, so that stages run from anywhere mee
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,15 @@ class Store:
     def __init__(self, root: Path, experiment: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        import logging
-
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         uri = tracking_uri(root)
         local = uri.startswith("sqlite:")
+        lock = root / ".scratch" / "mlflow.lock"
+        lock.parent.mkdir(exist_ok=True)
         # Processes that first use a fresh SQLite file together corrupt its schema: one at a time.
-        with FileLock(root / ".scratch" / "mlflow.lock") if local else _nothing():
+        with FileLock(lock) if local else nullcontext():
             self.client: MlflowClient = MlflowClient(uri)
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
@@ -56,7 +57,9 @@ class Store:
 
         try:
             return self.client.get_run(run_id)
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             return None
 
     def search(self, tags: Mapping[str, str]) -> list[Any]:
@@ -161,8 +164,3 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
