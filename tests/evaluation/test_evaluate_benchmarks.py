@@ -85,7 +85,7 @@ def test_an_empty_split_is_left_out_with_a_warning(
     assert list(metrics["refcoco_unc"]) == ["testB"]
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["refcoco_unc-testB.parquet"]
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert [message for message in warned if "split val" in message and "RefCOCO" in message]
+    assert [message for message in warned if "split val" in message and "refcoco_unc" in message]
     assert [message for message in warned if "split testA" in message]
 
 
