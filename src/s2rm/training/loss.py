@@ -38,8 +38,3 @@ def segmentation_loss(masks: Masks, target: Tensor, weights: Loss) -> dict[str, 
         parts["auxiliary"] = torch.stack(coarse).mean()
     total = parts["mask"] + weights.auxiliary * parts.get("auxiliary", parts["mask"].new_zeros(()))
     return {"loss": total, **parts}
-
-
-def _average_down(truth: Tensor, logits: Tensor) -> Tensor:
-    """The truth at the logits' size: the share of foreground in each cell."""
-    return F.adaptive_avg_pool2d(truth, (logits.shape[-2], logits.shape[-1]))
