@@ -1,63 +1,197 @@
-"""Time of reading prepared data: opening a table, and the samples of one process.
+"""Samples a second of the training's loader, beside the loader that public repositories use.
 
-    python benchmarks/loader.py --json
+    python benchmarks/loader.py --params presets/paper.yaml --repeats 3 --json
 
-Needs prepared data (`dvc repro preprocess`).
+A sample is an expression with its image, its mask and its tokens. The data are made up (`full_refcoco`), the
+JPEG files as large as COCO's. `common` is ours after what LAVT and those after it do: REFER's index in
+memory; for every item the image is opened by its file, the mask drawn from its polygons, both resized as
+Pillow images, and the expression tokenised by BERT's tokenizer in pure Python.
+
+The ratios of samples a core second go by the CPU time of one process, which other programs disturb less.
 """
 
+import json
+import random
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
+import torch
+import torchvision.transforms.functional as F
+from full_refcoco import BENCHMARK, encode_jpeg, write_refcoco
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco
 from timing import machine, parser, show, time_interleaved
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode
+from transformers import PreTrainedTokenizerBase
+from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 from s2rm.data.grouping import GroupedBatches, group_by_image
+from s2rm.data.packs import Pack
+from s2rm.data.pickles import load_pickle
+from s2rm.data.prepare import prepare
 from s2rm.data.samples import ExpressionDataset
 from s2rm.data.table import load_table
 from s2rm.data.tokens import build_tokenizer
 from s2rm.errors import exit_on_user_error
-from s2rm.params import load_params
+from s2rm.params import Params, Preprocess, load_params
 
-PREPARED, RAW = Path("data/prepared"), Path("data/raw")
-BATCHES = 20
+SCALE = 0.015  # of RefCOCO: 300 images, 2,133 expressions
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BATCH = 16  # images, where each comes with one expression
+WORKERS = (0, 1, 2)
+# size of the noise's cells in pixels → its standard deviation; the finer, the weaker, as in photographs
+NOISE = {256: 60, 64: 35, 16: 22, 4: 14, 1: 6}
+
+
+def photo(number: int, width: int, height: int) -> bytes:
+    """A JPEG of clouds of all sizes, of about 150 kB as COCO's photographs."""
+    rng = np.random.default_rng([7, number])
+    pixels = np.full((height, width, 3), 128, np.float32)
+    for cell, deviation in NOISE.items():
+        shape = (height // cell + 2, width // cell + 2)
+        grey, colour = rng.normal(0, deviation, (*shape, 1)), rng.normal(0, 0.4 * deviation, (*shape, 3))
+        planes = np.moveaxis((0.75 * grey + colour).astype(np.float32), 2, 0)
+        wide = [Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC) for plane in planes]
+        pixels += np.stack(wide, axis=2)
+    return encode_jpeg(pixels.clip(0, 255).astype(np.uint8), quality=95)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A loader that is read to its end."""
+
+    samples: int
+    loader: DataLoader[Any]
+    cpu_seconds: list[float] = field(default_factory=list)  # of this process, a round
+
+    def read(self) -> None:
+        start = time.process_time()
+        for _ in self.loader:
+            pass
+        self.cpu_seconds.append(time.process_time() - start)
+
+    @property
+    def per_core(self) -> float:
+        """Samples a second of CPU time, without workers; the first round warms up."""
+        return self.samples / statistics.median(self.cpu_seconds[1:])
+
+
+class CommonDataset(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """A ref an item, with one of its sentences: image (3, S, S), mask (S, S), token ids (T,), their mask."""
+
+    def __init__(
+        self, folder: Path, images: Path, tokenizer: PreTrainedTokenizerBase | Any, size: int, tokens: int
+    ) -> None:
+        self.refs = load_pickle(folder / f"refs({BENCHMARK.split_by}).p")
+        instances = json.loads((folder / "instances.json").read_bytes())
+        self.image_of = {image["id"]: image for image in instances["images"]}
+        self.annotation_of = {annotation["id"]: annotation for annotation in instances["annotations"]}
+        self.images, self.tokenizer, self.size, self.tokens = images, tokenizer, [size, size], tokens
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ref = self.refs[index]
+        record = self.image_of[ref["image_id"]]
+        image = Image.open(self.images / record["file_name"]).convert("RGB")
+        bitmap = Image.fromarray(self._draw(self.annotation_of[ref["ann_id"]], record), mode="P")
+        image = F.resize(image, self.size)
+        bitmap = F.resize(bitmap, self.size, interpolation=InterpolationMode.NEAREST)
+        pixels = F.normalize(F.to_tensor(image), MEAN, STD)
+        truth = torch.as_tensor(np.asarray(bitmap).copy(), dtype=torch.int64)
+        ids = self.tokenizer.encode(random.choice(ref["sentences"])["raw"], add_special_tokens=True)
+        ids = ids[: self.tokens]
+        padding = [0] * (self.tokens - len(ids))
+        return pixels, truth, torch.tensor(ids + padding), torch.tensor([1] * len(ids) + padding)
+
+    def _draw(self, annotation: dict[str, Any], image: dict[str, Any]) -> NDArray[np.uint8]:
+        rles = coco.frPyObjects(annotation["segmentation"], image["height"], image["width"])
+        return (coco.decode(rles).sum(axis=2) == 1).astype(np.uint8)
+
+
+def build_loaders(root: Path, params: Params) -> dict[str, list[Reader]]:
+    """kind → its loader with each number of WORKERS; the data are made in the folder `root`."""
+    raw, images = root / "raw", root / "plain"
+    write_refcoco(raw, scale=SCALE, jpeg=photo)
+    pack = Pack((raw / BENCHMARK.images).with_suffix(".zip"))
+    images.mkdir()
+    for name in pack.names():
+        (images / name).write_bytes(pack.read(name))
+    prepare(BENCHMARK.name, raw, root, Preprocess(sentence="raw", faults="refuse", statistics="warn"))
+    table = load_table(root / f"{BENCHMARK.name}.parquet")
+    tokenizer = build_tokenizer(table["expression"], params.language)
+    vocabulary = tokenizer.get_vocab()
+    (root / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n")
+    size, tokens = params.vision.image_size, params.language.tokens
+    most = params.train.expressions_per_image
+
+    def ours(rows: pd.DataFrame, expressions: int, expressions_per_image: int) -> list[Reader]:
+        dataset = ExpressionDataset(
+            rows.reset_index(), raw, tokenizer, image_size=size, tokens=tokens, mean=MEAN, std=STD
+        )
+        batches = GroupedBatches(
+            group_by_image(dataset.image_path),
+            expressions=expressions,
+            expressions_per_image=expressions_per_image,
+            seed=0,
+        )
+        return _readers(len(rows), dataset, batch_sampler=batches, collate_fn=dataset.collate)
+
+    common = CommonDataset(
+        raw / BENCHMARK.name, images, BertTokenizerLegacy(root / "vocab.txt"), size, tokens
+    )
+    return {
+        "common": _readers(len(common), common, batch_size=BATCH, shuffle=True),
+        "ours, 1 an image": ours(table.drop_duplicates("ref_id"), BATCH, 1),
+        f"ours, up to {most} an image": ours(table, params.train.expressions_per_batch, most),
+    }
+
+
+def _readers(samples: int, dataset: Dataset[Any], **options: Any) -> list[Reader]:
+    return [
+        Reader(samples, DataLoader(dataset, num_workers=workers, persistent_workers=workers > 0, **options))
+        for workers in WORKERS
+    ]
 
 
 def main() -> None:
     arguments = parser(__doc__).parse_args()
-    params = load_params(arguments.params)
-    path = PREPARED / f"{params.data.benchmarks[0]}.parquet"
-    table = load_table(path)
-    dataset = ExpressionDataset(
-        table,
-        RAW,
-        build_tokenizer(table["expression"], params.language),
-        image_size=params.vision.image_size,
-        tokens=params.language.tokens,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-    )
-    batches = GroupedBatches(
-        group_by_image(dataset.image_path),
-        expressions=params.train.expressions_per_batch,
-        expressions_per_image=params.train.expressions_per_image,
-        seed=0,
-    )
-
-    def read() -> None:
-        for _, groups in zip(range(BATCHES), batches, strict=False):
-            dataset.collate([dataset[rows] for rows in groups])
-
-    seconds = time_interleaved(
-        {"open the table": lambda: load_table(path), "read the batches": read}, arguments.repeats
-    )
-    expressions = BATCHES * params.train.expressions_per_batch
-    show(
-        {
-            "seconds": seconds,
-            "expressions": len(table),
-            "expressions_per_second": expressions / seconds["read the batches"]["median_s"],
-            "machine": machine(),
-        },
-        arguments.json,
-    )
+    # BERT's own vocabulary would have to be fetched: both loaders have one of the same words.
+    params = load_params(arguments.params, ["language.pretrained=null"])
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = build_loaders(Path(folder), params)
+        turns = {
+            f"{kind}, {workers} workers": readers[turn]
+            for turn, workers in enumerate(WORKERS)
+            for kind, readers in kinds.items()
+        }
+        seconds = time_interleaved({name: reader.read for name, reader in turns.items()}, arguments.repeats)
+    rates = {name: reader.samples / seconds[name]["median_s"] for name, reader in turns.items()}
+    per_core = {kind: readers[0].per_core for kind, readers in kinds.items()}
+    ratios = {}
+    for kind in kinds:
+        ratios[f"{kind}, 2 workers / 1"] = rates[f"{kind}, 2 workers"] / rates[f"{kind}, 1 workers"]
+        if kind != "common":
+            ratios[f"{kind} / common, a core second"] = per_core[kind] / per_core["common"]
+    result = {
+        "seconds": seconds,
+        "samples_per_second": rates,
+        "samples_per_core_second": per_core,
+        "ratios": ratios,
+        "machine": machine(),
+    }
+    show(result, arguments.json)
 
 
 if __name__ == "__main__":

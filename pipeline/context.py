@@ -6,15 +6,15 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(os.environ.get("DVC_ROOT", Path.cwd()))  # the project, also inside an experiment's copy
-RAW, PREPARED, MODELS, RESULTS, REPORTS = map(
-    Path, ("data/raw", "data/prepared", "models", "results", "reports")
+RAW, WEIGHTS, PREPARED, MODELS, RESULTS, REPORTS = map(
+    Path, ("data/raw", "data/weights", "data/prepared", "models", "results", "reports")
 )
 METRICS = REPORTS / "metrics"
 
 
 def set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for chatty in ("httpx", "huggingface_hub", "matplotlib", "fontTools"):
+    for chatty in ("httpx", "httpx2", "huggingface_hub", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -1,24 +1,39 @@
-"""Stage 1: raw data in the REFER layout → data/raw. RefShapes is drawn; a folder is taken over."""
+"""Stage 1: raw data in the REFER layout → data/raw: drawn (RefShapes), fetched, or taken from a folder."""
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
-from context import RAW, set_up_logging
+from context import RAW, ROOT, set_up_logging
 
+from s2rm.data.archives.catalog import load_catalog
+from s2rm.data.archives.layout import lay_out_archives
+from s2rm.data.archives.store import Store
 from s2rm.data.folder import lay_out_folder
 from s2rm.data.refshapes import write_refshapes
-from s2rm.errors import exit_on_user_error
+from s2rm.errors import UserError, exit_on_user_error
 from s2rm.params import load_params
 
 
 def main() -> None:
     set_up_logging()
+    offline = sys.argv[1:] == ["--offline"]
+    if sys.argv[1:] and not offline:
+        raise UserError(f"unknown arguments {' '.join(sys.argv[1:])}: --offline is the only one")
     data = load_params().data
+    shutil.rmtree(RAW, ignore_errors=True)  # as DVC does: its cache may share the files' bytes
+    benchmarks = list(data.benchmarks)
     if data.source == "refshapes":
-        write_refshapes(data.refshapes, list(data.benchmarks), RAW)
+        write_refshapes(data.refshapes, benchmarks, RAW)
+    elif data.source == "folder":
+        lay_out_folder(Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)), benchmarks, RAW)
     else:
-        folder = os.environ.get("S2RM_REAL_DATA") or str(data.folder)
-        lay_out_folder(Path(folder), list(data.benchmarks), RAW)
+        # What has come lies outside of what DVC deletes before it runs a stage.
+        store = Store.from_environment(
+            ROOT / ".scratch" / "archives", load_catalog(Path(data.catalog)), offline=offline
+        )
+        lay_out_archives(store, benchmarks, RAW, referit=data.referit, keep_archives=data.keep_archives)
 
 
 if __name__ == "__main__":

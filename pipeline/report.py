@@ -4,6 +4,7 @@ import json
 
 from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_up_logging, tags
 
+from s2rm.data.leakage import read_image_splits, report_shared
 from s2rm.errors import exit_on_user_error
 from s2rm.params import load_params
 from s2rm.reporting.examples import collect_examples
@@ -34,6 +35,7 @@ def main() -> None:
         models_dir=MODELS,
         output=REPORTS,
         examples=examples,
+        shared=report_shared(read_image_splits(PREPARED, params.data.benchmarks)),
     )
     if not params.tracking.enabled:
         return

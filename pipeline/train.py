@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-from context import MODELS, PREPARED, RAW, ROOT, set_up_logging, tags
+from context import MODELS, PREPARED, RAW, ROOT, WEIGHTS, set_up_logging, tags
 
 from s2rm.errors import exit_on_user_error
 from s2rm.params import load_params
@@ -23,7 +23,13 @@ def main() -> None:
     scratch = ROOT / ".scratch" / fingerprint(params, run, PREPARED)
     run_file = MODELS / f"{name}.mlflow.json"
     run_file.parent.mkdir(parents=True, exist_ok=True)
-    paths = {"prepared": PREPARED, "raw": RAW, "output": MODELS / name, "scratch": scratch}
+    paths = {
+        "prepared": PREPARED,
+        "raw": RAW,
+        "weights": WEIGHTS,
+        "output": MODELS / name,
+        "scratch": scratch,
+    }
     if params.tracking.enabled:
         store = Store(ROOT, params.tracking.experiment)
         origin = tags()

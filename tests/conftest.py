@@ -128,5 +128,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
     names = ["refcoco_unc", "referit_berkeley"]
     write_refshapes(RefShapes(seed=7, train_images=8, eval_images=3), names, data.raw, progress=False)
     for name in names:
-        prepare(name, data.raw, data.prepared, Preprocess(sentence="sent", faults="repair"))
+        prepare(
+            name, data.raw, data.prepared, Preprocess(sentence="sent", faults="repair", statistics="refuse")
+        )
     return data

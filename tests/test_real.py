@@ -12,6 +12,7 @@ from PIL import Image
 
 from s2rm import cli
 from s2rm.data.folder import lay_out_folder
+from s2rm.data.packs import RawFiles
 from s2rm.data.prepare import prepare
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.data.tokens import build_tokenizer
@@ -66,7 +67,8 @@ def test_preprocess_evaluate_and_predict_run_on_photographs(
         assert (scores["intersection_original"] <= rows["mask_area"].to_numpy()).all()
 
     row = table.iloc[0]
-    image = prepared / "raw" / row["image_path"]
+    image = tmp_path / "photograph.jpg"
+    image.write_bytes(RawFiles(prepared / "raw").read(row["image_path"]))
     output = tmp_path / "mask.png"
     arguments = ["predict", "--model", tmp_path / "model", "--image", image, "--text", row["expression"]]
     monkeypatch.setattr(sys, "argv", ["s2rm", *map(str, arguments), "--output", str(output)])
@@ -100,6 +102,7 @@ def test_the_model_can_learn_the_photographs_by_heart(prepared: Path, tmp_path: 
         params.runs["joint"],
         prepared=tmp_path / "prepared",
         raw=prepared / "raw",
+        weights=tmp_path / "weights",
         output=tmp_path / "model",
         scratch=tmp_path / "scratch",
         log=lambda metrics, step: None,

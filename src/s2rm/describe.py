@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from s2rm.model.build import assemble
 from s2rm.model.config import ModelConfig
-from s2rm.model.language import small_bert_config
+from s2rm.model.language import random_bert_config
 from s2rm.model.ris import S2RM
 from s2rm.params import Params
 
@@ -30,17 +30,8 @@ def build_untrained(params: Params) -> S2RM:
 
     BERT is as large as params.yaml's `language` says, also where it would be a pretrained one.
     """
-    language = params.language
-    bert = small_bert_config(
-        vocabulary=language.vocabulary,
-        hidden=language.hidden,
-        layers=language.layers,
-        heads=language.heads,
-        dropout=language.dropout,
-        tokens=language.tokens if language.pretrained is None else 512,
-        pad_token_id=0,
-    )
-    return assemble(ModelConfig.from_params(params, bert.to_dict()), pretrained=False)
+    bert = random_bert_config(params.language, vocabulary=params.language.vocabulary, pad_token_id=0)
+    return assemble(ModelConfig.from_params(params, bert.to_dict()))
 
 
 def describe(params: Params) -> dict[str, Part]:

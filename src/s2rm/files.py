@@ -4,10 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+def partial_of(path: Path) -> Path:
+    """Where `path` is written until it is whole: beside it, so that it can be moved in one step."""
+    return path.with_name(f".partial-{path.name}")
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> Path:
     """Writes beside `path` and moves it there; makes the folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
+    partial = partial_of(path)
     write(partial)
     partial.replace(path)
     return path

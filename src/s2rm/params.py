@@ -37,7 +37,10 @@ class RefShapes(Section):
 
 
 class Data(Section):
-    source: Literal["refshapes", "folder"]
+    source: Literal["refshapes", "archives", "folder"]
+    catalog: str
+    referit: Literal["refer", "queries"]
+    keep_archives: bool
     folder: str | None
     benchmarks: list[BenchmarkName] = Field(min_length=1)
     refshapes: RefShapes
@@ -52,6 +55,7 @@ class Data(Section):
 class Preprocess(Section):
     sentence: Literal["sent", "raw"]
     faults: Literal["repair", "refuse"]
+    statistics: Literal["refuse", "warn"]
 
 
 class Run(Section):
@@ -141,6 +145,7 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bf16"]
     epochs: Positive
+    drop_evaluated: bool
     expressions_per_batch: Positive
     expressions_per_image: Positive
     accumulation: Positive

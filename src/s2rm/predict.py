@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.data.images import to_tensor
+from s2rm.data.resize import to_tensor
 from s2rm.data.tokens import pad, tokenize
 from s2rm.errors import UserError
 from s2rm.model.pretrained import load_tokenizer

@@ -1,5 +1,6 @@
 """Images and masks on their way to the model."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from s2rm.data.images import read_image, resize_mask, to_tensor
+from s2rm.data.images import read_image
+from s2rm.data.resize import resize_mask, to_tensor
 from s2rm.errors import UserError
 
 
@@ -47,6 +49,32 @@ def test_every_mode_becomes_rgb(tmp_path: Path, picture: Image.Image, mode: str)
     image = read_image(path)
     assert image.mode == "RGB"
     assert image.size == (60, 40)
+
+
+def test_grey_of_sixteen_bits_keeps_its_shades(tmp_path: Path) -> None:
+    grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    found = np.asarray(read_image(tmp_path / "deep.png"))
+    np.testing.assert_array_equal(found[..., 0], grey // 256)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("side", [9_000, 20_000])
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path, side: int) -> None:
+    Image.new("1", (side, side)).save(tmp_path / "large.png")
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"large\.png (has|cannot be read)"):
+        read_image(tmp_path / "large.png")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.hostile
+def test_formats_that_start_other_programs_are_no_images(tmp_path: Path) -> None:
+    (tmp_path / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        read_image(tmp_path / "page.eps")
 
 
 @pytest.mark.parametrize("upright", [False, True])

@@ -3,9 +3,12 @@
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny_refer import TinyRefer
 
 from s2rm.data.faults import HARMLESS, LISTED, RULES
@@ -57,6 +60,25 @@ CASES: list[tuple[str, int | str, Break, list[int]]] = [
     ("conflicting_image", 1, lambda tiny: repeat(tiny.instances["images"], file_name="2.png"), [30]),
     ("image_missing", 1, lambda tiny: tiny.sizes.pop("1.png"), [30]),
     ("image_unreadable", 1, lambda tiny: image(tiny).update(file_name="text.png"), [30]),
+    ("image_unreadable", 1, lambda tiny: image(tiny).update(file_name="cut.jpg"), [30]),
+    ("image_unreadable", 1, lambda tiny: image(tiny).update(file_name="cut.png"), [30]),
+    ("image_unreadable", 1, lambda tiny: image(tiny).update(file_name="other.bmp"), [30]),
+    (
+        "image_unreadable",
+        1,
+        lambda tiny: image(tiny).update(file_name="huge.png", width=20_000, height=20_000),
+        [30],
+    ),
+    (
+        "image_unreadable",
+        1,
+        lambda tiny: image(tiny).update(file_name="large.png", width=9_000, height=9_000),
+        [30],
+    ),
+    ("image_converted", 1, lambda tiny: image(tiny).update(file_name="grey.jpg"), ALL),
+    ("image_converted", 1, lambda tiny: image(tiny).update(file_name="print.jpg"), ALL),
+    ("image_converted", 1, lambda tiny: image(tiny).update(file_name="deep.png"), ALL),
+    ("image_not_turned", 1, lambda tiny: image(tiny).update(file_name="turned.jpg"), ALL),
     ("image_size", 1, lambda tiny: tiny.sizes.update({"1.png": (20, 30)}), [30]),
     ("malformed_annotation", 101, lambda tiny: annotation(tiny).pop("segmentation"), [20, 30]),
     ("malformed_annotation", 101, lambda tiny: annotation(tiny).update(segmentation="P08"), [20, 30]),
@@ -99,13 +121,20 @@ CASES: list[tuple[str, int | str, Break, list[int]]] = [
     ("dangling_annotation", 1, lambda tiny: ref(tiny).update(ann_id=9), [20, 30]),
     ("annotation_of_other_image", 1, lambda tiny: ref(tiny).update(image_id=2), [20, 30]),
     ("ref_without_sentences", 1, lambda tiny: ref(tiny).update(sentences=[]), [20, 30]),
-    ("ref_without_sentences", 2, lambda tiny: ref(tiny, 1)["sentences"][0].update(sent=" "), [10, 11, 30]),
+    (
+        "ref_without_sentences",
+        2,
+        lambda tiny: ref(tiny, 1)["sentences"][0].update(sent=" ", raw=""),
+        [10, 11, 30],
+    ),
     ("malformed_sentence", 10, lambda tiny: sentence(tiny).pop("sent"), [11, 20, 30]),
     ("malformed_sentence", 10, lambda tiny: sentence(tiny).update(sent=7), [11, 20, 30]),
     ("malformed_sentence", 10, lambda tiny: sentence(tiny).update(sent="\udcff"), [11, 20, 30]),
     ("malformed_sentence", "sentence #0 of ref 1", lambda tiny: sentence(tiny).pop("sent_id"), [11, 20, 30]),
     ("malformed_sentence", "sentence #2 of ref 1", lambda tiny: ref(tiny)["sentences"].append("left"), ALL),
-    ("empty_expression", 10, lambda tiny: sentence(tiny).update(sent=" \t\n"), [11, 20, 30]),
+    ("empty_expression", 10, lambda tiny: sentence(tiny).update(sent=" \t\n", raw=" "), [11, 20, 30]),
+    ("empty_expression", 10, lambda tiny: sentence(tiny).update(sent="", raw=None), [11, 20, 30]),
+    ("expression_as_typed", 10, lambda tiny: sentence(tiny).update(sent="", raw="?"), ALL),
     ("duplicate_sentence", 10, lambda tiny: repeat(ref(tiny)["sentences"]), ALL),
     ("conflicting_sentence", 10, lambda tiny: repeat(ref(tiny)["sentences"], sent="up"), [11, 20, 30]),
     ("conflicting_sentence", 11, lambda tiny: ref(tiny, 1)["sentences"][0].update(sent_id=11), [10, 30]),
@@ -123,16 +152,44 @@ cases = pytest.mark.parametrize(
 )
 
 
+def write_odd_images(folder: Path) -> None:
+    """All but the largest of 30 × 20 pixels, as the records say."""
+    folder.mkdir(parents=True)
+    (folder / "text.png").write_text("no image")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.save(folder / "turned.jpg", exif=turned)
+    picture.convert("L").save(folder / "grey.jpg")
+    picture.convert("CMYK").save(folder / "print.jpg")
+    Image.fromarray(np.full((20, 30), 40_000, dtype=np.uint16)).save(folder / "deep.png")
+    picture.save(folder / "other.bmp")
+    for suffix in ("jpg", "png"):
+        picture.save(folder / f"whole.{suffix}")
+        data = (folder / f"whole.{suffix}").read_bytes()
+        (folder / f"cut.{suffix}").write_bytes(data[: len(data) * 2 // 3])
+        (folder / f"padded.{suffix}").write_bytes(data + b"camera's own" * 20)
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
+    Image.new("1", (9_000, 9_000)).save(folder / "large.png")
+
+
 @pytest.fixture
 def broken(tiny_refer: TinyRefer, break_: Break) -> TinyRefer:
-    tiny_refer.images.mkdir(parents=True)
-    (tiny_refer.images / "text.png").write_text("no image")
+    write_odd_images(tiny_refer.images)
     break_(tiny_refer)
     return tiny_refer
 
 
 def test_every_kind_has_a_case() -> None:
-    assert {case[0] for case in CASES} == RULES.keys()
+    of_queries = {"mask_missing", "mask_unreadable"}  # the other route's: test_queries.py
+    assert {case[0] for case in CASES} == RULES.keys() - of_queries
+
+
+@pytest.mark.parametrize("name", ["padded.jpg", "padded.png", "whole.jpg"])
+def test_an_image_with_something_behind_its_end_is_sound(tiny_refer: TinyRefer, name: str) -> None:
+    write_odd_images(tiny_refer.images)
+    image(tiny_refer)["file_name"] = name
+    assert sorted(tiny_refer.prepare("refuse")[0]["sent_id"]) == ALL
 
 
 @cases
@@ -166,7 +223,7 @@ def test_refusing_names_the_first_fault_and_counts_all(tiny_refer: TinyRefer) ->
     ref(tiny_refer, 0)["ann_id"] = 8
     ref(tiny_refer, 1)["ann_id"] = 9
     sentence_of_third = ref(tiny_refer, 2)["sentences"]
-    sentence_of_third.append({"sent_id": 31, "sent": ""})
+    sentence_of_third.append({"sent_id": 31, "sent": "", "raw": ""})
     with pytest.raises(
         UserError, match=r"dangling_annotation at 1 \(.*dangling_annotation 2, empty_expression 1"
     ):

@@ -85,9 +85,17 @@ class TinyRefer:
             Image.new("RGB", size).save(self.images / name)
 
     def prepare(
-        self, faults: Literal["repair", "refuse"] = "repair", sentence: Literal["sent", "raw"] = "sent"
+        self,
+        faults: Literal["repair", "refuse"] = "repair",
+        sentence: Literal["sent", "raw"] = "sent",
+        statistics: Literal["refuse", "warn"] = "refuse",
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         self.write()
         output = self.raw.parent / "prepared"
-        statistics = prepare(self.benchmark, self.raw, output, Preprocess(sentence=sentence, faults=faults))
+        statistics = prepare(
+            self.benchmark,
+            self.raw,
+            output,
+            Preprocess(sentence=sentence, faults=faults, statistics=statistics),
+        )
         return load_table(output / f"{self.benchmark}.parquet"), statistics

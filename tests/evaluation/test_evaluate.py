@@ -1,5 +1,6 @@
 """The scores of expressions against an independent recomputation from the model's own logits."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from transformers import PreTrainedTokenizerBase
 
+from s2rm.data.packs import RawFiles
 from s2rm.data.table import load_table
 from s2rm.evaluation.evaluate import SCORE_COLUMNS, score_expressions
 from s2rm.model.ris import S2RM
@@ -51,7 +53,8 @@ def own_logits(
     model: S2RM, tokenizer: PreTrainedTokenizerBase, row: pd.Series, raw: Path
 ) -> NDArray[np.float64]:
     """Of one expression alone, from its image file."""
-    image = Image.open(raw / row["image_path"]).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+    image = Image.open(io.BytesIO(RawFiles(raw).read(row["image_path"])))
+    image = image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
     pixels = (np.asarray(image) / 255 - np.array(model.vision.mean)) / np.array(model.vision.std)
     ids = tokenizer(row["expression"], truncation=True, max_length=12)["input_ids"]
     with torch.no_grad():

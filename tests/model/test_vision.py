@@ -1,14 +1,18 @@
 """The vision encoder and the backbones that cannot be had."""
 
+from pathlib import Path
+
 import pytest
+import timm
 import torch
+from safetensors.torch import save_model
 
 from s2rm.errors import UserError
 from s2rm.model.vision import StageProjection, VisionEncoder, build_backbone, coordinate_map
 
 
-def build(name: str, **options: object) -> torch.nn.Module:
-    return build_backbone(name, pretrained=False, image_size=64, options=options)
+def build(name: str, weights: Path | None = None, **options: object) -> torch.nn.Module:
+    return build_backbone(name, weights=weights, image_size=64, options=options)
 
 
 def test_an_unknown_backbone_names_near_ones() -> None:
@@ -58,8 +62,82 @@ SMALL_SWIN = {"embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4, "window_s
 )
 def test_maps_have_the_widths_at_the_strides(name: str, options: dict[str, object]) -> None:
     encoder = VisionEncoder(
-        name, [8, 16, 24, 32], pretrained=False, image_size=64, coordinates=True, options=options
+        name, [8, 16, 24, 32], weights=None, image_size=64, coordinates=True, options=options
     )
     maps = encoder(torch.randn(2, 3, 64, 96))
     assert [stage.shape for stage in maps] == [(2, 8, 16, 24), (2, 16, 8, 12), (2, 24, 4, 6), (2, 32, 2, 3)]
     assert len(encoder.mean) == len(encoder.std) == 3
+
+
+def saved(path: Path, name: str, **options: object) -> dict[str, torch.Tensor]:
+    """A whole model of timm, with its classifier, as it lies on the Hub."""
+    model = timm.create_model(name, pretrained=False, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    save_model(model, str(path))
+    return dict(model.state_dict())
+
+
+def test_a_backbone_starts_from_the_file(tmp_path: Path) -> None:
+    small = {"channels": [8, 8, 8, 8]}
+    state = saved(tmp_path / "vision.safetensors", "resnet10t", **small)
+    torch.manual_seed(0)
+    backbone = build("resnet10t", tmp_path / "vision.safetensors", **small)
+    drawn = torch.rand(())
+    started = backbone.state_dict()
+    assert started
+    assert all(torch.equal(tensor, state[key]) for key, tensor in started.items())
+    torch.manual_seed(0)
+    build("resnet10t", **small)
+    assert drawn == torch.rand(())  # nothing more was drawn from the seed than without a file
+
+
+def test_a_swin_of_another_grid_starts_from_the_file(tmp_path: Path) -> None:
+    """Windows that do not fit into the smaller grid are cut, and their tables of positions resized."""
+    name, small = "swin_tiny_patch4_window7_224", SMALL_SWIN | {"window_size": 4}
+    state = saved(tmp_path / "vision.safetensors", name, **small)
+    started = build(name, tmp_path / "vision.safetensors", **small).state_dict()
+    resized = []
+    for key, tensor in started.items():
+        origin = state[key.replace("layers_", "layers.")]
+        if tensor.shape == origin.shape:
+            assert torch.equal(tensor, origin), key
+        else:
+            resized.append(key)
+    assert resized
+    assert all(key.endswith("relative_position_bias_table") for key in resized)
+
+
+def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
+    """timm passes over what it does not find there, and would leave the backbone random."""
+    saved(tmp_path / "vision.safetensors", "resnet10t", channels=[8, 8, 8, 8])
+    with pytest.raises(
+        UserError, match=r"has no weights for \d+ parameters of vision.backbone=swin_tiny"
+    ) as caught:
+        build("swin_tiny_patch4_window7_224", tmp_path / "vision.safetensors", **SMALL_SWIN)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (None, {}),
+        (b"", {}),
+        (b"\x10\0\0\0\0\0\0\0not tensors at all", {}),
+        (None, {"channels": [8, 8, 8, 16]}),
+    ],
+    ids=["missing", "empty", "no safetensors", "other widths"],
+)
+def test_a_file_that_does_not_fit_is_named_in_one_line(
+    tmp_path: Path, content: bytes | None, options: dict[str, object]
+) -> None:
+    path = tmp_path / "vision.safetensors"
+    if options:
+        saved(path, "resnet10t", **options)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"vision\.backbone=resnet10t cannot be built from ") as caught:
+        build("resnet10t", path, channels=[8, 8, 8, 8])
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -19,6 +19,15 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 EXPRESSIONS = 30
 
 
+SHARED = pd.DataFrame(
+    [
+        ("refcoco_unc", "refcocog_umd", "val", 3, 0.3, 12),
+        ("refcoco_unc", "refcoco_unc", "val", 0, 0.0, 0),
+    ],
+    columns=["trained_on", "evaluated_on", "split", "shared_images", "share", "expressions"],
+)
+
+
 @dataclass(frozen=True)
 class ReportInputs:
     root: Path
@@ -46,6 +55,7 @@ class ReportInputs:
             models_dir=self.root / "models",
             output=output,
             examples={"joint": examples or []},
+            shared=SHARED,
         )
 
 

@@ -52,7 +52,10 @@ def test_the_data_counts_but_only_what_is_trained_on(
     evaluated_elsewhere = Run(train_on=["refcoco_unc"], evaluate_on=["referit_berkeley"])
     assert fingerprint(params, evaluated_elsewhere, prepared) == before
     both = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
-    assert fingerprint(params, both, prepared) != before
+    joint = fingerprint(params, both, prepared)
+    assert joint != before
+    (prepared / "refcocog_umd.parquet").write_bytes(b"its evaluation splits say what is dropped")
+    assert fingerprint(params, both, prepared) != joint
     (prepared / "referit_berkeley.parquet").write_bytes(b"other")
     assert fingerprint(params, RUN, prepared) == before
     (prepared / "refcoco_unc.parquet").write_bytes(b"other")

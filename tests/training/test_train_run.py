@@ -52,6 +52,7 @@ class Training:
             run,
             prepared=prepared or self.data.prepared,
             raw=self.data.raw,
+            weights=self.folder / "weights",  # none: nothing is pretrained
             output=self.folder / "model",
             scratch=self.folder / "scratch",
             log=self.log,

@@ -17,6 +17,8 @@ RULES = {
     "image_missing": "the refs of the image are left out",
     "image_unreadable": "the refs of the image are left out",
     "image_size": "the mask's pixel grid is unknown: the refs of the image are left out",
+    "image_converted": "grey, CMYK or 16 bits: converted to RGB when it is read",
+    "image_not_turned": "EXIF asks for a turn: not applied, the masks lie on the stored pixels",
     "malformed_annotation": "the annotation is left out",
     "duplicate_annotation": "identical records: one is kept",
     "conflicting_annotation": "records of one id disagree: none is kept",
@@ -35,6 +37,7 @@ RULES = {
     "annotation_of_other_image": "the ref and its annotation name different images: the ref is left out",
     "ref_without_sentences": "the ref is left out",
     "malformed_sentence": "the sentence is left out",
+    "expression_as_typed": "nothing is left of the cleaned sentence: as typed",
     "empty_expression": "the sentence is left out",
     "duplicate_sentence": "identical records: one is kept",
     "conflicting_sentence": "records of one id disagree: none is kept",
@@ -42,10 +45,13 @@ RULES = {
     "polygon_clipped": "a polygon partly out of the image is cut at the border",
     "polygon_outside": "a polygon wholly out of the image is left out of the mask",
     "malformed_segmentation": "the mask would be a guess: the ref is left out",
-    "mask_size": "the RLE's size is not the image's: the ref is left out",
+    "mask_missing": "the file of the mask is not there: the ref is left out",
+    "mask_unreadable": "the file of the mask holds no matrix of numbers: the ref is left out",
+    "mask_size": "the mask's size is not the image's: the ref is left out",
     "mask_empty": "the mask has no pixel: the ref is left out",
 }
-HARMLESS = {"split_not_used"}  # other partitions may lie in one file: counted, never refused
+# Counted, never refused: genuine data has them, and other partitions may lie in one file.
+HARMLESS = {"split_not_used", "image_converted", "image_not_turned", "expression_as_typed"}
 LISTED = 20  # ids a kind in the report
 
 

@@ -91,13 +91,15 @@ def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
         raise SegmentationError("malformed_segmentation", "a polygon is no list of finite x, y")
     if points.size < 6:
         return "polygon_points"
-    x, y = points[0::2].astype(float), points[1::2].astype(float)
-    outline = np.maximum(abs(x - np.roll(x, 1)), abs(y - np.roll(y, 1))).sum()
+    points = points.astype(float).reshape(-1, 2)
+    previous = points[np.arange(len(points)) - 1]  # of the first, the last: the outline is closed
+    outline = abs(points - previous).max(axis=1).sum()
     if outline > LONGEST_OUTLINE:
         raise SegmentationError("malformed_segmentation", f"a polygon's outline has {outline:.0f} pixels")
-    if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
         return "polygon_outside"
-    if min(x.min(), y.min()) < -BORDER or x.max() > width + BORDER or y.max() > height + BORDER:
+    if min(left, top) < -BORDER or right > width + BORDER or bottom > height + BORDER:
         return "polygon_clipped"
     return None
 

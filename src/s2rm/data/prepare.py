@@ -1,13 +1,16 @@
 """One benchmark: raw REFER data → a table with a row an expression, and its statistics.
 
     <raw>/<benchmark>/refs(<split_by>).p        <output>/<benchmark>.parquet   table.SCHEMA
-    <raw>/<benchmark>/instances.json        →   <output>/<benchmark>.json      counts, faults
-    <raw>/images/…
+    <raw>/<benchmark>/instances.json        →   <output>/<benchmark>.json      counts, faults, origin
+    <raw>/<benchmark>/origin.json
+    <raw>/images/….zip
 
 The same input gives the same bytes. A mask is made once a ref, as run lengths; no bitmap is drawn.
 """
 
 import json
+import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +22,64 @@ from tqdm import tqdm
 from s2rm.benchmarks import Benchmark, get_benchmark
 from s2rm.data.faults import Faults
 from s2rm.data.masks import Mask, SegmentationError, rasterise
-from s2rm.data.refer import Referent, keep_readable, load_instances, load_refs, read_referents
+from s2rm.data.official import check_official
+from s2rm.data.origin import read_origin
+from s2rm.data.packs import RawFiles
+from s2rm.data.queries import load_queries
+from s2rm.data.readable import keep_readable
+from s2rm.data.refer import Referent, load_instances, load_refs, read_referents
 from s2rm.data.table import SCHEMA
 from s2rm.errors import UserError
 from s2rm.files import replace, replace_text
 from s2rm.params import Preprocess
 
+log = logging.getLogger(__name__)
+
 
 def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict[str, Any]:
     """Writes the table and the statistics of a benchmark, and returns the statistics.
 
-    `UserError` where a file is missing or corrupt, where nothing usable is left, and, with
+    `UserError` where a file is missing or corrupt, where nothing usable is left, where the counts of
+    genuine data are not the official ones (unless `params.statistics=warn`), and, with
     `params.faults=refuse`, where there is any fault; then nothing is written.
     """
     spec, faults = get_benchmark(benchmark), Faults()
     folder = raw / benchmark
-    refs = load_refs(folder / f"refs({spec.split_by}).p")
-    instances = load_instances(folder / "instances.json")
+    origin = read_origin(folder)
+    if origin.route == "queries":
+        refs, instances = load_queries(folder, faults)
+    else:
+        refs = load_refs(folder / f"refs({spec.split_by}).p")
+        instances = load_instances(folder / "instances.json")
     referents = read_referents(refs, instances, spec, params.sentence, faults)
-    referents = keep_readable(referents, raw / spec.images, faults)
+    del refs, instances  # a gigabyte of full-size RefCOCO
+    referents = keep_readable(referents, RawFiles(raw), spec.images, faults)
     referents.sort(key=lambda ref: (spec.splits.index(ref.split), ref.image.id, ref.ref_id))
     masked = _rasterise_all(referents, faults)
     if params.faults == "refuse":
         faults.refuse(str(folder))
+    found = faults.report()
     if not masked:
-        found = ", ".join(f"{kind} {fault['count']}" for kind, fault in faults.report().items())
-        raise UserError(f"{folder}: no usable expression ({found or 'no refs'})")
+        kinds = ", ".join(f"{kind} {fault['count']}" for kind, fault in found.items())
+        raise UserError(f"{folder}: no usable expression ({kinds or 'no refs'})")
 
     table = _tabulate(masked, spec)
+    counts = _count(table.to_pandas(), spec)
+    differences = []
+    if origin.genuine:
+        refuse = params.statistics == "refuse"
+        differences = check_official(benchmark, origin.route, counts, refuse=refuse, faults=found)
+    for kind, fault in found.items():
+        log.info("%s: %s %d (%s)", benchmark, kind, fault["count"], fault["rule"])
+    for difference in differences:
+        log.warning("%s", difference)
     statistics = {
         "benchmark": benchmark,
+        "origin": asdict(origin),
         "sentence": params.sentence,
-        "splits": _count(table.to_pandas(), spec),
-        "faults": faults.report(),
+        "splits": counts,
+        "official": differences,
+        "faults": found,
     }
     replace(output / f"{benchmark}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
     text = json.dumps(statistics, indent=2, ensure_ascii=False) + "\n"

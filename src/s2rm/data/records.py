@@ -95,15 +95,17 @@ def read_sentences(refs: Iterable[Ref], key: str, faults: Faults) -> dict[int, S
     for ref in refs:
         for index, record in enumerate(ref.sentences):
             try:
-                sentence = Sentence(_integer(record, "sent_id"), ref.id, " ".join(_text(record, key).split()))
+                sentence = Sentence(_integer(record, "sent_id"), ref.id, _expression(record, key))
             except MalformedError as error:
                 place = f"sentence #{index} of ref {ref.id}"
                 faults.add("malformed_sentence", _name(record, "sent_id", place), f"{place}: {error}")
                 continue
-            if sentence.expression:
-                sentences.append(sentence)
-            else:
+            if not sentence.expression:
                 faults.add("empty_expression", sentence.id, f"sentence of ref {ref.id}")
+                continue
+            if not record[key].strip():
+                faults.add("expression_as_typed", sentence.id, f"sentence of ref {ref.id}")
+            sentences.append(sentence)
     return _keep_unique(sentences, "sentence", faults)
 
 
@@ -227,6 +229,14 @@ def _text(record: dict[str, Any], key: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise MalformedError(f"{key} has half a surrogate pair: it is no text")
     return value
+
+
+def _expression(record: dict[str, Any], key: str) -> str:
+    """The sentence, stripped. Cleaning may leave nothing of one, which counts all the same: then as typed."""
+    text = " ".join(_text(record, key).split())
+    if text or not isinstance(record.get("raw"), str):
+        return text
+    return " ".join(_text(record, "raw").split())
 
 
 def _name(record: Any, id_key: str, place: str) -> int | str:

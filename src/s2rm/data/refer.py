@@ -1,8 +1,8 @@
 """From REFER's records to referents: objects with an image, a mask and the expressions that refer to them.
 
-The links of every record are checked: ref → image, annotation, category; annotation → image, category;
-image → file. What is amiss is reported to a `Faults`, whose RULES say what becomes of it. The masks
-themselves are checked where they are made, in `prepare`.
+The links of every record are checked: ref → image, annotation, category; annotation → image, category.
+What is amiss is reported to a `Faults`, whose RULES say what becomes of it. The image files are checked
+in `readable`, the masks where they are made, in `prepare`.
 """
 
 import json
@@ -10,9 +10,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from PIL import Image as Pillow
-from tqdm import tqdm
 
 from s2rm.benchmarks import Benchmark
 from s2rm.data import records
@@ -99,20 +96,6 @@ def read_referents(
     return referents
 
 
-def keep_readable(referents: list[Referent], folder: Path, faults: Faults) -> list[Referent]:
-    """The referents whose image lies in `folder`, can be opened and has the size that is on record.
-
-    Only the header of a file is read. The size is the stored one: EXIF orientation is not applied, as
-    COCO's annotations do not apply it.
-    """
-    images = {referent.image.id: referent.image for referent in referents}
-    readable = {
-        image.id: _check_file(folder / image.file_name, image, faults)
-        for image in tqdm(images.values(), desc="images", unit="image", disable=None)
-    }
-    return [referent for referent in referents if readable[referent.image.id]]
-
-
 def _check_annotations(
     annotations: dict[int, Annotation],
     images: dict[int, Image],
@@ -146,20 +129,4 @@ def _check_links(
         faults.add("annotation_of_other_image", ref.id, f"ref of annotation {ref.ann_id}")
     else:
         return True
-    return False
-
-
-def _check_file(path: Path, image: Image, faults: Faults) -> bool:
-    try:
-        with Pillow.open(path, formats=("JPEG", "PNG")) as file:
-            width, height = file.size
-    except FileNotFoundError:
-        faults.add("image_missing", image.id, image.file_name)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
-        faults.add("image_unreadable", image.id, f"{image.file_name}: {error}")
-    else:
-        if (width, height) == (image.width, image.height):
-            return True
-        stated = f"{image.width}×{image.height}"
-        faults.add("image_size", image.id, f"{image.file_name} is {width}×{height}, on record is {stated}")
     return False

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.data.images import read_image, resize_mask, to_tensor
+from s2rm.data.images import decode_image
 from s2rm.data.masks import decode
+from s2rm.data.packs import RawFiles
+from s2rm.data.resize import resize_mask, to_tensor
 from s2rm.data.tokens import pad, tokenize
 
 
@@ -34,7 +36,7 @@ class Batch:
 class Sample:
     image: Tensor  # (3, S, S)
     token_ids: list[list[int]]
-    masks: np.ndarray  # (k, S, S), bool
+    masks: list[np.ndarray]  # k of (S, S), bool
     rows: list[int]
 
 
@@ -53,7 +55,7 @@ class ExpressionDataset(Dataset[Sample]):
         std: tuple[float, ...],
     ) -> None:
         """`table`: rows as prepared, indexed 0..n−1; `raw`: the folder that image_path is relative to."""
-        self.raw, self.size, self.mean, self.std = raw, image_size, mean, std
+        self.files, self.size, self.mean, self.std = RawFiles(raw), image_size, mean, std
         self.image_path = table["image_path"].tolist()
         self.mask_rle = table["mask_rle"].tolist()
         self.sizes = table[["height", "width"]].to_numpy()
@@ -61,23 +63,25 @@ class ExpressionDataset(Dataset[Sample]):
         self.pad = int(tokenizer.pad_token_id)
 
     def __getitem__(self, rows: list[int]) -> Sample:
-        image = read_image(self.raw / self.image_path[rows[0]])
+        path = self.image_path[rows[0]]
+        image = decode_image(self.files.read(path), path)
         masks = [decode(self.mask_rle[row], *self.sizes[row]) for row in rows]
         return Sample(
             image=to_tensor(image, self.size, self.mean, self.std),
             token_ids=[self.token_ids[row] for row in rows],
-            masks=np.stack([resize_mask(mask, self.size) for mask in masks]),
+            masks=[resize_mask(mask, self.size) for mask in masks],
             rows=rows,
         )
 
     def collate(self, samples: list[Sample]) -> Batch:
         token_ids, attention_mask = pad([ids for sample in samples for ids in sample.token_ids], self.pad)
         counts = torch.tensor([len(sample.rows) for sample in samples])
+        # In a worker `default_collate` stacks right into shared memory: a batch is not copied once more.
         return Batch(
-            images=torch.stack([sample.image for sample in samples]),
+            images=default_collate([sample.image for sample in samples]),
             token_ids=token_ids,
             attention_mask=attention_mask,
             expression_to_image=torch.repeat_interleave(torch.arange(len(samples)), counts),
-            masks=torch.from_numpy(np.concatenate([sample.masks for sample in samples]))[:, None],
+            masks=default_collate([mask for sample in samples for mask in sample.masks])[:, None],
             rows=torch.tensor([row for sample in samples for row in sample.rows]),
         )

@@ -1,5 +1,6 @@
 """The prepared table of a benchmark: its columns, and reading it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -30,18 +31,20 @@ SCHEMA = pa.schema(
 )
 
 
-def load_table(path: Path) -> pd.DataFrame:
-    """A table that `prepare` wrote; `UserError` where it is missing, corrupt or of another schema."""
+def load_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table that `prepare` wrote, or some columns of it (most of the file are masks).
+
+    `UserError` where it is missing, corrupt or of another schema, be it in a column that is not read.
+    """
     try:
-        table = pq.ParquetFile(path).read()
+        with pq.ParquetFile(path) as file:
+            schema, table = file.schema_arrow, file.read(columns)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: prepare it") from None
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise UserError(f"{path} is no readable Parquet file: {' '.join(str(error).split())[:200]}") from None
-    if not table.schema.equals(SCHEMA):
-        raise UserError(
-            f"{path} has other columns than expected: {_odd_column(table.schema)}; prepare it again"
-        )
+    if not schema.equals(SCHEMA):
+        raise UserError(f"{path} has other columns than expected: {_odd_column(schema)}; prepare it again")
     return table.to_pandas()
 
 

@@ -1,12 +1,14 @@
 """Expressions to token ids: BERT's own tokenizer, or a WordPiece vocabulary trained on the data."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from tokenizers.implementations import BertWordPieceTokenizer
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from s2rm.errors import UserError
 from s2rm.params import Language
 
 SPECIAL_TOKENS = {
@@ -18,10 +20,18 @@ SPECIAL_TOKENS = {
 }
 
 
-def build_tokenizer(expressions: Iterable[str], language: Language) -> PreTrainedTokenizerBase:
-    """The pretrained tokenizer that `language.pretrained` names, or one trained on `expressions`."""
+def build_tokenizer(
+    expressions: Iterable[str], language: Language, pretrained: Path | None = None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer in the folder `pretrained`, or one trained on `expressions`."""
+    if pretrained is not None:
+        try:
+            return AutoTokenizer.from_pretrained(pretrained, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{pretrained} holds no tokenizer: {reason}") from None
     if language.pretrained is not None:
-        return AutoTokenizer.from_pretrained(language.pretrained)
+        raise UserError(f"language.pretrained is {language.pretrained}, but its tokenizer is not given")
     expressions = list(expressions)
     trained = BertWordPieceTokenizer(lowercase=True)
     # The trainer numbers the inner letters in the order of a hash table that is seeded anew in every

@@ -1,53 +1,64 @@
 """The one builder: from parameters to a model. Every size and every switch passes through here."""
 
+from pathlib import Path
+
 from torch import nn
 from transformers import BertConfig, PreTrainedTokenizerBase
 
+from s2rm.errors import UserError
 from s2rm.model.casg import CASG
 from s2rm.model.config import ModelConfig
 from s2rm.model.fpn import FPN
 from s2rm.model.fusion import ConcatFusion, NoFusion, PixelWordAttention, S2RMFusion
-from s2rm.model.language import LanguageEncoder, build_bert, small_bert_config
+from s2rm.model.language import LanguageEncoder, build_bert, pretrained_bert_config, random_bert_config
 from s2rm.model.ris import S2RM
 from s2rm.model.vision import VisionEncoder
 from s2rm.params import Decoder, Fusion, Params
 
 
-def build_model(params: Params, tokenizer: PreTrainedTokenizerBase) -> S2RM:
-    """A model to be trained; encoders start from pretrained weights where the parameters say so."""
-    language = params.language
-    if language.pretrained is None:
-        bert = small_bert_config(
-            vocabulary=len(tokenizer),
-            hidden=language.hidden,
-            layers=language.layers,
-            heads=language.heads,
-            dropout=language.dropout,
-            tokens=language.tokens,
-            pad_token_id=tokenizer.pad_token_id,
+def build_model(
+    params: Params,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    vision_weights: Path | None = None,
+    language_weights: Path | None = None,
+) -> S2RM:
+    """A model to be trained.
+
+    Args:
+        vision_weights: the file that the backbone starts from, where `vision.pretrained`.
+        language_weights: the folder that BERT starts from, where `language.pretrained`.
+    """
+    if params.vision.pretrained and vision_weights is None:
+        raise UserError("vision.pretrained is true, but its weights are not given")
+    if params.language.pretrained is not None and language_weights is None:
+        raise UserError(f"language.pretrained is {params.language.pretrained}, but its weights are not given")
+    if language_weights is None:
+        bert = random_bert_config(
+            params.language, vocabulary=len(tokenizer), pad_token_id=tokenizer.pad_token_id
         )
     else:
-        bert = BertConfig.from_pretrained(language.pretrained)
-    return assemble(ModelConfig.from_params(params, bert.to_dict()), pretrained=True)
+        bert = pretrained_bert_config(language_weights)
+    config = ModelConfig.from_params(params, bert.to_dict())
+    return assemble(config, vision_weights=vision_weights, language_weights=language_weights)
 
 
-def assemble(config: ModelConfig, *, pretrained: bool) -> S2RM:
-    """The model that `config` describes; `pretrained=False` leaves weights to be loaded."""
+def assemble(
+    config: ModelConfig, *, vision_weights: Path | None = None, language_weights: Path | None = None
+) -> S2RM:
+    """The model that `config` describes; encoders without weights are random."""
     vision, fusion = config.vision, config.fusion
     encoder = VisionEncoder(
         vision.backbone,
         fusion.widths,
-        pretrained=pretrained and vision.pretrained,
+        weights=vision_weights,
         image_size=vision.image_size,
         coordinates=vision.coordinates,
         options=vision.options,
     )
     language = None
     if fusion.kind != "none":  # the language-blind control has no language anywhere
-        bert = build_bert(
-            BertConfig.from_dict(config.bert), config.language.pretrained if pretrained else None
-        )
-        language = LanguageEncoder(bert)
+        language = LanguageEncoder(build_bert(BertConfig.from_dict(config.bert), language_weights))
     language_width = None if language is None else language.width
     cascade = None
     if fusion.cascade == "bottom_up":

@@ -1,10 +1,18 @@
 """The language encoder: a BERT of transformers, pretrained or small and from scratch."""
 
-import torch
-from torch import Tensor, nn
-from transformers import BertConfig, BertModel
+from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, BertConfig, BertModel
+
+from s2rm.errors import UserError
 from s2rm.model.fusion import LanguageFeatures
+from s2rm.params import Language
+
+PRETRAINED_POSITIONS = 512  # of BERT-base
 
 
 class LanguageEncoder(nn.Module):
@@ -27,26 +35,54 @@ class LanguageEncoder(nn.Module):
         return LanguageFeatures(words=words, word_mask=mask, sentence=sentence)
 
 
-def small_bert_config(
-    *, vocabulary: int, hidden: int, layers: int, heads: int, dropout: float, tokens: int, pad_token_id: int
-) -> BertConfig:
-    """A BERT to be trained from scratch, as wide and deep as params.yaml's `language` says."""
+def random_bert_config(language: Language, *, vocabulary: int, pad_token_id: int) -> BertConfig:
+    """A BERT as wide and deep as params.yaml's `language` says, also where that is pretrained."""
     return BertConfig(
         vocab_size=vocabulary,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        max_position_embeddings=max(tokens, 32),
+        hidden_size=language.hidden,
+        num_hidden_layers=language.layers,
+        num_attention_heads=language.heads,
+        intermediate_size=4 * language.hidden,
+        hidden_dropout_prob=language.dropout,
+        attention_probs_dropout_prob=language.dropout,
+        max_position_embeddings=(
+            max(language.tokens, 32) if language.pretrained is None else PRETRAINED_POSITIONS
+        ),
         pad_token_id=pad_token_id,
         type_vocab_size=1,
     )
 
 
-def build_bert(config: BertConfig, pretrained: str | None = None) -> BertModel:
-    """A BERT without its pooler; `pretrained` names the weights on the Hugging Face Hub."""
-    if pretrained is not None:
-        return BertModel.from_pretrained(pretrained, add_pooling_layer=False, dtype=torch.float32)
-    return BertModel(config, add_pooling_layer=False)
+def pretrained_bert_config(folder: Path) -> BertConfig:
+    """What config.json in `folder` says; `UserError` where it is of another kind of model."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no BERT: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(config, BertConfig):
+        raise UserError(f"{folder} holds a {config.model_type}, no BERT: set another language.pretrained")
+    return config
+
+
+def build_bert(config: BertConfig, weights: Path | None = None) -> BertModel:
+    """A BERT without its pooler; `weights` is a folder that transformers reads, None leaves it random."""
+    if weights is None:
+        return BertModel(config, add_pooling_layer=False)
+    try:
+        loaded: Any = BertModel.from_pretrained(
+            weights,
+            config=config,
+            add_pooling_layer=False,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{weights} holds no BERT: {' '.join(str(error).split())[:200]}") from None
+    bert, found = loaded
+    missing = sorted(found["missing_keys"])  # transformers leaves them random
+    if missing:
+        raise UserError(f"{weights} has no weights for {len(missing)} parameters, {missing[0]} among them")
+    assert isinstance(bert, BertModel)
+    return bert

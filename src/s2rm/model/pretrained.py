@@ -35,7 +35,7 @@ def load(cls: type[Model], folder: Path, weights: str) -> Model:
             )
     try:
         config = ModelConfig.model_validate(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-        model = assemble(config, pretrained=False)
+        model = assemble(config)
         load_model(model, str(file))
     except (ValidationError, ValueError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

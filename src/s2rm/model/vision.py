@@ -1,9 +1,11 @@
 """The vision encoder: a timm backbone's four stages, normalised and projected to the fusion widths."""
 
 import difflib
+from pathlib import Path
 
 import timm
 import torch
+from safetensors import SafetensorError
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
@@ -20,15 +22,13 @@ class VisionEncoder(nn.Module):
         backbone: str,
         widths: list[int],
         *,
-        pretrained: bool,
+        weights: Path | None,
         image_size: int,
         coordinates: bool,
         options: dict[str, object],
     ) -> None:
         super().__init__()
-        self.backbone = build_backbone(
-            backbone, pretrained=pretrained, image_size=image_size, options=options
-        )
+        self.backbone = build_backbone(backbone, weights=weights, image_size=image_size, options=options)
         self.channels_last_features = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
         self.project = nn.ModuleList(
             StageProjection(channels, width, coordinates=coordinates)
@@ -68,26 +68,46 @@ def coordinate_map(x: Tensor) -> Tensor:
 
 
 def build_backbone(
-    name: str, *, pretrained: bool, image_size: int, options: dict[str, object]
+    name: str, *, weights: Path | None, image_size: int, options: dict[str, object]
 ) -> FeatureListNet:
-    """The last four stages of a timm backbone, at strides 4, 8, 16 and 32."""
+    """The last four stages of a timm backbone, at strides 4, 8, 16 and 32.
+
+    `weights` is a safetensors file of the whole timm model; None leaves it random.
+    """
     if not timm.is_model(name.split(".")[0]):
         nearest = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise UserError(
             f"vision.backbone is {name!r}, which timm does not know; near it: {', '.join(nearest)}"
         )
-    arguments: dict[str, object] = dict(options)
+    arguments: dict[str, object] = {"features_only": True, "out_indices": (-4, -3, -2, -1), **options}
     if name.startswith("swin"):  # window attention is built for one grid, but may be used on others
         arguments = {"img_size": image_size, "strict_img_size": False, **arguments}
+    if weights is not None:  # named as a file, or else timm asks the Hub
+        arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
     try:
-        backbone = timm.create_model(
-            name, pretrained=pretrained, features_only=True, out_indices=(-4, -3, -2, -1), **arguments
-        )
+        backbone = timm.create_model(name, **arguments)
         strides = backbone.feature_info.reduction()
-    except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
+        unset = [] if weights is None else _left_random(backbone, name, arguments)
+    except (AttributeError, RuntimeError, TypeError, AssertionError, OSError, SafetensorError) as error:
+        source = "" if weights is None else f" from {weights}"
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"vision.backbone={name} cannot be built with vision.options={options}: {error}"
+            f"vision.backbone={name} cannot be built{source} with vision.options={options}: {reason}"
         ) from error
     if strides != STRIDES:
         raise UserError(f"vision.backbone={name} has features at strides {strides}: {STRIDES} are needed")
+    if unset:
+        raise UserError(
+            f"{weights} has no weights for {len(unset)} parameters of vision.backbone={name}, {unset[0]} "
+            "among them: it is of another model"
+        )
     return backbone
+
+
+def _left_random(backbone: nn.Module, name: str, arguments: dict[str, object]) -> list[str]:
+    """The parameters that another seed makes come out otherwise: timm passes over what a file lacks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.initial_seed() + 1)
+        again = timm.create_model(name, **arguments)
+    pairs = zip(backbone.named_parameters(), again.parameters(), strict=True)
+    return [path for (path, first), second in pairs if not torch.equal(first, second)]

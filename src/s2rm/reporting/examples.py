@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from s2rm.data.images import read_image
+from s2rm.data.images import decode_image
 from s2rm.data.masks import decode
+from s2rm.data.packs import RawFiles
 from s2rm.data.table import load_table
 from s2rm.predict import Predictor
 from s2rm.reporting.measured import Source, name_benchmark
@@ -38,6 +39,7 @@ def collect_examples(
         source: of the data, so that RefShapes is never shown under a real benchmark's name.
     """
     predictor = Predictor.from_pretrained(model_folder, threshold)
+    files = RawFiles(raw)
     examples = []
     for file in sorted(results.glob("*.parquet")) if count else []:
         name, split = file.stem.rsplit("-", 1)
@@ -46,7 +48,7 @@ def collect_examples(
         table = table[table["split"] == split].set_index("sent_id")
         for sent_id, iou in zip(chosen["sent_id"], chosen["iou"], strict=True):
             row = table.loc[sent_id]
-            image = read_image(raw / row["image_path"])
+            image = decode_image(files.read(row["image_path"]), row["image_path"])
             examples.append(
                 Example(
                     image=image,

@@ -12,7 +12,7 @@ from s2rm.benchmarks import BENCHMARKS
 from s2rm.errors import UserError
 from s2rm.evaluation.metrics import METRICS
 
-Source = Literal["refshapes", "folder"]  # params.data.source
+Source = Literal["refshapes", "archives", "folder"]  # params.data.source
 PROTOCOLS = ("model", "original")  # at the model's input size, at the image's own size
 COUNTS = ("images", "expressions")
 

@@ -3,6 +3,7 @@
 <output>/tables/{oIoU,mIoU}.{md,csv,tex}           published numbers, and ours on real data
 <output>/tables/precision.{md,csv,tex}             ours on real data
 <output>/tables/refshapes-{iou,precision}.{md,csv,tex}    ours on RefShapes
+<output>/tables/leakage.{md,csv,tex}               images in training and in evaluation splits
 <output>/figures/{precision,training,examples}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/index.html
@@ -23,7 +24,7 @@ from s2rm.reporting.page import Shown, write_page
 from s2rm.reporting.plots import Ious, write_plots
 from s2rm.reporting.published import load_published
 from s2rm.reporting.results import load_history, load_ious
-from s2rm.reporting.tables import build_precision, build_refshapes_iou
+from s2rm.reporting.tables import build_leakage, build_precision, build_refshapes_iou
 
 
 def render(
@@ -35,6 +36,7 @@ def render(
     models_dir: Path,
     output: Path,
     examples: dict[str, list[Example]],
+    shared: pd.DataFrame,
 ) -> list[Path]:
     """Writes the report of these runs and returns its files.
 
@@ -42,6 +44,7 @@ def render(
         metrics_dir: <run>.json; results_dir: <run>/<benchmark>-<split>.parquet of each split that the
             metrics name; models_dir: <run>/history.jsonl.
         examples: by run, for the qualitative sheet; a run without any has no sheet.
+        shared: the images that splits share, as `s2rm.data.leakage.report_shared` gives them.
 
     `UserError` where a file is missing or corrupt, or report.methods names an unknown method;
     nothing is written then.
@@ -58,6 +61,7 @@ def render(
         above, below = [build_refshapes_iou(runs, decimals), *own], comparisons
     else:
         above, below = [*comparisons, *own], []
+    above.append(build_leakage(shared, params.data.source))
 
     written = [path for table in (*above, *below) for path in write_table(table, output / "tables")]
     figures = {}

@@ -1,4 +1,4 @@
-"""The tables of our own numbers alone: P@X, and IoU where it was measured on RefShapes.
+"""The tables of our own numbers alone: P@X, IoU where it was measured on RefShapes, shared images.
 
 Numbers measured on RefShapes, drawn data, have tables and file names of their own, and no
 published number is ever among them. IoU on real data stands beside the published one: comparison.py.
@@ -8,7 +8,7 @@ import pandas as pd
 
 from s2rm.evaluation.metrics import THRESHOLDS
 from s2rm.reporting.formats import Table
-from s2rm.reporting.measured import COUNTS, PROTOCOLS, Measured, all_synthetic
+from s2rm.reporting.measured import COUNTS, PROTOCOLS, Measured, Source, all_synthetic, name_benchmark
 
 DRAWN = (
     "RefShapes is drawn by this project, in the layout of the benchmark named and with none of its images or "
@@ -77,6 +77,43 @@ def build_refshapes_iou(runs: list[Measured], decimals: int) -> Table:
         sources=tuple(f"this project, {group}" for group in groups),
         footnotes=(IOU, SIZES, DRAWN),
         decimals=decimals,
+    )
+
+
+def build_leakage(shared: pd.DataFrame, source: Source) -> Table:
+    """Images that are in a training split and in an evaluation split: a row a pair that shares any.
+
+    `shared`: as `s2rm.data.leakage.report_shared` gives it.
+    """
+    found = shared[shared["shared_images"] > 0]
+    data = "RefShapes" if source == "refshapes" else "the real benchmarks"
+    columns = ["trained on", "evaluated on", "split", "shared images", "% of its images", "expressions"]
+    frame = pd.DataFrame(
+        {
+            "trained on": found["trained_on"].map(lambda name: name_benchmark(name, source)),
+            "evaluated on": found["evaluated_on"].map(lambda name: name_benchmark(name, source)),
+            "split": found["split"],
+            "shared images": found["shared_images"],
+            "% of its images": 100 * found["share"],
+            "expressions": found["expressions"],
+        },
+        columns=columns,
+    )
+    frame.index = pd.Index([""] * len(frame))
+    frame.columns = pd.MultiIndex.from_tuples([("", name) for name in columns])
+    return Table(
+        name="leakage",
+        title=f"Images in training and in evaluation splits, {data}",
+        caption=f"Images of a training split that are in an evaluation split too. Data: {data}. "
+        f"{len(shared)} pairs of splits were compared, {len(found)} share images.",
+        frame=frame,
+        sources=("this project",) * len(frame),
+        footnotes=(
+            "A model that is trained on several benchmarks drops such images from its training "
+            "(train.drop_evaluated). A benchmark alone keeps its own protocol: RefCOCOg's Google partition "
+            "divides objects, not images.",
+        ),
+        decimals=1,
     )
 
 

@@ -19,7 +19,8 @@ def fingerprint(params: Params, run: Run, prepared: Path) -> str:
     package = Path(s2rm.__file__).parent
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    for name in run.train_on:
+    # Where several are trained on, the evaluation splits of all say what is left to train on.
+    for name in run.train_on if len(run.train_on) == 1 else params.data.benchmarks:
         table = prepared / f"{name}.parquet"
         digest.update(table.read_bytes() if table.exists() else b"")
     return digest.hexdigest()[:16]

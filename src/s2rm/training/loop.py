@@ -18,8 +18,8 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.grouping import GroupedBatches, group_by_image
-from s2rm.data.table import load_table
 from s2rm.data.tokens import build_tokenizer
+from s2rm.data.weights import find_weights
 from s2rm.errors import UserError
 from s2rm.evaluation.evaluate import dataset_for, score_expressions
 from s2rm.evaluation.metrics import segmentation_metrics
@@ -29,6 +29,7 @@ from s2rm.params import Params, Run
 from s2rm.training.checkpoint import Progress, load_state, save_state
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser, build_schedule
+from s2rm.training.rows import load_rows
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,21 @@ LogMetrics = Callable[[dict[str, float], int], None]
 
 
 def train_run(
-    params: Params, run: Run, *, prepared: Path, raw: Path, output: Path, scratch: Path, log: LogMetrics
+    params: Params,
+    run: Run,
+    *,
+    prepared: Path,
+    raw: Path,
+    weights: Path,
+    output: Path,
+    scratch: Path,
+    log: LogMetrics,
 ) -> Progress:
     """Trains the model of `run` into the folder `output`.
 
     Args:
         prepared: folder of the prepared tables; raw: the folder that their image paths start from.
+        weights: folder of the pretrained encoders, read only where the parameters want any.
         scratch: where the state of an unfinished training is kept; a state found there is continued.
         log: called with metrics and the optimiser step as they come.
 
@@ -54,13 +64,10 @@ def train_run(
     set_seed(train.seed)
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
 
-    names: list[str] = list(run.train_on)
-    tables = {name: load_table(prepared / f"{name}.parquet") for name in names}
-    table = pd.concat([t[t["split"] == "train"] for t in tables.values()], ignore_index=True)
-    if table.empty:
-        raise UserError(f"no expression to train on: {', '.join(names)} have no split 'train'")
-    tokenizer = build_tokenizer(table["expression"], params.language)
-    model = build_model(params, tokenizer)
+    table, validation = load_rows(params, run, prepared)
+    start = find_weights(weights, params.vision, params.language)
+    tokenizer = build_tokenizer(table["expression"], params.language, start.language)
+    model = build_model(params, tokenizer, vision_weights=start.vision, language_weights=start.language)
     if accelerator.device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)
 
@@ -89,7 +96,6 @@ def train_run(
     progress = load_state(state_file, **states)
     if progress.epoch:
         logger.info("continuing after epoch %d of %d", progress.epoch, train.epochs)
-    validation = {name: tables[name][tables[name]["split"] == "val"] for name in names}
     kept = scratch / "model"
 
     for epoch in range(progress.epoch, train.epochs):

@@ -1,11 +1,14 @@
 """The masks decode, agree with their boxes, and lie where the picture shows the thing."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from s2rm.benchmarks import BENCHMARKS
+from s2rm.data.packs import RawFiles
 from s2rm.data.refshapes import compose
 from s2rm.data.refshapes.scene import COLOURS
 
@@ -67,7 +70,8 @@ def test_drawing_agrees_with_the_mask(written, name):
     for index, image in enumerate(instances["images"][:10]):
         scene = compose(7, name, "train", index).scene
         assert (scene.width, scene.height) == (image["width"], image["height"])
-        with Image.open(written.root / benchmark.images / image["file_name"]) as opened:
+        data = RawFiles(written.root).read(f"{benchmark.images}/{image['file_name']}")
+        with Image.open(io.BytesIO(data)) as opened:
             pixels = np.asarray(opened, dtype=float)
         annotations = [each for each in instances["annotations"] if each["image_id"] == image["id"]]
         for thing, annotation in zip(scene.things, annotations, strict=name != "referit_berkeley"):

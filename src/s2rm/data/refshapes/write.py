@@ -2,15 +2,17 @@
 
     <root>/<benchmark>/refs(<split_by>).p     pickle: list of refs
     <root>/<benchmark>/instances.json         COCO: images, annotations, categories
-    <root>/images/...                         JPEG
+    <root>/images/….zip                       JPEG, packed
 
 Ids depend on benchmark, split and index alone: the same image gets the same files and ids
 whichever benchmarks are asked for.
 """
 
+import io
 import json
 import pickle
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from s2rm.benchmarks import BENCHMARKS, Benchmark, get_benchmark
+from s2rm.data.origin import Origin, write_origin
+from s2rm.data.packs import PackWriter
 from s2rm.data.refshapes.composition import Composition, compose, random_of
 from s2rm.data.refshapes.draw import Rle, band_rles, draw, thing_rle
 from s2rm.data.refshapes.language import as_typed
@@ -39,9 +43,14 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
     """
     chosen = [get_benchmark(name) for name in benchmarks]
     total = sum(_count(params, split) for benchmark in chosen for split in benchmark.splits)
-    with tqdm(total=total, desc="RefShapes", unit="image", disable=not progress) as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=total, desc="RefShapes", unit="image", disable=not progress))
+        packs = {
+            folder: stack.enter_context(PackWriter(root / f"{folder}.zip"))
+            for folder in dict.fromkeys(benchmark.images for benchmark in chosen)
+        }
         for benchmark in chosen:
-            _write_benchmark(params, benchmark, root, bar)
+            _write_benchmark(params, benchmark, root, packs[benchmark.images], bar)
 
 
 def image_id_of(benchmark: str, split: str, index: int) -> int:
@@ -53,10 +62,9 @@ def _count(params: RefShapes, split: str) -> int:
     return params.train_images if split == "train" else params.eval_images
 
 
-def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, bar: Any) -> None:
-    folder, images_folder = root / benchmark.name, root / benchmark.images
+def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, pack: PackWriter, bar: Any) -> None:
+    folder = root / benchmark.name
     folder.mkdir(parents=True, exist_ok=True)
-    images_folder.mkdir(parents=True, exist_ok=True)
     refs: list[Record] = []
     images: list[Record] = []
     annotations: list[Record] = []
@@ -69,9 +77,10 @@ def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, bar: A
                 raise RuntimeError(f"a scene of {benchmark.name} is in two splits: choose another seed")
             image = _image_record(benchmark, image_id_of(benchmark.name, split, index), composition)
             random = random_of(params.seed, benchmark.name, split, index, "drawing")
-            drawing = draw(composition.scene, random)
+            jpeg = io.BytesIO()
             # Without chroma subsampling, which would wash out the colours of small things.
-            drawing.save(images_folder / image["file_name"], quality=90, subsampling=0)
+            draw(composition.scene, random).save(jpeg, "JPEG", quality=90, subsampling=0)
+            pack.add(image["file_name"], jpeg.getvalue())
             annotated = list(_annotations(benchmark, image["id"], composition))
             random = random_of(params.seed, benchmark.name, split, index, "typing")
             for referred in composition.refs:
@@ -85,6 +94,7 @@ def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, bar: A
             annotations.extend(annotated)
             bar.update()
     _write_files(folder, benchmark, refs, images, annotations)
+    write_origin(folder, Origin("refshapes"))
 
 
 def _write_files(

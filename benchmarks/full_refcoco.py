@@ -1,0 +1,229 @@
+"""Made-up data of RefCOCO's size and shape, to time and weigh what reads it.
+
+The counts are the official ones: 142,210 sentences of 50,000 refs on 19,994 images with 197,000 objects.
+The rest is like COCO as far as reading it costs: polygons of 26 vertices on average, with a tail to some
+hundreds, every tenth object in several parts, coordinates of two decimals, a few crowds as run lengths.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from s2rm.benchmarks import get_benchmark
+from s2rm.data.official import load_official
+from s2rm.data.origin import Origin, write_origin
+from s2rm.data.packs import PackWriter
+from s2rm.files import replace
+
+BENCHMARK = get_benchmark("refcoco_unc")
+ANNOTATIONS_PER_IMAGE = 9.85  # a sum of 197,000
+SIZES, SHARES = [(640, 480), (480, 640), (640, 427), (500, 375), (427, 640)], [0.5, 0.18, 0.2, 0.06, 0.06]
+MEDIAN_VERTICES, SPREAD, MOST_VERTICES = 20, 0.75, 700  # lognormal: 26.5 on average
+PARTS, PART_SHARES = [1, 2, 3, 4], [0.9, 0.06, 0.025, 0.015]
+MEDIAN_RADIUS = 45  # pixels, of an object
+CROWDS = 0.01  # of the objects that nothing refers to
+CATEGORIES = 80
+WORDS = """
+    left right man woman in the with on of girl boy guy shirt red white blue black person front back
+    bottom top middle center far near close hat kid lady standing sitting holding green yellow car
+    chair table bowl plate giraffe elephant zebra horse cow dog cat pizza sandwich cake glass bottle
+    bike bus truck train umbrella couch bed tv laptop second third first closest behind next to corner
+""".split()  # noqa: SIM905
+
+Jpeg = Callable[[int, int, int], bytes]  # an image's number, its width and its height → its file
+
+
+@cache
+def flat_jpeg(width: int, height: int) -> bytes:
+    """Of one colour: 2 to 4 kB, where the pixels do not matter."""
+    return encode_jpeg(np.full((height, width, 3), (90, 120, 80), np.uint8), quality=75)
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "jpeg", quality=quality)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which image an object lies on, and which objects are referred to."""
+
+    image_ids: NDArray[np.int64]  # of an image
+    sides: NDArray[np.int64]  # (images, 2), width and height
+    splits: list[str]  # of an image
+    image: NDArray[np.int64]  # of an object: the image's number; ascending
+    ann_ids: NDArray[np.int64]  # of an object
+    sentences: NDArray[np.int64]  # of an object: how many; 0 where nothing refers to it
+
+
+def write_refcoco(
+    raw: Path,
+    *,
+    scale: float = 1.0,
+    seed: int = 7,
+    jpeg: Jpeg = lambda _number, width, height: flat_jpeg(width, height),
+) -> None:
+    """Writes refs, instances, origin and the pack of the images under `raw`, in the REFER layout.
+
+    `scale` is the share of every count; at 1 they are the official ones. The origin is said to be a folder
+    of the user's own, so that `prepare` compares the counts. The same arguments give the same bytes.
+    """
+    rng = np.random.default_rng(seed)
+    layout = _lay_out(scale, rng)
+    categories = rng.integers(1, CATEGORIES + 1, layout.image.size).tolist()
+    folder = raw / BENCHMARK.name
+    refs = pickle.dumps(list(_refs(layout, categories, rng)), protocol=2)
+    replace(folder / f"refs({BENCHMARK.split_by}).p", lambda path: path.write_bytes(refs))
+    parts = {
+        "images": _images(layout),
+        "annotations": _annotations(layout, categories, rng),
+        "categories": ({"id": i, "name": f"thing {i}", "supercategory": "thing"} for i in range(1, 81)),
+    }
+    lists = (f'"{key}": [{", ".join(map(json.dumps, records))}]' for key, records in parts.items())
+    replace(folder / "instances.json", lambda path: path.write_text(f"{{{', '.join(lists)}}}"))
+    write_origin(folder, Origin("folder"))
+    with PackWriter((raw / BENCHMARK.images).with_suffix(".zip")) as pack:
+        for number, (image_id, (width, height)) in enumerate(
+            zip(layout.image_ids.tolist(), layout.sides.tolist(), strict=True)
+        ):
+            pack.add(_file_name(image_id), jpeg(number, width, height))
+
+
+def _file_name(image_id: int) -> str:
+    return f"COCO_train2014_{image_id:012d}.jpg"
+
+
+def _share(total: int, takers: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`total` things among `takers`, at least one each."""
+    return 1 + rng.multinomial(total - takers, np.full(takers, 1 / takers))
+
+
+def _lay_out(scale: float, rng: np.random.Generator) -> Layout:
+    splits: list[str] = []
+    refs, sentences = [], []  # of an image, of a ref
+    for row in load_official():
+        if (row.benchmark, row.route) == (BENCHMARK.name, "refer"):
+            images, referents, expressions = (round(scale * number) for number in row.numbers.values())
+            splits += [row.split] * images
+            refs.append(_share(referents, images, rng))
+            sentences.append(_share(expressions, referents, rng))
+    images, referred = len(splits), np.concatenate(refs)
+    left = round(ANNOTATIONS_PER_IMAGE * images) - referred.sum()
+    objects = referred + rng.multinomial(left, np.full(images, 1 / images))
+    image = np.repeat(np.arange(images), objects)
+    place = np.arange(image.size) - np.repeat(np.cumsum(objects) - objects, objects)  # among its image's
+    counts = np.zeros(image.size, np.int64)
+    counts[place < referred[image]] = np.concatenate(sentences)
+    return Layout(
+        image_ids=rng.permutation(600_000)[:images],
+        sides=rng.choice(SIZES, images, p=SHARES),
+        splits=splits,
+        image=image,
+        ann_ids=rng.permutation(2_000_000)[: image.size],
+        sentences=counts,
+    )
+
+
+def _refs(layout: Layout, categories: list[int], rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    """In no order, as REFER's."""
+    weights = 1 / np.arange(2, len(WORDS) + 2)
+    sent_id = 0
+    for ref_id, index in enumerate(rng.permutation(np.flatnonzero(layout.sentences)).tolist()):
+        image_id, ann_id = layout.image_ids[layout.image[index]].item(), layout.ann_ids[index].item()
+        sentences = []
+        for length in (1 + rng.poisson(2.5, layout.sentences[index])).tolist():
+            text = " ".join(rng.choice(WORDS, length, p=weights / weights.sum()))
+            sentences.append(
+                {"tokens": text.split(), "raw": text.capitalize(), "sent_id": sent_id, "sent": text}
+            )
+            sent_id += 1
+        yield {
+            "sent_ids": [sentence["sent_id"] for sentence in sentences],
+            "file_name": f"COCO_train2014_{image_id:012d}_{ann_id}.jpg",
+            "ann_id": ann_id,
+            "ref_id": ref_id,
+            "image_id": image_id,
+            "split": layout.splits[layout.image[index]],
+            "sentences": sentences,
+            "category_id": categories[index],
+        }
+
+
+def _images(layout: Layout) -> Iterator[dict[str, Any]]:
+    for image_id, (width, height) in zip(layout.image_ids.tolist(), layout.sides.tolist(), strict=True):
+        yield {
+            "license": 1,
+            "file_name": _file_name(image_id),
+            "coco_url": f"http://mscoco.org/images/{image_id}",
+            "height": height,
+            "width": width,
+            "date_captured": "2013-11-14 16:28:13",
+            "flickr_url": f"http://farm7.staticflickr.com/6116/{image_id}_z.jpg",
+            "id": image_id,
+        }
+
+
+def _annotations(layout: Layout, categories: list[int], rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    objects = layout.image.size
+    parts = rng.choice(PARTS, objects, p=PART_SHARES)
+    crowd = (layout.sentences == 0) & (rng.random(objects) < CROWDS)
+    vertices = rng.lognormal(np.log(MEDIAN_VERTICES), SPREAD, parts.sum()).clip(4, MOST_VERTICES).astype(int)
+    first_part = np.cumsum(parts) - parts
+    sides = layout.sides[layout.image]
+    middle = rng.uniform(0.1, 0.9, (objects, 2)) * sides
+    radius = rng.lognormal(np.log(MEDIAN_RADIUS), 0.8, objects).clip(6, None)
+    for i in range(objects):
+        width, height = sides[i].tolist()
+        if crowd[i]:
+            segmentation: Any = {"counts": _runs(width * height, rng), "size": [height, width]}
+            x, y, right, bottom = 0.0, 0.0, float(width), float(height)
+        else:
+            spread = 0.0 if parts[i] == 1 else radius[i]
+            segmentation = [
+                _outline(
+                    count,
+                    middle[i] + rng.normal(0, 1, 2) * spread,
+                    radius[i] / parts[i] ** 0.5,
+                    sides[i],
+                    rng,
+                )
+                for count in vertices[first_part[i] : first_part[i] + parts[i]].tolist()
+            ]
+            coordinates = [value for polygon in segmentation for value in polygon]
+            x, right = min(coordinates[::2]), max(coordinates[::2])
+            y, bottom = min(coordinates[1::2]), max(coordinates[1::2])
+        yield {
+            "segmentation": segmentation,
+            "area": round(0.6 * (right - x) * (bottom - y), 5),
+            "iscrowd": int(crowd[i]),
+            "image_id": layout.image_ids[layout.image[i]].item(),
+            "bbox": [x, y, round(right - x, 2), round(bottom - y, 2)],
+            "category_id": categories[i],
+            "id": layout.ann_ids[i].item(),
+        }
+
+
+def _outline(
+    vertices: int, middle: NDArray[Any], radius: float, side: NDArray[Any], rng: np.random.Generator
+) -> list[float]:
+    """A bulgy closed line around a point of the image; what sticks out is cut."""
+    middle = middle.clip(0.05 * side, 0.95 * side)
+    angle = 2 * np.pi * (np.arange(vertices) + rng.random(vertices)) / vertices
+    bulge = 1 + 0.25 * np.cos(2 * angle + middle[0]) + 0.12 * np.cos(5 * angle + middle[1])
+    points = np.stack([np.cos(angle), np.sin(angle)], 1) * (radius * bulge)[:, None] + middle
+    return points.clip(0, side).round(2).ravel().tolist()
+
+
+def _runs(pixels: int, rng: np.random.Generator) -> list[int]:
+    cuts = np.sort(rng.integers(0, pixels + 1, 150))
+    return np.diff(cuts, prepend=0, append=pixels).tolist()

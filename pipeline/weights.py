@@ -1,0 +1,33 @@
+"""Pretrained encoders from the Hugging Face Hub → data/weights. Trainings then need no network."""
+
+import sys
+from pathlib import Path
+
+from context import ROOT, WEIGHTS, set_up_logging
+
+from s2rm.data.archives.catalog import load_catalog
+from s2rm.data.weights import fetch_weights
+from s2rm.errors import UserError, exit_on_user_error
+from s2rm.params import load_params
+
+
+def main() -> None:
+    set_up_logging()
+    offline = sys.argv[1:] == ["--offline"]
+    if sys.argv[1:] and not offline:
+        raise UserError(f"unknown arguments {' '.join(sys.argv[1:])}: --offline is the only one")
+    params = load_params()
+    catalog = load_catalog(Path(params.data.catalog))
+    fetch_weights(
+        params.vision,
+        params.language,
+        WEIGHTS,
+        store=ROOT / ".scratch" / "weights",  # outside of what DVC deletes before it runs a stage
+        revisions=catalog.revisions(),
+        pin=catalog.pin_revision,
+        offline=offline,
+    )
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

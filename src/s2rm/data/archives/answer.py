@@ -1,0 +1,86 @@
+"""What the header of an answer promises, read with distrust."""
+
+import re
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.client import responses
+
+import requests
+
+from s2rm.data.archives.transport import BrokenError, RefusedError
+
+RETRIED = frozenset({408, 425, 429, *range(500, 600)})
+_NUMBER = r"[0-9]{1,18}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Which bytes of the file follow."""
+
+    start: int | None  # the first one's place; None where that is not understood
+    end: int | None  # the place after the last one; None where it is not told
+    total: int | None  # of the whole file; None where it is not told
+    chunked: bool  # the end is marked in the body
+    told: str = ""  # the Content-Range, for messages
+
+    @classmethod
+    def of(cls, response: requests.Response) -> "Answer":
+        """`RefusedError`, or `BrokenError` where another try may help, unless bytes of the file follow."""
+        status = response.status_code
+        if status in RETRIED:
+            raise BrokenError(_name(status), wait=_retry_after(response))
+        if status not in (200, 206):
+            raise RefusedError(_name(status))
+        encoding = response.headers.get("Content-Encoding", "identity").strip()
+        if encoding.lower() != "identity":
+            raise RefusedError(
+                f"answers with Content-Encoding {encoding[:40]!r}: other bytes than the file's"
+            )
+        chunked = bool(response.raw.chunked)  # then Content-Length does not count (RFC 9112, 6.3)
+        length = None if chunked else _content_length(response)
+        if status == 200:
+            return cls(0, length, length, chunked)
+        text = response.headers.get("Content-Range", "").strip()
+        match = re.fullmatch(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER}|\*)", text)
+        told = repr(text[:80])
+        if match:
+            start, end = int(match[1]), int(match[2]) + 1
+            total = None if match[3] == "*" else int(match[3])
+            if start < end <= (total or end) and length in (None, end - start):
+                return cls(start, end, total, chunked, told)
+        return cls(None, None, None, chunked, told)
+
+
+def total_beyond(response: requests.Response) -> int | None:
+    """The file's bytes as a 416 tells them (RFC 9110, 15.5.17)."""
+    match = re.fullmatch(rf"bytes \*/({_NUMBER})", response.headers.get("Content-Range", "").strip())
+    return int(match[1]) if match else None
+
+
+def is_web_page(response: requests.Response) -> bool:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
+
+
+def _content_length(response: requests.Response) -> int | None:
+    text = response.headers.get("Content-Length")
+    if text is None:
+        return None
+    if not re.fullmatch(_NUMBER, text.strip()):
+        raise RefusedError(f"answers with Content-Length {text[:40]!r}")
+    return int(text)
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds, from a number or a date; None where it is neither."""
+    text = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch(_NUMBER, text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _name(status: int) -> str:
+    return f"answers {status} {responses.get(status, '')}".strip()

@@ -1,0 +1,180 @@
+"""The catalog of archives (archives.yaml) and the lock beside it (archives.lock): typed, and checked.
+
+Where the catalog knows no checksum, the first download is pinned: its sha256 and size go into the lock,
+which belongs into git, and are enforced from then on. So are the commits of pretrained weights.
+"""
+
+import json
+import threading
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from s2rm.benchmarks import BENCHMARKS
+from s2rm.errors import UserError
+from s2rm.files import replace_text
+from s2rm.params import BenchmarkName, Section
+
+Route = Literal["refer", "queries"]
+Hex = lambda digits: Annotated[str, Field(pattern=f"^[0-9a-f]{{{digits}}}$")]  # noqa: E731
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # of a file, without folders
+
+
+class Mirror(Section):
+    """An address; `token` names the environment variable that holds its secret."""
+
+    url: str
+    token: Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_url(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _check(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"the mirror {url[:80]!r} is no http or https address")
+        if parts.username or parts.password:
+            raise ValueError(
+                f"a mirror at {parts.hostname} holds credentials: write {{url: …, token: NAME}}, "
+                "where NAME is an environment variable"
+            )
+        return url
+
+
+class Archive(Section):
+    mirrors: list[Mirror] = Field(min_length=1)
+    size: Annotated[int, Field(ge=1)] | None = None  # bytes
+    sha256: Hex(64) | None = None  # type: ignore[valid-type]
+    md5: Hex(32) | None = None  # type: ignore[valid-type]
+    kept: Annotated[int, Field(ge=0)] = 0  # bytes of the images that are kept, about
+    needs: list[str] = Field(min_length=1)
+    source: str  # of these facts
+    licence: str
+    citation: str
+
+    @property
+    def checksum(self) -> tuple[str, str] | None:
+        """Algorithm and value, if one is known."""
+        if self.sha256:
+            return "sha256", self.sha256
+        return ("md5", self.md5) if self.md5 else None
+
+
+class Files(Section):
+    """The archives of a benchmark by one route."""
+
+    annotations: list[Name] = Field(min_length=1)
+    images: Name
+    masks: Name | None = None
+
+    @property
+    def all(self) -> list[str]:
+        return [*self.annotations, self.images, *([self.masks] if self.masks else [])]
+
+
+class Weights(Section):
+    revision: Hex(40) | None  # type: ignore[valid-type]
+    licence: str
+    citation: str
+
+
+class _Content(Section):
+    archives: dict[Name, Archive]
+    routes: dict[BenchmarkName, dict[Route, Files]]
+    weights: dict[str, Weights]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for benchmark, routes in self.routes.items():
+            for route, files in routes.items():
+                for name in files.all:
+                    if name not in self.archives:
+                        raise ValueError(f"routes.{benchmark}.{route} names {name}, which archives lacks")
+                if route == "refer":
+                    wanted = {f"refs({BENCHMARKS[benchmark].split_by}).p", "instances.json"}
+                    listed = {need for name in files.annotations for need in self.archives[name].needs}
+                    if wanted - listed:
+                        raise ValueError(
+                            f"routes.{benchmark}.refer: the needs of {', '.join(files.annotations)} lack "
+                            f"{', '.join(sorted(wanted - listed))}"
+                        )
+        return self
+
+
+class Catalog:
+    """archives.yaml with what archives.lock has pinned. Pinning is safe in threads."""
+
+    def __init__(self, path: Path, content: _Content, lock: dict[str, dict[str, Any]]) -> None:
+        self.path, self._content, self._lock = path, content, lock
+        self._pinning = threading.Lock()
+
+    @property
+    def lock_path(self) -> Path:
+        return self.path.with_suffix(".lock")
+
+    def archive(self, name: str) -> Archive:
+        """As the catalog has it, or else as it was pinned."""
+        archive = self._content.archives[name]
+        pinned = self._lock["archives"].get(name)
+        return archive if archive.checksum or not pinned else archive.model_copy(update=pinned)
+
+    def files(self, benchmark: str, route: Route) -> Files:
+        routes = self._content.routes.get(benchmark, {})  # type: ignore[call-overload]
+        if route not in routes:
+            raise UserError(
+                f"{self.path} has no route {route!r} for {benchmark}: add it under routes.{benchmark}"
+            )
+        files: Files = routes[route]
+        return files
+
+    def pin(self, name: str, sha256: str, size: int) -> None:
+        self._write("archives", name, {"sha256": sha256, "size": size})
+
+    def revisions(self) -> dict[str, str | None]:
+        """Repository of weights → commit, None where none is known yet."""
+        known = {name: weights.revision for name, weights in self._content.weights.items()}
+        return {**self._lock["weights"], **{name: revision for name, revision in known.items() if revision}}
+
+    def pin_revision(self, repository: str, commit: str) -> None:
+        self._write("weights", repository, commit)
+
+    def _write(self, section: str, name: str, value: Any) -> None:
+        with self._pinning:
+            self._lock[section][name] = value
+            text = json.dumps(self._lock, indent=2, sort_keys=True) + "\n"
+            replace_text(self.lock_path, text)
+
+
+def load_catalog(path: Path) -> Catalog:
+    """`UserError` of one line where the catalog is missing, or it or its lock is not as it should be."""
+    tree = _read_yaml(path)
+    lock = path.with_suffix(".lock")
+    pinned = _read_yaml(lock) if lock.exists() else {}
+    if set(pinned) - {"archives", "weights"} or not all(isinstance(part, dict) for part in pinned.values()):
+        raise UserError(f"{lock} is no lock of archives: take it from git again")
+    try:
+        content = _Content.model_validate(tree)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise UserError(f"{path}: {place}: {fault['msg'].removeprefix('Value error, ')}") from None
+    return Catalog(path, content, {"archives": {}, "weights": {}, **pinned})
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the catalog {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
+    return tree

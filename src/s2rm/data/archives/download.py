@@ -1,0 +1,177 @@
+"""One file from one mirror: asks until it is complete and checked, or until the mirror is of no use.
+
+Ranges and validators are those of RFC 9110, 13 to 15.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import requests
+
+from s2rm.data.archives.answer import Answer, is_web_page, total_beyond
+from s2rm.data.archives.partial import Origin, Part
+from s2rm.data.archives.transport import BrokenError, Mirror, Patience, RefusedError, Session, ask, read
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 100_000_000_000  # of a file of unknown size
+
+
+class WrongContentError(Exception):
+    """Raised by a `check`: the message says what is wrong with the file."""
+
+
+@dataclass
+class Download:
+    """The file from one mirror, by as many requests as it takes."""
+
+    mirror: Mirror
+    part: Part
+    size: int | None
+    check: Callable[[Path], None]
+    pinned: bool
+    patience: Patience
+    asked: int = 0  # requests
+    whole: bool = False  # the next request is for the whole file, whatever is there
+    doubtful: bool = True  # the bytes may be of several contents, or end too early
+
+    def run(self) -> None:
+        """The part is complete and checked afterwards; `RefusedError` says why not."""
+        for last in (False, True):
+            self._fill()
+            self.part.sync()
+            try:
+                return self.check(self.part.path)
+            except WrongContentError as error:
+                self.part.drop()
+                if last or not self.doubtful:
+                    raise RefusedError(str(error)) from None
+        return None
+
+    def _fill(self) -> None:
+        """Asks until the part is complete, or until nothing new has come several times in a row."""
+        furthest, fruitless = self.part.length, 0
+        with Session() as session:
+            while True:
+                began = time.monotonic()
+                try:
+                    return self._attempt(session)
+                except BrokenError as broken:
+                    gained, passed = self.part.length - furthest, time.monotonic() - began
+                    drips = broken.stalled and gained < self.patience.slowest * passed
+                    furthest = max(furthest, self.part.length)
+                    fruitless = fruitless + 1 if gained <= 0 or drips else 0
+                    if fruitless >= self.patience.attempts:
+                        raise RefusedError(str(broken)) from None
+                    wait = self._wait(broken, fruitless)
+                    log.info("%s: %s; again in %.0f s", self.mirror.shown, broken, wait)
+                until = time.monotonic() + wait
+                while (left := until - time.monotonic()) > 0:
+                    self.part.progress(0)
+                    time.sleep(min(left, 1))
+
+    def _wait(self, broken: BrokenError, fruitless: int) -> float:
+        """Seconds: as the server asks, else growing, and scattered so that clients do not march in step."""
+        if broken.wait is not None:
+            return min(broken.wait, self.patience.longest_wait)
+        longest = min(self.patience.first_wait * 2 ** max(0, fruitless - 1), self.patience.longest_wait)
+        return longest * random.uniform(0.5, 1)
+
+    def _attempt(self, session: Session) -> None:
+        """One request; the part is complete afterwards, or `BrokenError` or `RefusedError` says why not."""
+        offset, known, headers = self._offset(), self._known(), {}
+        if offset and offset == self.size:  # complete, but its process was killed before it was checked
+            return
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+            if known and known.validator:
+                headers["If-Range"] = known.validator
+        self.asked += 1
+        with ask(session, self.mirror, headers, self.patience) as response:
+            if offset and response.status_code == 416:
+                self._look_beyond(response, offset)
+            else:
+                self._receive(response, offset)
+
+    def _known(self) -> Origin | None:
+        """The part's origin, if it is from this address."""
+        origin = self.part.origin
+        return origin if origin and origin.url_sha256 == self.mirror.url_sha256 else None
+
+    def _offset(self) -> int:
+        """The byte to go on from: without a checksum, only in the content that the part began with."""
+        known = self._known()
+        continues = not self.whole and (self.pinned or (known is not None and known.validator is not None))
+        return self.part.length if continues else 0
+
+    def _look_beyond(self, response: requests.Response, offset: int) -> None:
+        """No byte follows the part: it is complete, or of another file."""
+        total = total_beyond(response)
+        self._check_size(total)
+        if total != offset:
+            self._ask_for_the_whole(f"has no byte {offset:,}")
+        self.doubtful = True
+
+    def _receive(self, response: requests.Response, offset: int) -> None:
+        answer = Answer.of(response)
+        if not self.pinned and is_web_page(response):
+            raise RefusedError("answers with a web page")
+        self._check_size(answer.total)
+        self._place(response, answer, offset)
+        limit = self.size if answer.end is None else answer.end
+        most = min(limit or MOST_BYTES, MOST_BYTES if self.size is None else self.size)
+        with self.part.opened() as append:
+            for chunk in read(response, self.patience):
+                if self.part.length + len(chunk) > most:
+                    self.part.drop()
+                    raise RefusedError(f"sends more than {most:,} bytes")
+                append(chunk)
+        length, total = self.part.length, self.size or answer.total
+        if limit is not None and length < limit and not (answer.chunked and answer.end is None):
+            raise BrokenError(f"broken off after {length:,} of {limit:,} bytes")
+        if answer.end is not None and length != total:
+            raise BrokenError("sends less than was asked for")  # as a server may
+        if total is not None and length != total:
+            self.part.drop()
+            self._check_size(length)
+
+    def _place(self, response: requests.Response, answer: Answer, offset: int) -> None:
+        """Makes the part ready for the bytes that follow."""
+        etag, last_modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
+        origin = Origin(self.mirror.url_sha256, etag, last_modified, self.size or answer.total)
+        known = self._known()
+        if response.status_code == 200 or (answer.start == offset == 0):
+            self.part.begin(origin)
+            self.whole = False
+            self.doubtful = answer.end is None and self.size is None and not answer.chunked
+        elif answer.start != offset:
+            self._ask_for_the_whole(f"answers byte {offset:,} with Content-Range {answer.told}")
+        elif known and self._differ(known, origin):
+            self._ask_for_the_whole("has another content than before")
+        else:
+            self.doubtful = True
+            if not known:
+                self.part.adopt(origin)
+
+    def _differ(self, known: Origin, found: Origin) -> bool:
+        if None not in (known.total, found.total) and known.total != found.total:
+            return True
+        if found.validator is None and self.pinned:  # the checksum will tell
+            return False
+        return known.validator is not None and known.validator != found.validator
+
+    def _ask_for_the_whole(self, reason: str) -> NoReturn:
+        """The part cannot be continued here; it stays until a whole answer comes, as others might do."""
+        if self.whole or not self.part.length:
+            raise RefusedError(reason)
+        self.whole = True
+        raise BrokenError(reason)
+
+    def _check_size(self, found: int | None) -> None:
+        if None not in (found, self.size) and found != self.size:
+            raise RefusedError(f"has {found:,} bytes, expected {self.size:,}")

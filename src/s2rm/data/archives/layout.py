@@ -1,0 +1,180 @@
+"""Archives → the raw layout that `prepare` reads (s2rm.data.layout); only what the refs name is unpacked.
+
+Members are found by their file name, in whatever folders an archive has them. What was packed of an image
+archive stays in the store as a second name of the same file, so that a repetition needs no archive.
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from s2rm.benchmarks import Benchmark, get_benchmark
+from s2rm.data.archives.catalog import Files, Route
+from s2rm.data.archives.store import Store, require_space
+from s2rm.data.archives.unpack import member_sizes, read_members
+from s2rm.data.layout import annotation_files, mentioned_images
+from s2rm.data.origin import Origin, write_origin
+from s2rm.data.packs import PackWriter
+from s2rm.data.queries import MASKS, mentioned_crops
+from s2rm.errors import UserError
+from s2rm.files import replace, replace_text
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A benchmark with its archives."""
+
+    spec: Benchmark
+    route: Route
+    files: Files
+
+
+def lay_out_archives(
+    store: Store, benchmarks: list[str], raw: Path, *, referit: Route, keep_archives: bool
+) -> None:
+    """Fetches what the benchmarks need and lays it out under `raw`.
+
+    Args:
+        referit: by which route ReferIt comes.
+        keep_archives: image archives stay in the store when their images are packed.
+    """
+    jobs = []
+    for name in benchmarks:
+        route: Route = referit if name == "referit_berkeley" else "refer"
+        jobs.append(_Job(get_benchmark(name), route, store.catalog.files(name, route)))
+    annotations = [name for job in jobs for name in job.files.annotations]
+    large = list(dict.fromkeys(name for job in jobs for name in (job.files.images, job.files.masks) if name))
+    unpacked = [name for name in large if not _packs_folder(store, name).is_dir()]
+    kept = sum(store.catalog.archive(name).kept for name in unpacked)
+    store.fetch([*annotations, *unpacked], kept)
+
+    wanted: dict[str, dict[Path, set[str]]] = {name: {} for name in large}  # archive → pack → its members
+    written: dict[tuple[str, str], Path] = {}
+    for job in jobs:
+        folder = raw / job.spec.name
+        _unpack_annotations(store, job, folder, written)
+        images, masks = _mentioned(job, folder)
+        wanted[job.files.images].setdefault(raw / f"{job.spec.images}.zip", set()).update(images)
+        if job.files.masks:
+            wanted[job.files.masks].setdefault(folder / MASKS, set()).update(masks)
+    for name, packs in wanted.items():
+        _pack(store, name, packs, keep_archives=keep_archives)
+    for job in jobs:
+        checksums = {name: store.checksum(name) or "" for name in job.files.all}
+        write_origin(raw / job.spec.name, Origin("archives", job.route, checksums))
+
+
+def _unpack_annotations(store: Store, job: _Job, folder: Path, written: dict[tuple[str, str], Path]) -> None:
+    """Writes the annotation files of a benchmark; `written`: what is there already, by archive and file."""
+    for archive in job.files.annotations:
+        names = annotation_files(job.spec) if job.route == "refer" else (archive,)
+        new = {name for name in names if (archive, name) not in written}
+        if job.route == "queries":
+            _link(store.path(archive), folder / archive)
+        elif new:
+            found = _find(store.path(archive), new)
+            for name, content in found.items():
+                replace(folder / name, partial(Path.write_bytes, data=content))
+        for name in names:
+            first = written.setdefault((archive, name), folder / name)
+            if first != folder / name:  # both partitions of RefCOCOg share one instances.json
+                _link(first, folder / name)
+
+
+def _find(archive: Path, names: set[str]) -> dict[str, bytes]:
+    """The members with these file names; `UserError` where one is missing or there are two of it."""
+    found: dict[str, bytes] = {}
+    for member, content in read_members(archive, lambda member: PurePosixPath(member).name in names):
+        name = PurePosixPath(member).name
+        if name in found:
+            raise UserError(f"{archive} has two files {name}, one of them {member}")
+        found[name] = content
+    if names - found.keys():
+        raise UserError(
+            f"{archive} lacks {', '.join(sorted(names - found.keys()))}: "
+            "it is not the archive that archives.yaml means"
+        )
+    return found
+
+
+def _mentioned(job: _Job, folder: Path) -> tuple[set[str], set[str]]:
+    """File names of the images and, by the route of queries, of the masks that a benchmark needs."""
+    if job.route == "refer":
+        return mentioned_images(folder, job.spec), set()
+    crops = mentioned_crops(folder)
+    return {f"{crop.image_id}.jpg" for crop in crops}, {f"{crop.key}.mat" for crop in crops}
+
+
+def _packs_folder(store: Store, archive: str) -> Path:
+    """The packs of one archive, by its checksum: another archive has others."""
+    return store.folder / "packs" / (store.checksum(archive) or "unknown").replace(":", "-")
+
+
+def _pack(store: Store, archive: str, packs: dict[Path, set[str]], *, keep_archives: bool) -> None:
+    """Brings packs of the wanted members of an archive to their places, from earlier ones if they suffice."""
+    folder = _packs_folder(store, archive)
+    held = {target: folder / target.name for target in packs}
+    if not all(_suffices(held[target], names) for target, names in packs.items()):
+        store.fetch([archive])
+        files = {PurePosixPath(name).name for names in packs.values() for name in names}
+        sizes = member_sizes(store.path(archive), lambda member: PurePosixPath(member).name in files)
+        require_space(store.folder, sum(sizes.values()))  # before the archive came it was an estimate
+        _repack(store.path(archive), {held[target]: names for target, names in packs.items()})
+    for target in packs:
+        _link(held[target], target)
+    if not keep_archives:
+        store.remove_fetched(archive)
+
+
+def _suffices(pack: Path, names: set[str]) -> bool:
+    """Whether a pack was made with all of `names` in mind; a member that its archive lacks stays missing."""
+    asked = _asked_path(pack)
+    return pack.is_file() and asked.is_file() and names <= set(json.loads(asked.read_text(encoding="utf-8")))
+
+
+def _asked_path(pack: Path) -> Path:
+    return pack.with_suffix(".json")
+
+
+def _repack(archive: Path, packs: Mapping[Path, set[str]]) -> None:
+    """Writes each pack with those of its names that the archive has, in one pass over the archive."""
+    places = {PurePosixPath(name).name: (target, name) for target, wanted in packs.items() for name in wanted}
+    with ExitStack() as stack:
+        writers = {target: stack.enter_context(PackWriter(target)) for target in packs}
+        bar = stack.enter_context(
+            tqdm(total=len(places), desc=f"unpacking {archive.name}", unit="file", disable=None)
+        )
+        for member, content in read_members(archive, lambda member: PurePosixPath(member).name in places):
+            target, name = places[PurePosixPath(member).name]
+            if name in writers[target].names:
+                raise UserError(f"{archive} has two files {name}, one of them {member}")
+            writers[target].add(name, content)
+            bar.update()
+        missing = len(places) - sum(len(writer.names) for writer in writers.values())
+    if missing:
+        log.warning("%s lacks %d of the %d files that are named", archive, missing, len(places))
+    for target, names in packs.items():
+        replace_text(_asked_path(target), json.dumps(sorted(names)))
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name of the same file, or a copy where the file system knows none."""
+
+    def write(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        try:
+            os.link(source, path)
+        except OSError:
+            shutil.copyfile(source, path)
+
+    replace(target, write)

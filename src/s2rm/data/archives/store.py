@@ -1,0 +1,279 @@
+"""The archives on this machine: what is there, what is verified, and how what is missing comes in.
+
+<folder>/refcoco.zip                  verified, or placed by hand (then it is verified first)
+<folder>/refcoco.zip.verified.json    what was verified: no archive is read through twice for its checksum
+<folder>/refcoco.zip.part, .part.json     what has come so far
+<folder>/refcoco.zip.wrong            placed by hand with another checksum: set aside, never deleted
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from tqdm import tqdm
+
+from s2rm.data.archives.catalog import Archive, Catalog
+from s2rm.data.archives.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
+from s2rm.data.archives.unpack import read_members
+from s2rm.errors import UserError
+from s2rm.files import replace_text
+
+log = logging.getLogger(__name__)
+
+PARALLEL = 4  # archives at a time
+GIGABYTE = 1e9
+RESERVE = 200_000_000  # bytes that are left free
+
+
+class _StoppedError(Exception):
+    """The main thread was interrupted."""
+
+
+@dataclass
+class Store:
+    folder: Path
+    catalog: Catalog
+    offline: bool = False
+    mirror: str | None = None  # a base address that is tried before the catalog's mirrors
+    mirror_token: str | None = field(default=None, repr=False)
+    patience: Patience = field(default_factory=Patience)
+
+    @classmethod
+    def from_environment(cls, default: Path, catalog: Catalog, *, offline: bool = False) -> "Store":
+        """$S2RM_ARCHIVES names the folder, $S2RM_OFFLINE=1 forbids the network; $S2RM_MIRROR is a base
+        address that is tried first, $S2RM_MIRROR_TOKEN its secret.
+        """
+        return cls(
+            Path(os.environ.get("S2RM_ARCHIVES") or default).expanduser(),
+            catalog,
+            offline=offline or os.environ.get("S2RM_OFFLINE", "0") not in ("", "0"),
+            mirror=os.environ.get("S2RM_MIRROR") or None,
+            mirror_token=os.environ.get("S2RM_MIRROR_TOKEN") or None,
+        )
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def fetch(self, names: Iterable[str], kept: int = 0) -> None:
+        """All of `names` are there and verified afterwards; what has come stays when another one fails.
+
+        `kept`: bytes that will be unpacked on the same disk, about. `UserError` where the disk is too small,
+        where an archive can be had from no mirror (with each mirror's failure and the place to put it by
+        hand), or, offline, where one is missing.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        missing = [name for name in dict.fromkeys(names) if not self._ready(name)]
+        self._check_disk(missing, kept)
+        if not missing:
+            return
+        if self.offline:
+            lines = [self._explain(name) for name in missing]
+            raise UserError("offline, and these archives are missing:\n" + "\n".join(lines))
+        failures = self._fetch_all(missing)
+        if failures:
+            lines = [self._explain(name, error.attempts) for name, error in failures.items()]
+            raise UserError(
+                f"{len(failures)} of {len(missing)} archives could not be had (what has come is kept; "
+                "`dvc repro` goes on from there):\n" + "\n".join(lines)
+            )
+
+    def remove_fetched(self, name: str) -> None:
+        """Removes an archive that was fetched; one that was placed by hand stays."""
+        if self._record(name).get("fetched"):
+            self.path(name).unlink()
+            self._record_path(name).unlink()
+
+    def checksum(self, name: str) -> str | None:
+        """`<algorithm>:<value>`, None before an unknown archive is pinned."""
+        known = self.catalog.archive(name).checksum
+        return ":".join(known) if known else None
+
+    def _ready(self, name: str) -> bool:
+        """Whether the archive is there and verified; one that was placed by hand is verified now."""
+        path, archive = self.path(name), self.catalog.archive(name)
+        if not path.is_file():
+            return False
+        stat, known = path.stat(), self._record(name)
+        stamp = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        if archive.checksum and known == {
+            **stamp,
+            "checksum": self.checksum(name),
+            "fetched": known.get("fetched"),
+        }:
+            return True
+        log.info("verifying %s", path)
+        try:
+            _check(path, archive)
+        except WrongContentError as error:
+            wrong = path.with_name(f"{name}.wrong")
+            path.replace(wrong)
+            log.warning("%s is not the archive (%s): set aside as %s", path, error, wrong)
+            return False
+        self._accept(name, fetched=False)
+        return True
+
+    def _accept(self, name: str, *, fetched: bool) -> None:
+        path = self.path(name)
+        if self.catalog.archive(name).checksum is None:
+            self.catalog.pin(name, _digest(path, "sha256"), path.stat().st_size)
+            log.info("%s: pinned in %s; commit it", name, self.catalog.lock_path)
+        stat = path.stat()
+        record = {
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "checksum": self.checksum(name),
+            "fetched": fetched,
+        }
+        replace_text(self._record_path(name), json.dumps(record) + "\n")
+
+    def _fetch_all(self, names: list[str]) -> dict[str, FetchError]:
+        stop = threading.Event()
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            futures = {name: pool.submit(self._fetch_one, name, stop) for name in names}
+            try:
+                errors = {name: future.exception() for name, future in futures.items()}
+            except BaseException:  # Ctrl-C: the threads end at their next bytes
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+        failures = {name: error for name, error in errors.items() if isinstance(error, FetchError)}
+        for error in errors.values():
+            if error is not None and not isinstance(error, FetchError):
+                raise error
+        return failures
+
+    def _fetch_one(self, name: str, stop: threading.Event) -> None:
+        archive = self.catalog.archive(name)
+        with _bar(name, archive.size) as bar:
+
+            def progress(count: int) -> None:
+                if stop.is_set():
+                    raise _StoppedError
+                bar.update(count)
+
+            served = fetch(
+                self._mirrors(name, archive),
+                self.path(name),
+                size=archive.size,
+                check=lambda path: _check(path, archive),
+                pinned=archive.checksum is not None,
+                progress=progress,
+                patience=self.patience,
+            )
+        self._accept(name, fetched=True)
+        log.info("%s: verified, from %s", name, served.url)
+
+    def _mirrors(self, name: str, archive: Archive) -> list[Mirror]:
+        first = []
+        if self.mirror:
+            first = [Mirror(f"{self.mirror.rstrip('/')}/{quote(name)}", self.mirror_token)]
+        return first + [
+            Mirror(mirror.url, os.environ.get(mirror.token) if mirror.token else None)
+            for mirror in archive.mirrors
+        ]
+
+    def _check_disk(self, missing: list[str], kept: int) -> None:
+        """States what is needed and refuses where it is not there."""
+        sizes = {name: self.catalog.archive(name).size for name in missing}
+        parts = {name: part_of(self.path(name)) for name in missing}
+        there = sum(part.stat().st_size for part in parts.values() if part.is_file())
+        to_come = max(0, sum(size or 0 for size in sizes.values()) - there)
+        unknown = [name for name, size in sizes.items() if size is None]
+        free = shutil.disk_usage(self.folder).free
+        if missing:
+            log.info(
+                "to fetch: %s%s; to keep of the images: about %.1f GB; free in %s: %.1f GB",
+                f"{to_come / GIGABYTE:.2f} GB in {len(missing)} archives",
+                f" (the size of {', '.join(unknown)} is not known)" if unknown else "",
+                kept / GIGABYTE,
+                self.folder,
+                free / GIGABYTE,
+            )
+        require_space(self.folder, to_come + kept)
+
+    def _explain(self, name: str, attempts: Iterable[tuple[str, str]] = ()) -> str:
+        """How to mend it: what failed where, and which file to place where."""
+        archive = self.catalog.archive(name)
+        size = f"{archive.size:,} bytes" if archive.size else "size not known"
+        checksum = self.checksum(name) or "no checksum known, pinned when it is there"
+        tried = [f"    {url}: {reason}" for url, reason in attempts]
+        return "\n".join(
+            [
+                f"  {name} ({size}, {checksum})",
+                *tried,
+                f"    place it by hand as {self.path(name).absolute()} and run `dvc repro` again",
+            ]
+        )
+
+    def _record_path(self, name: str) -> Path:
+        return self.folder / f"{name}.verified.json"
+
+    def _record(self, name: str) -> dict[str, object]:
+        try:
+            record = json.loads(self._record_path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+
+def require_space(folder: Path, need: int) -> None:
+    """`UserError` where the disk of `folder` has not `need` bytes, and some to spare."""
+    free = shutil.disk_usage(folder).free
+    if need and free < need + RESERVE:
+        raise UserError(
+            f"the disk of {folder} is too small: {(need + RESERVE) / GIGABYTE:.1f} GB are needed, "
+            f"{free / GIGABYTE:.1f} GB are free; make room, or set S2RM_ARCHIVES to another disk's folder"
+        )
+
+
+def _check(path: Path, archive: Archive) -> None:
+    """`WrongContentError` unless it is the archive, by its checksum; where none is known, unless it is any."""
+    size = path.stat().st_size
+    if archive.size is not None and size != archive.size:
+        raise WrongContentError(f"it has {size:,} bytes, {archive.size:,} are expected")
+    if archive.checksum:
+        algorithm, expected = archive.checksum
+        found = _digest(path, algorithm)
+        if found != expected:
+            raise WrongContentError(f"its {algorithm} is {found}, {expected} is expected")
+    else:
+        _check_form(path)
+
+
+def _check_form(path: Path) -> None:
+    """Whether it is JSON or an archive that can be read to its end."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    try:
+        if start[:1] in (b"{", b"["):
+            json.loads(path.read_bytes())
+        else:
+            for _ in read_members(path, lambda name: False):
+                pass
+    except (ValueError, RecursionError):
+        raise WrongContentError("it is neither JSON nor an archive") from None
+    except UserError as error:
+        raise WrongContentError(str(error)) from None
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _bar(name: str, size: int | None) -> "tqdm[None]":
+    """Rate and time left, on a terminal as a bar, in a log as a line every half minute."""
+    shared = {"desc": name, "total": size, "unit": "B", "unit_scale": True}
+    if sys.stderr.isatty():
+        return tqdm(**shared, leave=False)
+    form = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left\n"
+    return tqdm(**shared, mininterval=30, miniters=1, bar_format=form)

@@ -1,0 +1,264 @@
+"""Repositories of the Hugging Face Hub, at one commit each, kept in a store: <store>/<repository>/<commit>/.
+
+The library's own `hf_hub_download` drops what it has of a file when it is stopped, so that half a gigabyte
+starts anew; here the bytes stay and the download continues. Every file is checked against the digest that
+the Hub lists for it, and its sha256 is recorded once all of them are there. Files may be placed in the store
+by hand. The library's settings hold: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, proxies.
+
+https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+"""
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+from huggingface_hub import HfApi, constants, hf_hub_url, is_offline_mode, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,  # of whichever HTTP library this version rests upon: no answer at all
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import http_get
+from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils import build_hf_headers, validate_repo_id
+
+from s2rm.errors import UserError
+from s2rm.files import partial_of, replace, replace_text
+
+logger = logging.getLogger(__name__)
+
+RECORD = "sha256.json"  # file → sha256, beside the files of a commit: all of them are there
+COMMIT = re.compile("[0-9a-f]{40}")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+class UnreachableError(UserError):
+    """The Hub gave no usable answer."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files of a repository at a commit, complete in `folder`."""
+
+    folder: Path
+    commit: str
+    sha256: dict[str, str]
+
+
+def fetch_snapshot(
+    repository: str,
+    files: Sequence[str],
+    required: Collection[str],
+    *,
+    store: Path,
+    revision: str | None,
+    offline: bool,
+) -> Snapshot:
+    """Files of a repository at a commit; only what the store lacks is downloaded.
+
+    Args:
+        files: their names, in the order in which they are fetched; those not `required` may be missing.
+        revision: the commit; None is the newest one.
+        offline: nothing is asked of the Hub: what lies in the store and the user's own cache must do.
+
+    `UserError` of one line where that fails, with what to mend.
+    """
+    try:
+        validate_repo_id(repository)
+    except HFValidationError:
+        raise UserError(f"{repository!r} is no name of a repository on the Hugging Face Hub") from None
+    offline = offline or is_offline_mode()
+    listing: dict[str, RepoSibling] | None = None
+    if revision is None and offline:
+        revision = _newest_in_cache(repository, files[0])
+    elif revision is None:
+        revision, listing = _list(repository, None, required)
+    folder = store / repository / revision
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        sha256 = _read_record(folder)
+        if sha256 is None or not set(required) <= set(sha256):
+            if listing is None and not offline:
+                listing = _list_or_trust(repository, revision, required, folder)
+            for name in files:
+                if listing is None:
+                    _take_from_cache(repository, revision, name, folder)
+                elif name in listing:
+                    _obtain(repository, revision, listing[name], folder)
+            missing = [name for name in required if not (folder / name).is_file()]
+            if missing:
+                raise UserError(
+                    f"offline, and {repository} at {revision} lacks {', '.join(missing)}: place them in "
+                    f"{folder} by hand, or run this once on a connected machine"
+                )
+            sha256 = {name: _sha256(folder / name) for name in files if (folder / name).is_file()}
+            replace_text(folder / RECORD, json.dumps(sha256, indent=2) + "\n")
+    return Snapshot(folder, revision, {name: sha256[name] for name in files if name in sha256})
+
+
+def _list_or_trust(
+    repository: str, revision: str, required: Collection[str], folder: Path
+) -> dict[str, RepoSibling] | None:
+    """What the Hub lists; None where it does not answer, but the files were placed by hand."""
+    try:
+        return _list(repository, revision, required)[1]
+    except UnreachableError as error:
+        if not all((folder / name).is_file() for name in required):
+            raise UserError(f"{error}, or place {', '.join(required)} in {folder} by hand") from None
+        logger.warning("%s; the files that lie in %s are taken unchecked", error, folder)
+        return None
+
+
+def _list(
+    repository: str, revision: str | None, required: Collection[str]
+) -> tuple[str, dict[str, RepoSibling]]:
+    """The commit and its files, by one question to the Hub; refused where a required one is missing."""
+    with _explain(repository, revision):
+        info = HfApi().model_info(
+            repository, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        )
+    commit, files = info.sha or "", {file.rfilename: file for file in info.siblings or []}
+    if not COMMIT.fullmatch(commit) or revision not in (None, commit):
+        raise UserError(
+            f"{_host()} answers with commit {commit[:60]!r} of {repository}, not {revision or 'one'}: set "
+            "another HF_ENDPOINT"
+        )
+    missing = [name for name in required if name not in files]
+    pickles = [name for name in files if name.endswith(PICKLES)]
+    if missing and pickles:
+        raise UserError(
+            f"{repository} at {commit} has no {', '.join(missing)}, only {', '.join(pickles)}: pickles can "
+            "run code and are not loaded; choose a repository, or a commit, with safetensors"
+        )
+    if missing:
+        raise UserError(f"{repository} at {commit} has no {', '.join(missing)}: choose another repository")
+    return commit, files
+
+
+def _obtain(repository: str, commit: str, file: RepoSibling, folder: Path) -> None:
+    """The file, from the store itself, from the user's cache or from the Hub."""
+    path = folder / file.rfilename
+    if not path.exists():
+        _take_from_cache(repository, commit, file.rfilename, folder)
+    if path.exists() and _is_intact(path, file):
+        return
+    partial = partial_of(path)
+    begun = partial.stat().st_size if partial.exists() else 0
+    if file.size is None or begun > file.size:  # nothing to continue: a mirror may list no sizes
+        partial.unlink(missing_ok=True)
+        begun = 0
+    # By the Hub's own address, never by the one that it forwards to: so the token stays at the Hub.
+    url = hf_hub_url(repository, file.rfilename, revision=commit)
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}  # compressed, it could not be continued
+    with _explain(repository, commit), partial.open("ab") as stream:
+        http_get(
+            url,
+            stream,
+            resume_size=begun,
+            headers=headers,
+            expected_size=file.size,
+            displayed_filename=file.rfilename,
+        )
+    if not _is_intact(partial, file):
+        partial.unlink()
+        raise UserError(f"{file.rfilename} of {repository} arrived damaged and was deleted: run this again")
+    partial.replace(path)
+
+
+def _take_from_cache(repository: str, commit: str, name: str, folder: Path) -> None:
+    """Copies what the user's own cache of the Hub has: links would let this project change it."""
+    cached = try_to_load_from_cache(repository, name, revision=commit)
+    if isinstance(cached, str) and not (folder / name).exists():
+        replace(folder / name, lambda partial: shutil.copyfile(cached, partial))
+
+
+def _newest_in_cache(repository: str, name: str) -> str:
+    cached = try_to_load_from_cache(repository, name, revision=constants.DEFAULT_REVISION)
+    if not isinstance(cached, str):
+        raise UserError(
+            f"offline, and no commit of {repository} is pinned: enter one in the catalog, or run this once "
+            "on a connected machine"
+        )
+    return Path(cached).parent.name
+
+
+def _read_record(folder: Path) -> dict[str, str] | None:
+    """The sha256 of every file, if all are complete and unchanged; damaged ones are deleted."""
+    try:
+        recorded: dict[str, str] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    damaged = [name for name in recorded if not (folder / name).is_file()]
+    for name in set(recorded) - set(damaged):
+        if _sha256(folder / name) != recorded[name]:
+            logger.warning("%s has changed since it was fetched: it is fetched again", folder / name)
+            (folder / name).unlink()
+            damaged.append(name)
+    return None if damaged else recorded
+
+
+def _is_intact(path: Path, file: RepoSibling) -> bool:
+    """Whether the file has the digest that the Hub lists: sha256 of large files, git's sha1 of small ones."""
+    if file.lfs is not None:
+        return _sha256(path) == file.lfs.sha256
+    if file.blob_id is not None:
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == file.blob_id
+    return file.size in (None, path.stat().st_size)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _host() -> str:
+    """The Hub's host; HF_ENDPOINT itself may hold a password."""
+    return urlsplit(constants.ENDPOINT).hostname or "HF_ENDPOINT"
+
+
+@contextmanager
+def _explain(repository: str, revision: str | None) -> Iterator[None]:
+    """What went wrong at the Hub, as a `UserError`; never the library's text, which shows headers."""
+    try:
+        yield
+    except GatedRepoError:
+        raise UserError(
+            f"{repository} is gated: accept its terms at {_host()}/{repository} and set HF_TOKEN"
+        ) from None
+    except RevisionNotFoundError:
+        raise UserError(f"{repository} has no commit {revision}: correct the commit in the catalog") from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{_host()} has no repository {repository}, or it is private: correct the name, or set HF_TOKEN"
+        ) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        mend = "check HF_TOKEN" if status in (401, 403) else "try again later"
+        raise UnreachableError(
+            f"{_host()} answers {status} for {repository}: {mend}, set HF_ENDPOINT to a mirror"
+        ) from None
+    except (HTTPError, OfflineModeIsEnabled) as error:
+        raise UnreachableError(
+            f"cannot reach {_host()} for {repository} ({type(error).__name__}): run this again when "
+            "connected, set HF_ENDPOINT to a mirror"
+        ) from None
+    except OSError as error:  # the library's own check of the size has no strerror
+        reason = error.strerror or "the connection broke"
+        raise UserError(f"cannot download {repository}: {reason}; run this again, it continues") from None
+    except (ValueError, KeyError, TypeError):  # another page than the Hub's, as of a captive portal
+        raise UnreachableError(
+            f"what {_host()} answers for {repository} is not of a Hugging Face Hub: correct HF_ENDPOINT"
+        ) from None

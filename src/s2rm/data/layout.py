@@ -1,0 +1,43 @@
+"""The raw layout that `prepare` reads, and how the images of a benchmark come into it.
+
+<raw>/<benchmark>/refs(<split_by>).p, instances.json, origin.json
+<raw>/<images>.zip                                                a pack of the images that are mentioned
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from s2rm.benchmarks import Benchmark
+from s2rm.data import records
+from s2rm.data.faults import Faults
+from s2rm.data.packs import MissingFileError, PackWriter, RawFiles
+from s2rm.data.refer import load_instances, load_refs
+
+
+def annotation_files(benchmark: Benchmark) -> tuple[str, str]:
+    return f"refs({benchmark.split_by}).p", "instances.json"
+
+
+def mentioned_images(folder: Path, benchmark: Benchmark) -> set[str]:
+    """File names of the images that the refs of the used splits mention, of the annotations in `folder`.
+
+    Faulty records are left to `prepare`, but a name that leads out of the image folder ends it here
+    (`UserError`).
+    """
+    refs_file, instances_file = annotation_files(benchmark)
+    images = records.read_images(load_instances(folder / instances_file)["images"], Faults())
+    refs = records.read_refs(load_refs(folder / refs_file), Faults())
+    mentioned = {ref.image_id for ref in refs.values() if ref.split in benchmark.splits}
+    return {images[image_id].file_name for image_id in mentioned & images.keys()}
+
+
+def pack_images(files: RawFiles, folder: str, names: Iterable[str], target: Path) -> None:
+    """Packs `names` of the image folder `folder`; one that is missing is left to `prepare` to report."""
+    with PackWriter(target) as pack:
+        for name in tqdm(sorted(names), desc=f"packing {target.name}", unit="image", disable=None):
+            try:
+                pack.add(name, files.read(f"{folder}/{name}"))
+            except MissingFileError:
+                continue

@@ -1,0 +1,135 @@
+"""Many small files as one: an image folder is kept as a zip of the same name, stored without compression.
+
+    images/mscoco/images/train2014/COCO_train2014_000000000009.jpg      as REFER has it, and the tables
+    images/mscoco/images/train2014.zip: COCO_train2014_000000000009.jpg     as it lies in data/raw
+
+DVC, network file systems and copies to a cluster are slow by the number of files, not of bytes. Any zip
+tool opens a pack; here members are read by their offset, by any number of processes at once.
+"""
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+
+from s2rm.errors import UserError
+from s2rm.files import partial_of
+
+LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature … length of the name, of the extra field
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can name: the same input gives the same bytes
+
+
+class MissingFileError(UserError):
+    """There is no such file or member."""
+
+
+class PackWriter:
+    """Writes a pack beside `path` and moves it there when all went well: `with PackWriter(path) as pack`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.partial = path, partial_of(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.names: set[str] = set()
+        self._zip = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
+
+    def add(self, name: str, data: bytes) -> None:
+        if name in self.names:
+            raise ValueError(f"{name} is in {self.path} already")
+        self.names.add(name)
+        info = zipfile.ZipInfo(name, _EPOCH)
+        info.external_attr = 0o644 << 16
+        self._zip.writestr(info, data)
+
+    def __enter__(self) -> "PackWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+        if kind is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
+
+
+class Pack:
+    """A pack to read from. Safe with threads and forked processes: no read moves a shared position."""
+
+    def __init__(self, path: Path) -> None:
+        """`UserError` where `path` is missing or no pack."""
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
+            self._file = os.open(path, os.O_RDONLY)
+        except (OSError, zipfile.BadZipFile, ValueError) as error:
+            raise UserError(f"{path} is no readable pack: {error}; run `dvc repro download`") from None
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise UserError(f"{path} is compressed: a pack is a zip without compression (zip -0)")
+        self._members = {
+            member.filename: (member.header_offset, member.file_size, member.CRC) for member in members
+        }
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def names(self) -> Iterable[str]:
+        return self._members.keys()
+
+    def read(self, name: str) -> bytes:
+        """A member's content; `MissingFileError` where there is none, `UserError` where it is corrupt."""
+        if name not in self._members:
+            raise MissingFileError(f"{self.path} has no {name}")
+        offset, size, crc = self._members[name]
+        header = os.pread(self._file, LOCAL_HEADER.size, offset)
+        if len(header) == LOCAL_HEADER.size:
+            _, name_length, extra_length = LOCAL_HEADER.unpack(header)
+            data = os.pread(self._file, size, offset + LOCAL_HEADER.size + name_length + extra_length)
+            if len(data) == size and zlib.crc32(data) == crc:
+                return data
+        raise UserError(f"{self.path} is corrupt at {name}: run `dvc repro --force download`")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+
+class RawFiles:
+    """The files under a raw data root by their paths in the REFER layout, packed or plain."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._packs: dict[PurePosixPath, Pack | None] = {}
+
+    def read(self, path: str) -> bytes:
+        """The content; `MissingFileError` where there is none, `UserError` where it cannot be read."""
+        parent = PurePosixPath(path).parent
+        if parent not in self._packs:
+            self._packs[parent] = self._find_pack(parent)
+        pack = self._packs[parent]
+        if pack is None:
+            return self._read_plain(self.root / path)
+        folder = pack.path.with_suffix("").relative_to(self.root).as_posix()
+        return pack.read(path.removeprefix(f"{folder}/"))
+
+    def _read_plain(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise MissingFileError(f"{path}: there is no such file") from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+    def _find_pack(self, folder: PurePosixPath) -> Pack | None:
+        """The pack of `folder` or of one above it; none where `folder` itself is there."""
+        if (self.root / folder).is_dir():
+            return None
+        packs = (self.root / f"{above}.zip" for above in (folder, *folder.parents))
+        return next((Pack(path) for path in packs if path.is_file()), None)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"root": self.root, "_packs": {}}  # a spawned process opens its own

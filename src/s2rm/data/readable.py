@@ -1,0 +1,61 @@
+"""Whether the image of each referent can be used: there, whole, and of the size that is on record.
+
+Images are decoded when they are read, in training; here only what cannot be relied on is. A file that
+ends as its format wants is taken for whole; any other is decoded to the end to find out.
+"""
+
+import io
+
+from PIL import Image as Pillow
+from tqdm import tqdm
+
+from s2rm.data.faults import Faults
+from s2rm.data.images import MOST_PIXELS
+from s2rm.data.packs import MissingFileError, RawFiles
+from s2rm.data.records import Image
+from s2rm.data.refer import Referent
+
+FORMATS = ("JPEG", "PNG")  # of COCO, SAIAPR and RefShapes
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+TAIL = 64  # bytes in which the end must be; cameras pad some files
+ORIENTATION = 0x0112  # EXIF
+
+
+def keep_readable(referents: list[Referent], files: RawFiles, folder: str, faults: Faults) -> list[Referent]:
+    """The referents whose image lies in `folder` and is sound.
+
+    The size is the stored one: EXIF orientation is not applied, as COCO's annotations do not apply it.
+    """
+    images = {referent.image.id: referent.image for referent in referents}
+    readable = {
+        image.id: _check(files, f"{folder}/{image.file_name}", image, faults)
+        for image in tqdm(images.values(), desc="images", unit="image", disable=None)
+    }
+    return [referent for referent in referents if readable[referent.image.id]]
+
+
+def _check(files: RawFiles, path: str, image: Image, faults: Faults) -> bool:
+    try:
+        data = files.read(path)
+        with Pillow.open(io.BytesIO(data), formats=FORMATS) as file:
+            width, height = file.size
+            grey_or_print, turned = file.mode != "RGB", file.getexif().get(ORIENTATION, 1) != 1
+            if width * height > MOST_PIXELS:
+                raise ValueError(f"{width} × {height} pixels are too many")
+            if ENDS[file.format or ""] not in data[-TAIL:] and (width, height) == (image.width, image.height):
+                file.load()
+    except MissingFileError:
+        faults.add("image_missing", image.id, image.file_name)
+        return False
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+        faults.add("image_unreadable", image.id, f"{image.file_name}: {error}")
+        return False
+    if (width, height) != (image.width, image.height):
+        stated = f"{image.width}×{image.height}"
+        faults.add("image_size", image.id, f"{image.file_name} is {width}×{height}, on record is {stated}")
+        return False
+    if grey_or_print:
+        faults.add("image_converted", image.id)
+    if turned:
+        faults.add("image_not_turned", image.id)
+    return True

@@ -1,0 +1,50 @@
+"""The rows of the prepared tables that a run trains and validates on."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from s2rm.data.leakage import drop_evaluated, read_image_splits
+from s2rm.data.table import load_table
+from s2rm.errors import UserError
+from s2rm.params import Params, Run
+
+logger = logging.getLogger(__name__)
+
+
+def load_rows(params: Params, run: Run, prepared: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """The training rows of all benchmarks of the run, indexed 0..n−1, and benchmark → rows of its val split.
+
+    A benchmark alone keeps its protocol, also where its own splits share images (RefCOCOg's Google
+    partition). Several together lose, by `train.drop_evaluated`, every training image that is in an
+    evaluation split of any prepared benchmark.
+    """
+    names: list[str] = list(run.train_on)
+    tables = {name: load_table(prepared / f"{name}.parquet") for name in names}
+    train = pd.concat([table[table["split"] == "train"] for table in tables.values()], ignore_index=True)
+    if train.empty:
+        raise UserError(f"no expression to train on: {', '.join(tables)} have no split 'train'")
+    if len(tables) > 1 and params.train.drop_evaluated:
+        train = _drop_evaluated(train, prepared, params.data.benchmarks)
+    validation = {name: table[table["split"] == "val"] for name, table in tables.items()}
+    return train, validation
+
+
+def _drop_evaluated(train: pd.DataFrame, prepared: Path, benchmarks: Sequence[str]) -> pd.DataFrame:
+    kept, dropped = drop_evaluated(train, read_image_splits(prepared, benchmarks).values())
+    for name, lost in dropped.items():
+        logger.info(
+            "%s: %d training images (%d expressions) dropped, they are in evaluation splits of %s",
+            name,
+            lost.images,
+            lost.expressions,
+            ", ".join(benchmarks),
+        )
+    if kept.empty:
+        raise UserError(
+            f"every training image is in an evaluation split of {', '.join(benchmarks)}: "
+            "train on one benchmark, or set train.drop_evaluated=false"
+        )
+    return kept.reset_index(drop=True)

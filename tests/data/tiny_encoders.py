@@ -1,0 +1,66 @@
+"""Encoders as they lie on the Hub, random and small: what timm and transformers save of them."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import save
+from transformers import BertConfig, BertForPreTraining, BertTokenizer
+
+BACKBONE, RESNET = "resnet10t.c3_in1k", "timm/resnet10t.c3_in1k"
+BERT = "tests/tiny-bert"
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "a",
+    "red",
+    "blue",
+    "circle",
+    "left",
+    "##s",
+    "on",
+]
+
+
+def resnet_files(seed: int = 0) -> dict[str, bytes]:
+    """The whole model with its classifier: 22 MB."""
+    torch.manual_seed(seed)
+    model = timm.create_model(BACKBONE, pretrained=False)
+    config = json.dumps({"architecture": "resnet10t"}).encode()
+    return {"model.safetensors": save(model.state_dict()), "config.json": config, "README.md": b"# resnet10t"}
+
+
+def bert_files(seed: int = 0) -> dict[str, bytes]:
+    """As google-bert/bert-base-uncased: of another head, LayerNorm by its old names, a pickle beside."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    weights = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): (
+            torch.randn_like(tensor)
+        )
+        for name, tensor in BertForPreTraining(config).state_dict().items()
+        if not name.startswith("cls.predictions.decoder.")  # tied to others
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        BertTokenizer(vocab={word: index for index, word in enumerate(WORDS)}).save_pretrained(folder)
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return files | {
+        "model.safetensors": save(weights, metadata={"format": "pt"}),
+        "vocab.txt": "\n".join(WORDS).encode() + b"\n",
+        "pytorch_model.bin": b"no pickle",
+        "README.md": b"# BERT",
+    }

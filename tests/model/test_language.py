@@ -1,0 +1,93 @@
+"""BERT from a folder: its weights, or a clear line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, PreTrainedTokenizerBase, RobertaConfig, RobertaModel
+
+from s2rm.data.tokens import build_tokenizer
+from s2rm.errors import UserError
+from s2rm.model.build import build_model
+from s2rm.model.language import build_bert, pretrained_bert_config
+from s2rm.params import Params
+
+SIZES = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = BertModel(BertConfig(**SIZES))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    model.save_pretrained(tmp_path / "language")
+    return tmp_path / "language"
+
+
+def without(folder: Path, name: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_model_starts_from_the_folder_and_is_as_large(
+    folder: Path, tiny_params: Callable[..., Params], tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    params = tiny_params("language.pretrained=some/bert", "language.hidden=32")
+    model = build_model(params, tiny_tokenizer, language_weights=folder)
+    assert model.language is not None
+    assert model.language.width == SIZES["hidden_size"]
+    assert model.config.bert["max_position_embeddings"] == SIZES["max_position_embeddings"]
+    saved, started = load_file(folder / "model.safetensors"), model.language.bert.state_dict()
+    assert started.keys() == {key for key in saved if not key.startswith("pooler")}
+    assert all(torch.equal(tensor, saved[key]) for key, tensor in started.items())
+
+
+@pytest.mark.parametrize("encoder", ["vision.pretrained=true", "language.pretrained=some/bert"])
+def test_pretrained_encoders_never_start_at_random(
+    encoder: str, tiny_params: Callable[..., Params], tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with pytest.raises(UserError, match=f"{encoder.split('=')[0]} is .* not given"):
+        build_model(tiny_params(encoder), tiny_tokenizer)
+
+
+def test_a_pretrained_tokenizer_is_never_trained(tiny_params: Callable[..., Params]) -> None:
+    with pytest.raises(UserError, match=r"language\.pretrained is some/bert, but its tokenizer is not given"):
+        build_tokenizer(["a red circle"], tiny_params("language.pretrained=some/bert").language)
+
+
+def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    RobertaModel(RobertaConfig(**SIZES)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"holds a roberta, no BERT: set another language\.pretrained"):
+        pretrained_bert_config(tmp_path)
+
+
+def test_weights_that_lack_some_are_refused(folder: Path) -> None:
+    """transformers says so in its log, and would leave them random."""
+    without(folder, "encoder.layer.0.output.dense.weight")
+    with pytest.raises(
+        UserError, match=r"no weights for 1 parameters, encoder\.layer\.0\.output\.dense\.weight"
+    ):
+        build_bert(pretrained_bert_config(folder), folder)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x10\0\0\0\0\0\0\0not tensors at all"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_broken_folder_gives_one_line(folder: Path, name: str, content: bytes | None) -> None:
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match="holds no BERT") as caught:
+        build_bert(pretrained_bert_config(folder), folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)

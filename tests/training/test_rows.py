@@ -1,0 +1,82 @@
+"""Which rows a run trains and validates on."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from s2rm.data.table import SCHEMA, load_table
+from s2rm.errors import UserError
+from s2rm.params import Params, Run
+from s2rm.training.rows import load_rows
+
+FIRST, SECOND = "refcoco_unc", "referit_berkeley"
+JOINT = Run(train_on=[FIRST, SECOND], evaluate_on=[FIRST])
+
+
+@pytest.fixture
+def prepared(tiny_data, tmp_path: Path) -> Path:
+    """The tiny tables, where one training image of FIRST is in SECOND's test split and one in its own val."""
+    tables = {name: load_table(tiny_data.prepared / f"{name}.parquet") for name in (FIRST, SECOND)}
+    images = tables[FIRST].loc[tables[FIRST]["split"] == "train", "image_path"].unique()
+    for name, split, image in ((SECOND, "test", images[0]), (FIRST, "val", images[1])):
+        rows = tables[name]["split"] == split
+        tables[name].loc[rows, "image_path"] = image
+    for name, table in tables.items():
+        file = pa.Table.from_pandas(table, SCHEMA, preserve_index=False)
+        pq.write_table(file, tmp_path / f"{name}.parquet")
+    return tmp_path
+
+
+@pytest.fixture
+def make_params(tiny_params: Callable[..., Params]) -> Callable[..., Params]:
+    runs = "runs={joint: {train_on: [refcoco_unc, referit_berkeley], evaluate_on: [refcoco_unc]}}"
+    return lambda *overrides: tiny_params(f"data.benchmarks=[{FIRST}, {SECOND}]", runs, *overrides)
+
+
+def training_images(table: pd.DataFrame) -> set[str]:
+    return set(table["image_path"])
+
+
+def test_a_joint_training_drops_images_of_evaluation_splits_and_says_how_many(
+    make_params: Callable[..., Params], prepared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    train, validation = load_rows(make_params(), JOINT, prepared)
+    everything, _ = load_rows(make_params("train.drop_evaluated=false"), JOINT, prepared)
+    dropped = training_images(everything) - training_images(train)
+    assert len(dropped) == 2
+    lost = everything["image_path"].isin(dropped).sum()
+    assert f"{FIRST}: 2 training images ({lost} expressions) dropped" in caplog.text
+    assert f"{SECOND}: 0 training images" in caplog.text
+    assert len(train) == len(everything) - lost
+    assert list(train.index) == list(range(len(train)))
+    assert set(validation) == {FIRST, SECOND}
+    assert all(set(rows["split"]) == {"val"} for rows in validation.values())
+
+
+def test_a_benchmark_alone_keeps_its_protocol(make_params: Callable[..., Params], prepared: Path) -> None:
+    alone = Run(train_on=[FIRST], evaluate_on=[FIRST])
+    train, validation = load_rows(make_params(), alone, prepared)
+    assert training_images(train) & training_images(validation[FIRST])
+    table = load_table(prepared / f"{FIRST}.parquet")
+    assert len(train) == (table["split"] == "train").sum()
+
+
+def test_nothing_left_to_train_on_is_an_error(make_params: Callable[..., Params], prepared: Path) -> None:
+    for name in (FIRST, SECOND):
+        table = load_table(prepared / f"{name}.parquet").assign(image_path="images/one.jpg")
+        file = pa.Table.from_pandas(table, SCHEMA, preserve_index=False)
+        pq.write_table(file, prepared / f"{name}.parquet")
+    with pytest.raises(UserError, match="every training image is in an evaluation split"):
+        load_rows(make_params(), JOINT, prepared)
+    for name in (FIRST, SECOND):
+        table = load_table(prepared / f"{name}.parquet").assign(split="val")
+        file = pa.Table.from_pandas(table, SCHEMA, preserve_index=False)
+        pq.write_table(file, prepared / f"{name}.parquet")
+    with pytest.raises(UserError, match="no expression to train on"):
+        load_rows(make_params(), JOINT, prepared)
