@@ -1,4 +1,4 @@
-"""Time of `dvc status` when nothing has changed: images as one pack, as we keep them, and as a folder of files.
+"""Time of `dvc status` when nothing has changed: images as one pack, as we keep them, or as a folder.
 
     python benchmarks/status.py --json
 

@@ -20,7 +20,7 @@ def main() -> None:
     params = load_params()
     run = params.get_run(name)
     # The state of an unfinished training lies outside of what DVC deletes before it runs a stage.
-    scratch = ROOT / ".scratch" / fingerprint(params, run, PREPARED)
+    scratch = ROOT / ".scratch" / fingerprint(params, run, PREPARED, WEIGHTS)
     run_file = MODELS / f"{name}.mlflow.json"
     run_file.parent.mkdir(parents=True, exist_ok=True)
     paths = {

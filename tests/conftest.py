@@ -61,6 +61,7 @@ TINY = (
     "train.device=cpu",
     "train.precision=float32",
     "train.epochs=2",
+    "train.drop_evaluated=false",
     "train.expressions_per_batch=32",
     "train.expressions_per_image=4",
     "train.accumulation=1",

@@ -43,7 +43,7 @@ def test_the_paper_s_preset_has_the_same_keys() -> None:
     assert keys(yaml.safe_load(preset.read_text())) == keys(yaml.safe_load(PARAMS.read_text()))
     params = load_params(preset)
     assert params.vision.image_size == 480
-    assert params.language.pretrained == "bert-base-uncased"
+    assert params.language.pretrained == "google-bert/bert-base-uncased"
 
 
 def test_parameters_may_not_be_changed_later() -> None:

@@ -35,7 +35,8 @@ def prepared(tiny_data, tmp_path: Path) -> Path:
 @pytest.fixture
 def make_params(tiny_params: Callable[..., Params]) -> Callable[..., Params]:
     runs = "runs={joint: {train_on: [refcoco_unc, referit_berkeley], evaluate_on: [refcoco_unc]}}"
-    return lambda *overrides: tiny_params(f"data.benchmarks=[{FIRST}, {SECOND}]", runs, *overrides)
+    fixed = (f"data.benchmarks=[{FIRST}, {SECOND}]", runs, "train.drop_evaluated=true")
+    return lambda *overrides: tiny_params(*fixed, *overrides)
 
 
 def training_images(table: pd.DataFrame) -> set[str]:

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 import s2rm
+from s2rm.data.weights import RECORD
 from s2rm.params import Params, Run
 
 SECTIONS = {"vision", "language", "fusion", "decoder", "loss", "train"}
 
 
-def fingerprint(params: Params, run: Run, prepared: Path) -> str:
-    """Of the parameters that the training reads, the prepared tables, the code and torch."""
+def fingerprint(params: Params, run: Run, prepared: Path, weights: Path) -> str:
+    """Of the parameters that the training reads, the prepared tables, pretrained weights, code and torch."""
     digest = hashlib.sha256(torch.__version__.encode())
     digest.update(params.model_dump_json(include=SECTIONS).encode())
     digest.update(" ".join(run.train_on).encode())
@@ -23,4 +24,6 @@ def fingerprint(params: Params, run: Run, prepared: Path) -> str:
     for name in run.train_on if len(run.train_on) == 1 else params.data.benchmarks:
         table = prepared / f"{name}.parquet"
         digest.update(table.read_bytes() if table.exists() else b"")
+    record = weights / RECORD  # has the weights' checksums
+    digest.update(record.read_bytes() if record.exists() else b"")
     return digest.hexdigest()[:16]

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 def change(path: Path, key: str, value: Any) -> None:
     tree = yaml.safe_load(path.read_text())
-    *sections, last = key.split("/")
+    *sections, last = (part.replace("~", "/") for part in key.split("/"))
     place = tree
     for section in sections:
         place = place[section]
@@ -41,7 +41,7 @@ def test_ours_has_every_benchmark_with_sources_licences_and_citations() -> None:
             assert archive.citation
     assert "referitdata.tar.gz" in catalog.files("referit_berkeley", "queries").all
     assert catalog.archive("train2014.zip").checksum == ("md5", "0da8c0bd3d6becc4dcb32757491aca88")
-    assert {"timm/swin_base_patch4_window12_384.ms_in22k", "bert-base-uncased"} <= set(
+    assert {"timm/swin_base_patch4_window12_384.ms_in22k", "google-bert/bert-base-uncased"} <= set(
         yaml.safe_load(OURS.read_text())["weights"]
     )
 
@@ -60,7 +60,11 @@ def test_ours_has_every_benchmark_with_sources_licences_and_citations() -> None:
         ("routes/refcoco_unc/refer/images", "train2015.zip", r"names train2015\.zip, which archives lacks"),
         ("routes/refcoco_unc/refer/annotations", ["refclef.zip"], r"refclef\.zip lack refs\(unc\)\.p"),
         ("routes/refcoco_cnu", {}, "refcoco_cnu"),
-        ("weights/bert-base-uncased/revision", "main", r"weights\.bert-base-uncased\.revision"),
+        (
+            "weights/google-bert~bert-base-uncased/revision",
+            "main",
+            r"weights\.google-bert/bert-base-uncased\.revision",
+        ),
     ],
 )
 def test_a_mistake_is_named_in_one_line(path: Path, key: str, value: Any, message: str) -> None:
@@ -107,12 +111,12 @@ def test_pins_are_kept_beside_the_catalog_and_enforced(path: Path) -> None:
 def test_what_the_catalog_knows_goes_before_a_pin(path: Path) -> None:
     catalog = load_catalog(path)
     catalog.pin("refcoco.zip", "ab" * 32, 7)
-    change(path, "weights/bert-base-uncased/revision", "ef" * 20)
-    catalog.pin_revision("bert-base-uncased", "cd" * 20)
+    change(path, "weights/google-bert~bert-base-uncased/revision", "ef" * 20)
+    catalog.pin_revision("google-bert/bert-base-uncased", "cd" * 20)
     known = load_catalog(path)
     assert known.archive("refcoco.zip").checksum == catalog.archive("refcoco.zip").checksum
     assert known.archive("refcoco.zip").sha256 != "ab" * 32
-    assert known.revisions()["bert-base-uncased"] == "ef" * 20
+    assert known.revisions()["google-bert/bert-base-uncased"] == "ef" * 20
 
 
 def test_pins_of_many_threads_are_all_kept(path: Path) -> None:

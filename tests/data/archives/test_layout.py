@@ -106,8 +106,8 @@ def test_archives_become_what_prepare_reads(served: Served, tmp_path: Path) -> N
 
 def test_the_official_counts_are_asked_for_by_default(served: Served, tmp_path: Path) -> None:
     served.lay_out("refcoco_unc")
+    params = Preprocess(sentence="sent", faults="repair", statistics="refuse")
     with pytest.raises(UserError, match=r"train +refs +42,404 +2"):
-        params = Preprocess(sentence="sent", faults="repair", statistics="refuse")
         prepare("refcoco_unc", served.raw, tmp_path / "prepared", params)
     assert not (tmp_path / "prepared").exists()
 

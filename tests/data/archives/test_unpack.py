@@ -268,6 +268,14 @@ def test_a_directory_may_be_in_another_order_than_its_members(tmp_path: Path) ->
     assert dict(read_members(path, everything)) == {"first": first.content, "second": b"other"}
 
 
+def test_a_zip_may_have_comments(tmp_path: Path) -> None:
+    path = write(tmp_path, make_zip(SMALL))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"c" * 0xFFFF
+        archive.infolist()[1].comment = b"one"
+    assert dict(read_members(path, everything)) == SMALL
+
+
 def test_an_archive_without_members_gives_none(tmp_path: Path) -> None:
     for data in (build_zip(), gzip.compress(pack_tar())):
         assert list(read_members(write(tmp_path, data), everything)) == []
@@ -806,6 +814,15 @@ def test_a_zip_with_something_before_or_behind_it_is_corrupt(tmp_path: Path) -> 
     data = FORMS["zip"]
     for wrong in (data + b"\0", data + data, data[:30] + b"inserted" + data[30:], b"PK\3\4" + data):
         refuse(write(tmp_path, wrong), "is corrupt or truncated")
+
+
+@pytest.mark.hostile
+def test_a_member_that_swallows_the_rest_of_the_directory_is_corrupt(tmp_path: Path) -> None:
+    """By the lengths of its name, extra field or comment; the count is made to fit."""
+    for place in (28, 30, 32):
+        data = bytearray(build_zip(Member(b"a"), Member(b"b"), count=1))
+        data[data.index(b"PK\1\2") + place + 1] = 1
+        refuse(write(tmp_path, bytes(data)), "the directory of the zip is broken")
 
 
 @pytest.mark.hostile

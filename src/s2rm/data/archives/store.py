@@ -236,7 +236,7 @@ def require_space(folder: Path, need: int) -> None:
 
 
 def _check(path: Path, archive: Archive) -> None:
-    """`WrongContentError` unless it is the archive, by its checksum; where none is known, unless it is any."""
+    """`WrongContentError` unless it is the archive, by its checksum; where none is known, if it is none."""
     size = path.stat().st_size
     if archive.size is not None and size != archive.size:
         raise WrongContentError(f"it has {size:,} bytes, {archive.size:,} are expected")

@@ -228,6 +228,8 @@ def _parse_directory(path: Path, directory: bytes) -> Iterator[_Entry]:
             position += name
             size, packed, place = _widen(directory[position : position + extra], size, packed, place)
             position += extra + comment
+            if position > len(directory):
+                raise _corrupt(path, "the directory of the zip is broken")
         reach = place + LOCAL.size + name + packed
         yield _Entry(stated, flags, method, crc, packed, size, attributes, place, reach)
 
