@@ -34,8 +34,8 @@ ALWAYS = {
 @pytest.mark.parametrize(
     ("source", "tables"),
     [
-        ("refshapes", ["refshapes-iou", "refshapes-precision", "oIoU", "mIoU"]),
-        ("folder", ["oIoU", "mIoU", "precision"]),
+        ("refshapes", ["refshapes-iou", "refshapes-precision", "refshapes-leakage", "oIoU", "mIoU"]),
+        ("folder", ["oIoU", "mIoU", "precision", "leakage"]),
     ],
 )
 def test_files_are_complete_and_deterministic(inputs, tmp_path, source, tables):

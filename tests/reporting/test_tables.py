@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from report_inputs import EXPRESSIONS, ReportInputs, make_inputs
+from report_inputs import EXPRESSIONS, SHARED, ReportInputs, make_inputs
 
 from s2rm.errors import UserError
 from s2rm.reporting.comparison import OURS, build_comparison
+from s2rm.reporting.formats import to_markdown
 from s2rm.reporting.measured import Measured, load_scores
 from s2rm.reporting.published import PAPER, load_published
-from s2rm.reporting.tables import build_precision, build_refshapes_iou
+from s2rm.reporting.tables import build_leakage, build_precision, build_refshapes_iou
 
 
 def measured(inputs: ReportInputs, source: str, run: str = "joint") -> Measured:
@@ -163,3 +164,12 @@ def test_missing_results_stop_before_anything_is_written(tmp_path):
     with pytest.raises(UserError, match=r"refcocog_umd-val\.parquet is missing"):
         inputs.render("refshapes", tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
+
+
+def test_shared_images_are_listed_where_there_are_any():
+    text = to_markdown(build_leakage(SHARED, "archives"))
+    assert "| RefCOCO | RefCOCOg (UMD) | val | 3 | 30.0 | 12 |" in text
+    assert "2 pairs of splits were compared, 1 share images" in text
+    assert "| RefCOCO | RefCOCO |" not in text
+    none = to_markdown(build_leakage(SHARED.assign(shared_images=0), "refshapes"))
+    assert "Data: RefShapes. 2 pairs of splits were compared, 0 share images" in none

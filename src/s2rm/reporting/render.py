@@ -2,8 +2,8 @@
 
 <output>/tables/{oIoU,mIoU}.{md,csv,tex}           published numbers, and ours on real data
 <output>/tables/precision.{md,csv,tex}             ours on real data
-<output>/tables/refshapes-{iou,precision}.{md,csv,tex}    ours on RefShapes
 <output>/tables/leakage.{md,csv,tex}               images in training and in evaluation splits
+<output>/tables/refshapes-{iou,precision,leakage}.{md,csv,tex}    the same on RefShapes
 <output>/figures/{precision,training,examples}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/index.html

@@ -102,7 +102,7 @@ def build_leakage(shared: pd.DataFrame, source: Source) -> Table:
     frame.index = pd.Index([""] * len(frame))
     frame.columns = pd.MultiIndex.from_tuples([("", name) for name in columns])
     return Table(
-        name="leakage",
+        name="refshapes-leakage" if source == "refshapes" else "leakage",
         title=f"Images in training and in evaluation splits, {data}",
         caption=f"Images of a training split that are in an evaluation split too. Data: {data}. "
         f"{len(shared)} pairs of splits were compared, {len(found)} share images.",

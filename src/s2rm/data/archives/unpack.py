@@ -45,12 +45,13 @@ def read_members(
     A zip's directory is checked whole before anything is given. A tar is read once, front to back, so what
     is amiss at its end is found at its end: publish what was read only when the iterator is exhausted.
     What is not wanted is not unpacked from a zip, so its checksum is not compared; a plain tar has no
-    checksums of content. Memory grows with the largest wanted member, not with the archive.
+    checksums of content. Whether all is there that should be, only the caller knows. Memory grows with
+    the largest wanted member, and a zip's by the size of its directory and half a kilobyte a member.
 
     Args:
         path: zip (members stored or deflated) or tar (plain, gzip, bzip2 or xz), told by its content.
         wanted: asked once for each file, by its name with `/` between parts and no part empty or `.`;
-            a byte that is no UTF-8 is a lone surrogate. Directories are left out.
+            a byte of a tar that is no UTF-8 is a lone surrogate. Directories are left out.
         largest: bytes that a member may declare, wanted or not.
         total: bytes that the wanted members of a zip, or all of a tar, may have unpacked.
 
@@ -221,14 +222,12 @@ def _parse_directory(path: Path, directory: bytes) -> Iterator[_Entry]:
             magic, flags, method, crc, packed, size, name, extra, comment, attributes, place = (
                 ENTRY.unpack_from(directory, position)
             )
-            if magic != b"PK\1\2":
-                raise _corrupt(path, "the directory of the zip is broken")
             position += ENTRY.size
             stated = _decode(directory[position : position + name], flags)
             position += name
             size, packed, place = _widen(directory[position : position + extra], size, packed, place)
             position += extra + comment
-            if position > len(directory):
+            if magic != b"PK\1\2" or position > len(directory):
                 raise _corrupt(path, "the directory of the zip is broken")
         reach = place + LOCAL.size + name + packed
         yield _Entry(stated, flags, method, crc, packed, size, attributes, place, reach)
