@@ -150,6 +150,12 @@ def test_a_chunked_answer_and_one_that_ends_with_the_connection_come(fetched: Fe
             assert fetched.target.read_bytes() == DATA
 
 
+def test_a_length_beside_chunks_does_not_count(fetched: Fetched) -> None:
+    fetched.server.always("file.bin", Answer(chunked=True, headers={"Content-Length": "5"}))
+    fetched()
+    assert len(fetched.server.requests) == 1
+
+
 # --- broken lines
 
 
@@ -249,6 +255,12 @@ def test_a_refusal_leads_to_the_next_mirror_at_once(fetched: Fetched, status: in
     served = fetched("file.bin", "second.bin")
     assert served.url.endswith("/second.bin")
     assert [request.path for request in fetched.server.requests] == ["/file.bin", "/second.bin"]
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_is_no_empty_file(fetched: Fetched, status: int) -> None:
+    fetched.server.always("file.bin", Answer(status=status))
+    fetched.fails(match=f"answers {status}", size=None, check=is_anything, pinned=False)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -378,7 +390,7 @@ def test_wrong_content_of_the_right_length_is_named_and_removed_before_the_next_
 
 
 def test_a_mixture_of_contents_is_fetched_once_more_from_the_start(fetched: Fetched) -> None:
-    """A server that says nothing of the contents' difference."""
+    """From a server that says nothing of the contents' difference."""
     fetched.server.plan("file.bin", Answer(content=OTHER, validators=False, close_after=100_000))
     fetched.server.plan("file.bin", Answer(validators=False))
     fetched()
@@ -391,6 +403,7 @@ def test_a_mixture_that_stays_wrong_is_given_up_after_one_more_try(fetched: Fetc
     fetched.server.plan("file.bin", *answers)
     fetched.fails(match="its SHA-256 is another one")
     assert len(fetched.server.requests) == 4
+    assert list(fetched.target.parent.iterdir()) == []
 
 
 def test_an_answer_of_unknown_length_that_fails_the_check_is_asked_for_once_more(fetched: Fetched) -> None:
@@ -466,10 +479,36 @@ def test_a_range_that_does_not_fit_is_not_taken(fetched: Fetched, content_range:
 
 
 @pytest.mark.hostile
+@pytest.mark.parametrize("content_range", ["bytes 100000-99999/300000", "bytes 100000-300000/300000"])
+def test_a_range_beyond_itself_is_not_taken_without_a_length_either(
+    fetched: Fetched, content_range: str
+) -> None:
+    wrong = Answer(chunked=True, headers={"Content-Range": content_range})
+    fetched.server.plan("file.bin", Answer(close_after=100_000), wrong)
+    fetched()
+    assert fetched.ranges == [None, "bytes=100000-", None]
+
+
+def test_after_a_range_that_did_not_fit_ranges_are_asked_for_again(fetched: Fetched) -> None:
+    wrong = Answer(headers={"Content-Range": "nonsense"})
+    fetched.server.plan("file.bin", Answer(close_after=100_000), wrong, Answer(close_after=200_000))
+    fetched()
+    assert fetched.ranges == [None, "bytes=100000-", None, "bytes=200000-"]
+
+
+def test_a_range_that_does_not_fit_costs_the_next_mirror_nothing(fetched: Fetched) -> None:
+    wrong = Answer(headers={"Content-Range": "nonsense"})
+    fetched.server.plan("file.bin", Answer(close_after=100_000), wrong, Answer(status=404))
+    fetched("file.bin", "second.bin")
+    assert fetched.ranges == [None, "bytes=100000-", None, "bytes=100000-"]
+
+
+@pytest.mark.hostile
 def test_a_range_that_nobody_asked_for_is_refused(fetched: Fetched) -> None:
     raw = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/300000\r\nContent-Length: 5\r\n\r\n12345"
     fetched.server.always("file.bin", Answer(raw=raw))
     fetched.fails(match="answers byte 0 with Content-Range 'bytes 5-9/300000'")
+    assert len(fetched.server.requests) == 2
 
 
 def test_a_range_of_unknown_total_is_continued_to_its_end(fetched: Fetched) -> None:
@@ -765,6 +804,18 @@ def test_a_complete_part_is_checked_without_a_request(fetched: Fetched) -> None:
     leave(fetched, DATA)
     fetched()
     assert fetched.server.requests == []
+
+
+def test_the_mirror_that_served_is_told_also_where_only_the_check_was_left_to_do(fetched: Fetched) -> None:
+    def ended(path: Path) -> None:
+        raise InterruptedError
+
+    fetched.server.always("file.bin", Answer(status=404))
+    with pytest.raises(InterruptedError):
+        fetched("file.bin", "second.bin", check=ended)
+    served = fetched("file.bin", "second.bin")
+    assert served.url.endswith("/second.bin")
+    assert len(fetched.server.requests) == 2
 
 
 def test_a_complete_part_of_unknown_size_is_checked_after_416(fetched: Fetched) -> None:

@@ -145,6 +145,19 @@ def test_another_benchmark_that_needs_more_images_fetches_their_archive_again(se
     assert list(Pack(served.pack).names()) == ["1.png", "2.png"], "more than are needed do no harm"
 
 
+def test_what_earlier_benchmarks_asked_for_stays_in_the_pack(served: Served) -> None:
+    refs = pickle.loads((served.root / "raw/refcoco_unc/refs(unc).p").read_bytes())
+    instances = (served.root / "raw/refcoco_unc/instances.json").read_bytes()
+    for name, split_by, image in (("refcoco.zip", "unc", 1), ("refcocog.zip", "umd", 2)):
+        few = pickle.dumps([ref for ref in refs if ref["image_id"] == image], protocol=2)
+        served.archives[name] = zip_of({f"refs({split_by}).p": few, "instances.json": instances})
+    served.publish()
+    served.lay_out("refcoco_unc")
+    served.lay_out("refcocog_umd")
+    served.lay_out("refcoco_unc", offline=True)
+    assert list(Pack(served.pack).names()) == ["1.png", "2.png"]
+
+
 def test_image_archives_are_kept_if_asked_and_those_placed_by_hand_always(served: Served) -> None:
     store = served.lay_out("refcoco_unc", keep_archives=True)
     assert store.path("train2014.zip").exists()

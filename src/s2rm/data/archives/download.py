@@ -167,7 +167,7 @@ class Download:
 
     def _ask_for_the_whole(self, reason: str) -> NoReturn:
         """The part cannot be continued here; it stays until a whole answer comes, as others might do."""
-        if self.whole or not self.part.length:
+        if self.whole:
             raise RefusedError(reason)
         self.whole = True
         raise BrokenError(reason)

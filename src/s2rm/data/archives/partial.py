@@ -78,7 +78,6 @@ class Part:
         def append(chunk: bytes) -> None:
             with _writing(self.path):
                 file.write(chunk)
-                file.flush()  # what is left in a buffer would come back after a `drop`
             self.length += len(chunk)
             self.progress(len(chunk))
 

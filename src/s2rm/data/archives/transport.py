@@ -117,7 +117,7 @@ def read(response: requests.Response, patience: Patience) -> Iterator[bytes]:
     began, received = time.monotonic(), 0
     while True:
         with _line(patience):
-            chunk = response.raw.read1(CHUNK, decode_content=False)
+            chunk = response.raw.read1(CHUNK)
         if not chunk:
             return
         yield chunk
