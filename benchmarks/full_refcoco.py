@@ -8,6 +8,8 @@ hundreds, every tenth object in several parts, coordinates of two decimals, a fe
 import io
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -38,17 +40,52 @@ WORDS = """
     chair table bowl plate giraffe elephant zebra horse cow dog cat pizza sandwich cake glass bottle
     bike bus truck train umbrella couch bed tv laptop second third first closest behind next to corner
 """.split()  # noqa: SIM905
+# size of the noise's cells in pixels → its standard deviation; the finer, the weaker, as in photographs
+NOISE = {256: 60, 64: 35, 16: 22, 4: 14, 1: 6}
+# VmHWM and not getrusage's ru_maxrss, which starts at what the parent had when it started this process.
+PREPARE = """
+import time
+start = time.perf_counter()
+import json, sys
+from pathlib import Path
+from s2rm.data.prepare import prepare
+from s2rm.params import Preprocess
+raw, output, statistics = sys.argv[1:]
+settings = Preprocess(sentence="raw", faults="refuse", statistics=statistics)
+prepare("refcoco_unc", Path(raw), Path(output), settings)
+seconds, cpu_seconds = time.perf_counter() - start, time.process_time()
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+peak = 1024 * int(status["VmHWM"].split()[0])
+print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak}))
+"""
 
 Jpeg = Callable[[int, int, int], bytes]  # an image's number, its width and its height → its file
 
 
 @cache
-def flat_jpeg(width: int, height: int) -> bytes:
-    """Of one colour: 2 to 4 kB, where the pixels do not matter."""
-    return encode_jpeg(np.full((height, width, 3), (90, 120, 80), np.uint8), quality=75)
+def _flat(width: int, height: int) -> bytes:
+    return _encode(np.full((height, width, 3), (90, 120, 80), np.uint8), quality=75)
 
 
-def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+def flat(_number: int, width: int, height: int) -> bytes:
+    """A JPEG of one colour, of some kB: for what does not look at the pixels."""
+    return _flat(width, height)
+
+
+def photo(number: int, width: int, height: int) -> bytes:
+    """A JPEG of clouds of all sizes: about 130 kB, as COCO's photographs of the same size."""
+    rng = np.random.default_rng([7, number])
+    pixels = np.full((height, width, 3), 128, np.float32)
+    for cell, deviation in NOISE.items():
+        shape = (height // cell + 2, width // cell + 2)
+        grey, colour = rng.normal(0, deviation, (*shape, 1)), rng.normal(0, 0.4 * deviation, (*shape, 3))
+        planes = np.moveaxis((0.75 * grey + colour).astype(np.float32), 2, 0)
+        wide = [Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC) for plane in planes]
+        pixels += np.stack(wide, axis=2)
+    return _encode(pixels.clip(0, 255).astype(np.uint8), quality=95)
+
+
+def _encode(pixels: NDArray[np.uint8], quality: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "jpeg", quality=quality)
     return buffer.getvalue()
@@ -66,13 +103,7 @@ class Layout:
     sentences: NDArray[np.int64]  # of an object: how many; 0 where nothing refers to it
 
 
-def write_refcoco(
-    raw: Path,
-    *,
-    scale: float = 1.0,
-    seed: int = 7,
-    jpeg: Jpeg = lambda _number, width, height: flat_jpeg(width, height),
-) -> None:
+def write_refcoco(raw: Path, *, scale: float = 1.0, seed: int = 7, jpeg: Jpeg = flat) -> None:
     """Writes refs, instances, origin and the pack of the images under `raw`, in the REFER layout.
 
     `scale` is the share of every count; at 1 they are the official ones. The origin is said to be a folder
@@ -97,6 +128,15 @@ def write_refcoco(
             zip(layout.image_ids.tolist(), layout.sides.tolist(), strict=True)
         ):
             pack.add(_file_name(image_id), jpeg(number, width, height))
+
+
+def prepare_apart(raw: Path, output: Path, statistics: str = "refuse") -> dict[str, float]:
+    """Prepares what `write_refcoco` wrote in a process of its own (Linux): `seconds`, `cpu_seconds`,
+    `peak_bytes` of resident memory, the imports of the stage counted in all three.
+    """
+    command = [sys.executable, "-c", PREPARE, str(raw), str(output), statistics]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
 
 
 def _file_name(image_id: int) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torchvision.transforms.functional as F
-from full_refcoco import BENCHMARK, encode_jpeg, write_refcoco
+from full_refcoco import BENCHMARK, photo, write_refcoco
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
@@ -48,21 +48,6 @@ SCALE = 0.015  # of RefCOCO: 300 images, 2,133 expressions
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 16  # images, where each comes with one expression
 WORKERS = (0, 1, 2)
-# size of the noise's cells in pixels → its standard deviation; the finer, the weaker, as in photographs
-NOISE = {256: 60, 64: 35, 16: 22, 4: 14, 1: 6}
-
-
-def photo(number: int, width: int, height: int) -> bytes:
-    """A JPEG of clouds of all sizes, of about 150 kB as COCO's photographs."""
-    rng = np.random.default_rng([7, number])
-    pixels = np.full((height, width, 3), 128, np.float32)
-    for cell, deviation in NOISE.items():
-        shape = (height // cell + 2, width // cell + 2)
-        grey, colour = rng.normal(0, deviation, (*shape, 1)), rng.normal(0, 0.4 * deviation, (*shape, 3))
-        planes = np.moveaxis((0.75 * grey + colour).astype(np.float32), 2, 0)
-        wide = [Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC) for plane in planes]
-        pixels += np.stack(wide, axis=2)
-    return encode_jpeg(pixels.clip(0, 255).astype(np.uint8), quality=95)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 import logging
 import os
 import subprocess
+import sys
 from pathlib import Path
+
+from s2rm.errors import UserError
 
 ROOT = Path(os.environ.get("DVC_ROOT", Path.cwd()))  # the project, also inside an experiment's copy
 RAW, WEIGHTS, PREPARED, MODELS, RESULTS, REPORTS = map(
@@ -16,6 +19,14 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for chatty in ("httpx", "httpx2", "huggingface_hub", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings have whole addresses, with secrets
+
+
+def is_offline() -> bool:
+    """Whether the network is forbidden: by --offline, the only argument, or by $S2RM_OFFLINE."""
+    if sys.argv[1:] not in ([], ["--offline"]):
+        raise UserError(f"unknown arguments {' '.join(sys.argv[1:])}: --offline is the only one")
+    return bool(sys.argv[1:]) or os.environ.get("S2RM_OFFLINE", "0") not in ("", "0")
 
 
 def tags() -> dict[str, str]:

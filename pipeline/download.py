@@ -2,26 +2,22 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
-from context import RAW, ROOT, set_up_logging
+from context import RAW, ROOT, is_offline, set_up_logging
 
 from s2rm.data.archives.catalog import load_catalog
 from s2rm.data.archives.layout import lay_out_archives
 from s2rm.data.archives.store import Store
 from s2rm.data.folder import lay_out_folder
 from s2rm.data.refshapes import write_refshapes
-from s2rm.errors import UserError, exit_on_user_error
+from s2rm.errors import exit_on_user_error
 from s2rm.params import load_params
 
 
 def main() -> None:
     set_up_logging()
-    offline = sys.argv[1:] == ["--offline"]
-    if sys.argv[1:] and not offline:
-        raise UserError(f"unknown arguments {' '.join(sys.argv[1:])}: --offline is the only one")
-    data = load_params().data
+    offline, data = is_offline(), load_params().data
     shutil.rmtree(RAW, ignore_errors=True)  # as DVC does: its cache may share the files' bytes
     benchmarks = list(data.benchmarks)
     if data.source == "refshapes":

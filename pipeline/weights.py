@@ -1,22 +1,18 @@
 """Pretrained encoders from the Hugging Face Hub → data/weights. Trainings then need no network."""
 
-import sys
 from pathlib import Path
 
-from context import ROOT, WEIGHTS, set_up_logging
+from context import ROOT, WEIGHTS, is_offline, set_up_logging
 
 from s2rm.data.archives.catalog import load_catalog
 from s2rm.data.weights import fetch_weights
-from s2rm.errors import UserError, exit_on_user_error
+from s2rm.errors import exit_on_user_error
 from s2rm.params import load_params
 
 
 def main() -> None:
     set_up_logging()
-    offline = sys.argv[1:] == ["--offline"]
-    if sys.argv[1:] and not offline:
-        raise UserError(f"unknown arguments {' '.join(sys.argv[1:])}: --offline is the only one")
-    params = load_params()
+    offline, params = is_offline(), load_params()
     catalog = load_catalog(Path(params.data.catalog))
     fetch_weights(
         params.vision,

@@ -11,11 +11,14 @@ from torch import Tensor
 
 def to_tensor(image: Image.Image, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(3, size, size) float32: resized without keeping the aspect (as LAVT and ReLA do), normalised."""
-    resized = np.array(image.resize((size, size), Image.Resampling.BILINEAR))
-    planes = torch.from_numpy(resized).permute(2, 0, 1)
-    pixels = planes.to(torch.float32, memory_format=torch.contiguous_format)
-    centre, spread = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
-    return pixels.div_(255).sub_(centre).div_(spread)  # in place: fresh memory costs more than a pass
+    resized = image.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.empty((3, size, size), dtype=np.float32)
+    # Band by band and in place: a pass over fresh memory costs more than the arithmetic.
+    for plane, band, centre, spread in zip(pixels, resized.split(), mean, std, strict=True):
+        np.divide(np.asarray(band), np.float32(255), out=plane)
+        plane -= np.float32(centre)
+        plane /= np.float32(spread)
+    return torch.from_numpy(pixels)
 
 
 def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:

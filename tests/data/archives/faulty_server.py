@@ -172,13 +172,13 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         request.status = status
         length = {"Transfer-Encoding": "chunked"} if answer.chunked else {"Content-Length": str(end - start)}
-        told: dict[str, str | None] = {**headers, **length, **answer.headers}
+        told: dict[str, str | None] = {"Connection": "close", **headers, **length, **answer.headers}
         self.send_response(status)
         for name, value in told.items():
             if value is not None:
                 self.send_header(name, value)
         self.end_headers()
-        self.close_connection = True  # a length may be wrong: nothing more on this connection
+        self.close_connection = True  # where a length is wrong, nothing more can follow
         for block in self._blocks(answer, content.blocks(start, end)):
             self.connection.sendall(b"%x\r\n%b\r\n" % (len(block), block) if answer.chunked else block)
             request.sent += len(block)

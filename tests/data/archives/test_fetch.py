@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
 
 DATA = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)
+ZIPPED = gzip.compress(DATA)
 # Nothing waits for long, and nothing on a busy machine is taken for a stall.
 QUICK = Patience(connect=10, stall=10, attempts=3, first_wait=0.001, longest_wait=0.01)
 IMPATIENT = Patience(connect=10, stall=0.4, slowest=1000, attempts=3, first_wait=0.001, longest_wait=0.01)
@@ -415,7 +416,7 @@ def test_an_answer_of_unknown_length_that_fails_the_check_is_asked_for_once_more
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "br", "gzip, gzip"])
 def test_a_content_encoding_is_refused_by_name(fetched: Fetched, encoding: str) -> None:
-    answer = Answer(content=gzip.compress(DATA), headers={"Content-Encoding": encoding})
+    answer = Answer(content=ZIPPED, headers={"Content-Encoding": encoding})
     fetched.server.always("file.bin", answer)
     fetched.fails(match=f"Content-Encoding '{encoding}'", size=None)
     assert len(fetched.server.requests) == 1
@@ -674,6 +675,19 @@ def test_a_port_that_never_answers_is_left(fetched: Fetched) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/file.bin"
         fetched.fails(Mirror(url), match=r"silent for 0.4 s \(after 3 attempts\)", patience=IMPATIENT)
+
+
+def test_a_port_that_takes_no_connection_is_left(fetched: Fetched) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]  # more than it lets wait
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(address)
+        patience = Patience(connect=0.3, attempts=2, first_wait=0.001)
+        fetched.fails(Mirror(f"http://127.0.0.1:{address[1]}/"), match="within 0.3 s", patience=patience)
+        for client in waiting:
+            client.close()
 
 
 def test_a_server_that_speaks_no_tls_is_named(fetched: Fetched) -> None:
@@ -966,7 +980,7 @@ def draw_fault(draw: random.Random) -> Answer:
             Answer(content=DATA[:cut]),
             Answer(content=DATA[:cut], chunked=True),
             Answer(content=DATA + OTHER[:cut]),
-            Answer(content=gzip.compress(DATA), headers={"Content-Encoding": "gzip"}),
+            Answer(content=ZIPPED, headers={"Content-Encoding": "gzip"}),
             Answer(status=draw.choice([204, 301, 400, 404, 416, 429, 500, 503])),
             Answer(status=200),
             Answer(status=206),

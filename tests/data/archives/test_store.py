@@ -225,7 +225,7 @@ def test_a_mirror_of_ones_own_goes_first_with_its_secret(
     monkeypatch.setenv("S2RM_MIRROR", f"{faulty_server.url}/own/")
     monkeypatch.setenv("S2RM_MIRROR_TOKEN", "hunter2")
     monkeypatch.setenv("S2RM_ARCHIVES", str(tmp_path / "elsewhere"))
-    store = Store.from_environment(tmp_path / "default", make_catalog())
+    store = Store.from_environment(tmp_path / "default", make_catalog(), offline=False)
     assert store.folder == tmp_path / "elsewhere"
     store.patience = QUICK
     store.fetch(["a.zip", "b.zip"])
@@ -253,17 +253,6 @@ def test_a_mirror_of_the_catalog_may_name_its_secret(
     assert faulty_server.requests[0].headers["authorization"] == "Bearer hunter2"
     assert "hunter2" not in str(caught.value)
     assert "abc" not in str(caught.value)
-
-
-@pytest.mark.parametrize("value", ["1", "yes"])
-def test_offline_by_the_environment(
-    make_catalog: Callable[..., Catalog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
-    catalog = make_catalog()
-    assert not Store.from_environment(tmp_path, catalog).offline
-    assert Store.from_environment(tmp_path, catalog, offline=True).offline
-    monkeypatch.setenv("S2RM_OFFLINE", value)
-    assert Store.from_environment(tmp_path, catalog).offline
 
 
 def test_only_what_was_fetched_is_removed(make_store: MakeStore) -> None:

@@ -46,12 +46,12 @@ class Download:
             self._fill()
             self.part.sync()
             try:
-                return self.check(self.part.path)
+                self.check(self.part.path)
+                return
             except WrongContentError as error:
                 self.part.drop()
                 if last or not self.doubtful:
                     raise RefusedError(str(error)) from None
-        return None
 
     def _fill(self) -> None:
         """Asks until the part is complete, or until nothing new has come several times in a row."""

@@ -48,14 +48,14 @@ class Store:
     patience: Patience = field(default_factory=Patience)
 
     @classmethod
-    def from_environment(cls, default: Path, catalog: Catalog, *, offline: bool = False) -> "Store":
-        """$S2RM_ARCHIVES names the folder, $S2RM_OFFLINE=1 forbids the network; $S2RM_MIRROR is a base
-        address that is tried first, $S2RM_MIRROR_TOKEN its secret.
+    def from_environment(cls, default: Path, catalog: Catalog, *, offline: bool) -> "Store":
+        """$S2RM_ARCHIVES names the folder; $S2RM_MIRROR is a base address that is tried first, and
+        $S2RM_MIRROR_TOKEN its secret.
         """
         return cls(
             Path(os.environ.get("S2RM_ARCHIVES") or default).expanduser(),
             catalog,
-            offline=offline or os.environ.get("S2RM_OFFLINE", "0") not in ("", "0"),
+            offline=offline,
             mirror=os.environ.get("S2RM_MIRROR") or None,
             mirror_token=os.environ.get("S2RM_MIRROR_TOKEN") or None,
         )
@@ -170,7 +170,7 @@ class Store:
                 patience=self.patience,
             )
         self._accept(name, fetched=True)
-        log.info("%s: verified, from %s", name, served.url)
+        log.info("%s: verified, from %s", name, served.shown)
 
     def _mirrors(self, name: str, archive: Archive) -> list[Mirror]:
         first = []
