@@ -64,7 +64,7 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         raise UserError(f"{folder}: no usable expression ({kinds or 'no refs'})")
 
     table = _tabulate(masked, spec)
-    counts = _count(table.to_pandas(), spec)
+    counts = _count(table.drop_columns(["box", "mask_rle"]).to_pandas(), spec)
     differences = []
     if origin.genuine:
         refuse = params.statistics == "refuse"
