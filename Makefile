@@ -48,7 +48,9 @@ lock: ## resolve pyproject.toml anew into requirements.lock (names, versions, ha
 
 bench: setup ## time the model (one JSON a benchmark: python benchmarks/NAME.py --json)
 	python benchmarks/model.py
-	python benchmarks/loader.py
+	python benchmarks/prepare.py
+	python benchmarks/loader.py --params presets/paper.yaml
+	python benchmarks/status.py
 
 report: setup ## render the report again
 	dvc repro report
