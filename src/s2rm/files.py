@@ -1,5 +1,7 @@
 """Files appear whole or not at all."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,3 +22,16 @@ def replace(path: Path, write: Callable[[Path], object]) -> Path:
 
 def replace_text(path: Path, text: str) -> Path:
     return replace(path, lambda partial: partial.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def link(source: Path, target: Path) -> Path:
+    """A second name of the same file, or a copy where the file system knows none."""
+
+    def write(partial: Path) -> None:
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+
+    return replace(target, write)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from s2rm.data.hub import fetch_snapshot
 from s2rm.errors import UserError
-from s2rm.files import partial_of, replace_text
+from s2rm.files import link, partial_of, replace_text
 from s2rm.params import Language, Vision
 
 VISION, LANGUAGE, RECORD = "vision.safetensors", "language", "weights.json"
@@ -73,7 +73,7 @@ def fetch_weights(
         if revision is None:
             pin(repository, snapshot.commit)
         for name in snapshot.sha256:
-            _link(snapshot.folder / name, folder / targets[name])
+            link(snapshot.folder / name, folder / targets[name])
         record[encoder] = {
             "repository": repository,
             "revision": snapshot.commit,
@@ -130,11 +130,3 @@ def _repository_of(backbone: str) -> str:
             "choose another one, or set vision.pretrained=false"
         )
     return str(known.hf_hub_id)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(exist_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)

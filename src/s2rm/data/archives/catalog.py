@@ -19,7 +19,9 @@ from s2rm.files import replace_text
 from s2rm.params import BenchmarkName, Section
 
 Route = Literal["refer", "queries"]
-Hex = lambda digits: Annotated[str, Field(pattern=f"^[0-9a-f]{{{digits}}}$")]  # noqa: E731
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # of a file, without folders
 
 
@@ -51,8 +53,8 @@ class Mirror(Section):
 class Archive(Section):
     mirrors: list[Mirror] = Field(min_length=1)
     size: Annotated[int, Field(ge=1)] | None = None  # bytes
-    sha256: Hex(64) | None = None  # type: ignore[valid-type]
-    md5: Hex(32) | None = None  # type: ignore[valid-type]
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
     kept: Annotated[int, Field(ge=0)] = 0  # bytes of the images that are kept, about
     needs: list[str] = Field(min_length=1)
     source: str  # of these facts
@@ -80,7 +82,7 @@ class Files(Section):
 
 
 class Weights(Section):
-    revision: Hex(40) | None  # type: ignore[valid-type]
+    revision: Commit | None
     licence: str
     citation: str
 

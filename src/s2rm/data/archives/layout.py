@@ -6,8 +6,6 @@ archive stays in the store as a second name of the same file, so that a repetiti
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import PackWriter
 from s2rm.data.queries import MASKS, mentioned_crops
 from s2rm.errors import UserError
-from s2rm.files import replace, replace_text
+from s2rm.files import link, replace, replace_text
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +78,7 @@ def _unpack_annotations(store: Store, job: _Job, folder: Path, written: dict[tup
         names = annotation_files(job.spec) if job.route == "refer" else (archive,)
         new = {name for name in names if (archive, name) not in written}
         if job.route == "queries":
-            _link(store.path(archive), folder / archive)
+            link(store.path(archive), folder / archive)
         elif new:
             found = _find(store.path(archive), new)
             for name, content in found.items():
@@ -88,7 +86,7 @@ def _unpack_annotations(store: Store, job: _Job, folder: Path, written: dict[tup
         for name in names:
             first = written.setdefault((archive, name), folder / name)
             if first != folder / name:  # both partitions of RefCOCOg share one instances.json
-                _link(first, folder / name)
+                link(first, folder / name)
 
 
 def _find(archive: Path, names: set[str]) -> dict[str, bytes]:
@@ -133,7 +131,7 @@ def _pack(store: Store, archive: str, packs: dict[Path, set[str]], *, keep_archi
         require_space(store.folder, sum(sizes.values()))  # before the archive came it was an estimate
         _repack(store.path(archive), asked)
     for target in packs:
-        _link(held[target], target)
+        link(held[target], target)
     if not keep_archives:
         store.remove_fetched(archive)
 
@@ -167,16 +165,3 @@ def _repack(archive: Path, packs: Mapping[Path, set[str]]) -> None:
         log.warning("%s lacks %d of the %d files that are named", archive, missing, len(places))
     for target, names in packs.items():
         replace_text(_asked_path(target), json.dumps(sorted(names)))
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name of the same file, or a copy where the file system knows none."""
-
-    def write(path: Path) -> None:
-        path.unlink(missing_ok=True)
-        try:
-            os.link(source, path)
-        except OSError:
-            shutil.copyfile(source, path)
-
-    replace(target, write)
