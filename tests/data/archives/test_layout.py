@@ -5,6 +5,7 @@ import logging
 import pickle
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,22 @@ def test_referit_by_its_original_files(served: Served, tmp_path: Path) -> None:
     asked = len(served.server.requests)
     served.lay_out("referit_berkeley", referit="queries", offline=True)
     assert len(served.server.requests) == asked
+
+
+def test_two_clones_that_share_a_folder_of_archives_take_turns(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stores = [Store(served.root / "shared", load_catalog(served.catalog), patience=QUICK) for _ in range(3)]
+
+    def lay_out(number: int) -> None:
+        lay_out_archives(
+            stores[number], ["refcoco_unc"], served.root / f"{number}", referit="refer", keep_archives=False
+        )
+
+    with ThreadPoolExecutor(3) as clones:
+        list(clones.map(lay_out, range(3)))
+    assert [request.path for request in served.server.requests].count("/train2014.zip") == 1
+    assert "another process is at work" in caplog.text
+    packs = [served.root / f"{number}" / "images/mscoco/images/train2014.zip" for number in range(3)]
+    assert all(pack.samefile(packs[0]) for pack in packs)

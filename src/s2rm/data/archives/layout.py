@@ -50,6 +50,11 @@ def lay_out_archives(
     for name in benchmarks:
         route: Route = referit if name == "referit_berkeley" else "refer"
         jobs.append(_Job(get_benchmark(name), route, store.catalog.files(name, route)))
+    with store.locked():
+        _lay_out(store, jobs, raw, keep_archives=keep_archives)
+
+
+def _lay_out(store: Store, jobs: list[_Job], raw: Path, *, keep_archives: bool) -> None:
     annotations = [name for job in jobs for name in job.files.annotations]
     large = list(dict.fromkeys(name for job in jobs for name in (job.files.images, job.files.masks) if name))
     unpacked = [name for name in large if not _packs_folder(store, name).is_dir()]

@@ -13,12 +13,14 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from s2rm.data.archives.catalog import Archive, Catalog
@@ -59,6 +61,21 @@ class Store:
             mirror=os.environ.get("S2RM_MIRROR") or None,
             mirror_token=os.environ.get("S2RM_MIRROR_TOKEN") or None,
         )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Clones may share the folder: one at a time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process is at work in %s: waiting for it", self.folder)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def path(self, name: str) -> Path:
         return self.folder / name
