@@ -37,7 +37,7 @@ def prepared(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with raw/ and prepared/, from the real data."""
     root = tmp_path_factory.mktemp("real")
     lay_out_folder(real_data, [NAME], root / "raw")
-    prepare(NAME, root / "raw", root / "prepared", real_params().preprocess)
+    prepare(NAME, root / "raw", root / "prepared", real_params("preprocess.statistics=warn").preprocess)
     return root
 
 

@@ -174,3 +174,26 @@ def test_real_masks_match_pillow(real_data: Path) -> None:
             outline += np.hypot(*(corners - np.roll(corners, 1, axis=0)).T).sum()
         assert (ours != drawn).sum() <= outline + 4  # Pillow sets the pixels on the outline, too
     assert several
+
+
+@pytest.mark.hostile
+def test_a_polygon_of_a_hundred_thousand_vertices_is_a_mask() -> None:
+    angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    circle = np.stack([320 + 200 * np.cos(angles), 240 + 200 * np.sin(angles)], axis=1)
+    mask = rasterise([circle.ravel().tolist()], 480, 640)
+    assert mask.area == pytest.approx(np.pi * 200**2, rel=0.01)
+
+
+@pytest.mark.hostile
+def test_a_zigzag_that_would_take_gigabytes_is_refused() -> None:
+    corners = [coordinate for _ in range(100_000) for coordinate in (0, 0, 640, 480)]
+    with pytest.raises(SegmentationError, match="outline"):
+        rasterise([corners], 480, 640)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("points", [[5.0, 5.0], [5.0, 5.0, 9.0, 9.0], []])
+def test_a_polygon_of_too_few_points_is_left_out(points: list[float]) -> None:
+    mask = rasterise([points, SQUARE], 20, 30)
+    assert mask.repairs == ("polygon_points",)
+    assert mask.area == rasterise([SQUARE], 20, 30).area

@@ -14,6 +14,8 @@ from tiny_refer import TinyRefer
 from s2rm.data.faults import HARMLESS, LISTED, RULES
 from s2rm.errors import UserError
 
+pytestmark = pytest.mark.hostile
+
 ALL = [10, 11, 20, 30]  # sent_ids of the tiny data
 Break = Callable[[TinyRefer], Any]
 
