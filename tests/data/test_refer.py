@@ -1,8 +1,10 @@
 """Every kind of fault: found, named by id, and treated by its rule, or refused."""
 
 import copy
+import io
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -154,25 +156,40 @@ cases = pytest.mark.parametrize(
 )
 
 
-def write_odd_images(folder: Path) -> None:
-    """All but the largest of 30 × 20 pixels, as the records say."""
-    folder.mkdir(parents=True)
-    (folder / "text.png").write_text("no image")
+@cache
+def odd_images() -> dict[str, bytes]:
+    """Name → content; all but the largest are of 30 × 20 pixels, as the records say."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
     turned = Image.Exif()
     turned[0x0112] = 6
-    picture.save(folder / "turned.jpg", exif=turned)
-    picture.convert("L").save(folder / "grey.jpg")
-    picture.convert("CMYK").save(folder / "print.jpg")
-    Image.fromarray(np.full((20, 30), 40_000, dtype=np.uint16)).save(folder / "deep.png")
-    picture.save(folder / "other.bmp")
+
+    def encode(image: Image.Image, suffix: str, **options: Any) -> bytes:
+        file = io.BytesIO()
+        image.save(file, {"jpg": "JPEG"}.get(suffix, suffix), **options)
+        return file.getvalue()
+
+    images = {
+        "text.png": b"no image",
+        "turned.jpg": encode(picture, "jpg", exif=turned),
+        "grey.jpg": encode(picture.convert("L"), "jpg"),
+        "print.jpg": encode(picture.convert("CMYK"), "jpg"),
+        "deep.png": encode(Image.fromarray(np.full((20, 30), 40_000, dtype=np.uint16)), "png"),
+        "other.bmp": encode(picture, "bmp"),
+        "huge.png": encode(Image.new("1", (20_000, 20_000)), "png"),
+        "large.png": encode(Image.new("1", (9_000, 9_000)), "png"),
+    }
     for suffix in ("jpg", "png"):
-        picture.save(folder / f"whole.{suffix}")
-        data = (folder / f"whole.{suffix}").read_bytes()
-        (folder / f"cut.{suffix}").write_bytes(data[: len(data) * 2 // 3])
-        (folder / f"padded.{suffix}").write_bytes(data + b"camera's own" * 20)
-    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
-    Image.new("1", (9_000, 9_000)).save(folder / "large.png")
+        whole = encode(picture, suffix)
+        images[f"whole.{suffix}"] = whole
+        images[f"cut.{suffix}"] = whole[: len(whole) * 2 // 3]
+        images[f"padded.{suffix}"] = whole + b"camera's own" * 20
+    return images
+
+
+def write_odd_images(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, data in odd_images().items():
+        (folder / name).write_bytes(data)
 
 
 @pytest.fixture
