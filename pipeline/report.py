@@ -5,6 +5,7 @@ import json
 from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_up_logging, tags
 
 from s2rm.data.leakage import read_image_splits, report_shared
+from s2rm.data.official import find_incomplete
 from s2rm.errors import exit_on_user_error
 from s2rm.params import load_params
 from s2rm.reporting.examples import collect_examples
@@ -15,11 +16,13 @@ from s2rm.tracking import Store, flatten
 def main() -> None:
     set_up_logging()
     params = load_params()
+    incomplete = find_incomplete(PREPARED, params.data.benchmarks)
     examples = {
         name: collect_examples(
             MODELS / name,
             RESULTS / name,
             source=params.data.source,
+            incomplete=incomplete,
             prepared=PREPARED,
             raw=RAW,
             count=params.report.overlays,
@@ -35,6 +38,7 @@ def main() -> None:
         models_dir=MODELS,
         output=REPORTS,
         examples=examples,
+        incomplete=incomplete,
         shared=report_shared(read_image_splits(PREPARED, params.data.benchmarks)),
     )
     if not params.tracking.enabled:

@@ -1,13 +1,23 @@
 """The official numbers: what the file holds, and how data that does not match is refused."""
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s2rm.benchmarks import BENCHMARKS
 from s2rm.data.faults import RULES, Faults
-from s2rm.data.official import COUNTS_STAND, WHAT, Official, check_official, compare, load_official
+from s2rm.data.official import (
+    COUNTS_STAND,
+    WHAT,
+    Official,
+    check_official,
+    compare,
+    find_incomplete,
+    load_official,
+)
 from s2rm.errors import UserError
 
 ROUTES = [(name, "refer") for name in BENCHMARKS] + [("referit_berkeley", "queries")]
@@ -212,3 +222,14 @@ def test_without_refusal_certain_numbers_are_warnings_too() -> None:
 def test_what_has_no_official_numbers_is_not_compared(benchmark: str, route: str) -> None:
     assert compare(benchmark, route, {}) == []
     assert check(benchmark, {"train": {"images": 3}}, route=route) == []
+
+
+def test_a_benchmark_is_incomplete_by_certain_numbers_alone(tmp_path: Path) -> None:
+    lines = {
+        "refcoco_unc": ["refcoco_unc val: 3 refs, officially 3,811"],
+        "referit_berkeley": ["referit_berkeley val: 3 refs, officially 4,866 (uncertain)"],
+        "refcocog_umd": [],
+    }
+    for name, official in lines.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"official": official}))
+    assert find_incomplete(tmp_path, lines) == {"refcoco_unc"}

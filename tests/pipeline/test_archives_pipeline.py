@@ -133,7 +133,9 @@ def test_the_whole_preset_with_small_models(
     for table in ("oIoU", "mIoU", "precision"):
         assert "this project" in (clone.folder / f"reports/tables/{table}.csv").read_text()
     leakage = (clone.folder / "reports/tables/leakage.md").read_text()
-    assert "| RefCOCO | RefCOCOg (UMD) |" in leakage, "the sample deals images out anew in each benchmark"
+    assert "| part of RefCOCO | part of RefCOCOg (UMD) |" in leakage, "images are dealt out anew in each"
+    precision = (clone.folder / "reports/tables/precision.md").read_text()
+    assert "| part of ReferIt | test |" in precision
     pinned = json.loads((clone.folder / "archives.lock").read_text())
     assert pinned["weights"].keys() == {BERT}
 

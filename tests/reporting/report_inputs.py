@@ -46,7 +46,9 @@ class ReportInputs:
     def params(self, source: str, *overrides: str) -> Params:
         return load_params(PARAMS, [f"data.source={source}", "data.folder=data/real", *overrides])
 
-    def render(self, source: str, output: Path, *overrides: str, examples: Any = None) -> list[Path]:
+    def render(
+        self, source: str, output: Path, *overrides: str, examples: Any = None, incomplete: Any = ()
+    ) -> list[Path]:
         return render(
             self.params(source, *overrides),
             ["joint"],
@@ -56,6 +58,7 @@ class ReportInputs:
             output=output,
             examples={"joint": examples or []},
             shared=SHARED,
+            incomplete=incomplete,
         )
 
 

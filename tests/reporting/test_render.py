@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from report_inputs import make_example, make_inputs
 
@@ -58,6 +59,23 @@ def test_no_file_has_refshapes_numbers_beside_published_ones(inputs, tmp_path):
         else:
             assert "This project" not in text
             assert "RefShapes" in text or path.suffix == ".csv"  # the footnote that says why
+
+
+def test_a_part_of_a_benchmark_is_called_so_and_never_beside_published_numbers(inputs, tmp_path):
+    inputs.render("archives", tmp_path, incomplete={"refcoco_unc"})
+    table = pd.read_csv(tmp_path / "tables/oIoU.csv")
+    ours = table[table["source"] == "this project, run joint"]
+    assert len(ours) == 2
+    assert ours[["RefCOCO val", "RefCOCO testA", "RefCOCO testB"]].isna().all(axis=None)
+    assert ours[["RefCOCO+ val", "ReferIt test"]].notna().all(axis=None)
+    assert "No value of ours on RefCOCO: the data were only a part of it." in (
+        tmp_path / "tables/oIoU.md"
+    ).read_text(encoding="utf-8")
+    precision = (tmp_path / "tables/precision.md").read_text(encoding="utf-8")
+    assert "| part of RefCOCO | val |" in precision
+    assert "| RefCOCO | val |" not in precision
+    assert "| RefCOCO+ | val |" in precision
+    assert "| part of RefCOCO | RefCOCOg (UMD) |" in (tmp_path / "tables/leakage.md").read_text()
 
 
 def test_decimals(inputs, tmp_path):

@@ -7,15 +7,18 @@ others are derived by us, and never a reason to refuse data. `source` names repo
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from s2rm.data.faults import HARMLESS
 from s2rm.errors import UserError
 
 WHAT = ("images", "refs", "expressions")
+UNCERTAIN = " (uncertain)"  # at the end of a line on such a number
 
 # Faults that change no count. `split_not_used` may well: what is in no split of ours is missing in one.
 COUNTS_STAND = HARMLESS - {"split_not_used"} | {
@@ -111,9 +114,19 @@ def check_official(
         raise UserError(_explain(benchmark, compared, faults))
     return [
         f"{benchmark} {count.split}: {count.found:,} {count.what}, officially {count.expected:,}"
-        + ("" if count.certain else " (uncertain)")
+        + ("" if count.certain else UNCERTAIN)
         for count in missed
     ]
+
+
+def find_incomplete(prepared: Path, benchmarks: Iterable[str]) -> set[str]:
+    """The benchmarks of `<prepared>/<benchmark>.json` that lack certain official numbers: parts of them."""
+    incomplete = set()
+    for benchmark in benchmarks:
+        statistics = json.loads((prepared / f"{benchmark}.json").read_text(encoding="utf-8"))
+        if any(not line.endswith(UNCERTAIN) for line in statistics["official"]):
+            incomplete.add(benchmark)
+    return incomplete
 
 
 def _explain(benchmark: str, compared: Sequence[Count], faults: Mapping[str, Mapping[str, Any]]) -> str:
@@ -138,4 +151,4 @@ def _line(count: Count) -> str:
     )
     if count.differs:
         line += f"  {count.found - count.expected:+,}"
-    return line if count.certain else f"{line}  (uncertain)"
+    return line if count.certain else f"{line} {UNCERTAIN}"

@@ -84,6 +84,7 @@ def build_comparison(metric: str, published: pd.DataFrame, runs: list[Measured],
             RESOLUTION,
             f"{PAPER}: the row is empty because the paper's numbers were not available to us.",
             *_say_absent(runs if synthetic else []),
+            *_say_incomplete(runs),
             *_say_combined(comparable),
             *_say_left_out(published[published["metric"].isin([metric, ""])]),
             *_say_sources(comparable),
@@ -116,7 +117,7 @@ def _our_rows(runs: list[Measured], metric: str) -> list[_Row]:
             published_in="",
             backbone=run.backbone,
             resolution=run.resolution(str(protocol)),
-            values=_values(rows, metric),
+            values=_values(rows[~rows["benchmark"].isin(run.incomplete)], metric),
             source=f"this project, run {run.run}",
         )
         for run in runs
@@ -140,6 +141,11 @@ def _say_absent(runs: list[Measured]) -> list[str]:
         return []
     names = ", ".join(run.run for run in runs)
     return [f"No row of ours: {names} trained on RefShapes: see the RefShapes tables (refshapes-iou)."]
+
+
+def _say_incomplete(runs: list[Measured]) -> list[str]:
+    names = sorted({BENCHMARKS[name].title for run in runs for name in run.incomplete})
+    return [f"No value of ours on {', '.join(names)}: the data were only a part of it."] if names else []
 
 
 def _say_combined(comparable: pd.DataFrame) -> list[str]:

@@ -1,5 +1,6 @@
 """The examples of the qualitative sheet: spread evenly from the worst to the best, to flatter nobody."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ def collect_examples(
     results: Path,
     *,
     source: Source,
+    incomplete: Collection[str] = (),
     prepared: Path,
     raw: Path,
     count: int,
@@ -36,7 +38,8 @@ def collect_examples(
 
     Args:
         results: the run's folder of <benchmark>-<split>.parquet.
-        source: of the data, so that RefShapes is never shown under a real benchmark's name.
+        source, incomplete: of the data, so that neither RefShapes nor a part of a benchmark is shown under
+            a real benchmark's name.
     """
     predictor = Predictor.from_pretrained(model_folder, threshold)
     files = RawFiles(raw)
@@ -56,7 +59,7 @@ def collect_examples(
                     truth=decode(row["mask_rle"], row["height"], row["width"]),
                     predicted=predictor.predict(image, [row["expression"]])[0],
                     iou=float(iou),
-                    title=f"{name_benchmark(name, source)} {split}",
+                    title=f"{name_benchmark(name, source, incomplete)} {split}",
                 )
             )
     return examples

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,17 +27,21 @@ class Measured:
     backbone: str
     image_size: int  # side of the model's input, pixels
     scores: pd.DataFrame  # benchmark, split, protocol, METRICS in percent, COUNTS; a row each protocol
+    incomplete: frozenset[str] = frozenset()  # benchmarks of which the data are only a part
 
     def resolution(self, protocol: str) -> str:
         return f"{self.image_size}×{self.image_size}" if protocol == "model" else "own size"
 
     def title(self, benchmark: str) -> str:
-        return name_benchmark(benchmark, self.source)
+        return name_benchmark(benchmark, self.source, self.incomplete)
 
 
-def name_benchmark(benchmark: str, source: Source) -> str:
-    """The real benchmark's title, or RefShapes with the name of the layout that it copies."""
-    return f"RefShapes {benchmark}" if source == "refshapes" else BENCHMARKS[benchmark].title
+def name_benchmark(benchmark: str, source: Source, incomplete: Collection[str] = ()) -> str:
+    """The real benchmark's title, or that it is a part, or RefShapes with the layout that it copies."""
+    if source == "refshapes":
+        return f"RefShapes {benchmark}"
+    title = BENCHMARKS[benchmark].title
+    return f"part of {title}" if benchmark in incomplete else title
 
 
 def all_synthetic(runs: list[Measured]) -> bool:

@@ -9,6 +9,7 @@
 <output>/index.html
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,7 @@ def render(
     output: Path,
     examples: dict[str, list[Example]],
     shared: pd.DataFrame,
+    incomplete: Collection[str] = (),
 ) -> list[Path]:
     """Writes the report of these runs and returns its files.
 
@@ -45,12 +47,13 @@ def render(
             metrics name; models_dir: <run>/history.jsonl.
         examples: by run, for the qualitative sheet; a run without any has no sheet.
         shared: the images that splits share, as `s2rm.data.leakage.report_shared` gives them.
+        incomplete: benchmarks of which the data are only a part; never beside published numbers.
 
     `UserError` where a file is missing or corrupt, or report.methods names an unknown method;
     nothing is written then.
     """
     published = load_published(params.report.methods)
-    runs = [_load_run(params, name, metrics_dir) for name in run_names]
+    runs = [_load_run(params, name, metrics_dir, incomplete) for name in run_names]
     ious = {run.run: _load_ious(run, results_dir / run.run) for run in runs}
     histories = {name: load_history(models_dir / name / "history.jsonl") for name in run_names}
 
@@ -61,7 +64,7 @@ def render(
         above, below = [build_refshapes_iou(runs, decimals), *own], comparisons
     else:
         above, below = [*comparisons, *own], []
-    above.append(build_leakage(shared, params.data.source))
+    above.append(build_leakage(shared, params.data.source, incomplete))
 
     written = [path for table in (*above, *below) for path in write_table(table, output / "tables")]
     figures = {}
@@ -76,13 +79,14 @@ def render(
     return [*written, write_page(page, params, run_names, above=above, figures=figures, below=below)]
 
 
-def _load_run(params: Params, name: str, metrics_dir: Path) -> Measured:
+def _load_run(params: Params, name: str, metrics_dir: Path, incomplete: Collection[str]) -> Measured:
     return Measured(
         run=name,
         source=params.data.source,
         backbone=params.vision.backbone,
         image_size=params.vision.image_size,
         scores=load_scores(metrics_dir / f"{name}.json"),
+        incomplete=frozenset(incomplete) & set(params.get_run(name).evaluate_on),
     )
 
 

@@ -4,6 +4,8 @@ Numbers measured on RefShapes, drawn data, have tables and file names of their o
 published number is ever among them. IoU on real data stands beside the published one: comparison.py.
 """
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from s2rm.evaluation.metrics import THRESHOLDS
@@ -80,7 +82,7 @@ def build_refshapes_iou(runs: list[Measured], decimals: int) -> Table:
     )
 
 
-def build_leakage(shared: pd.DataFrame, source: Source) -> Table:
+def build_leakage(shared: pd.DataFrame, source: Source, incomplete: Collection[str] = ()) -> Table:
     """Images that are in a training split and in an evaluation split: a row a pair that shares any.
 
     `shared`: as `s2rm.data.leakage.report_shared` gives it.
@@ -90,8 +92,8 @@ def build_leakage(shared: pd.DataFrame, source: Source) -> Table:
     columns = ["trained on", "evaluated on", "split", "shared images", "% of its images", "expressions"]
     frame = pd.DataFrame(
         {
-            "trained on": found["trained_on"].map(lambda name: name_benchmark(name, source)),
-            "evaluated on": found["evaluated_on"].map(lambda name: name_benchmark(name, source)),
+            "trained on": found["trained_on"].map(lambda name: name_benchmark(name, source, incomplete)),
+            "evaluated on": found["evaluated_on"].map(lambda name: name_benchmark(name, source, incomplete)),
             "split": found["split"],
             "shared images": found["shared_images"],
             "% of its images": 100 * found["share"],
