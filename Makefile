@@ -27,10 +27,10 @@ demo: setup ## run the whole pipeline on RefShapes (CPU, minutes)
 	dvc repro
 
 test: setup ## run all tests but the slow ones, with coverage
-	pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-report=term-missing:skip-covered
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 test-all: setup ## run every test
-	pytest -n 2 --dist loadgroup --cov --cov-report=term-missing:skip-covered
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
 
 check: setup ## lint, format, types, import rules
 	ruff check .

@@ -19,6 +19,11 @@ ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors of tests are too small to be shared out
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pipeline's tests take minutes: they go first, and another worker does the rest meanwhile."""
+    items.sort(key=lambda item: item.path.parent.name != "pipeline")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """A folder with genuine REFER data, by $S2RM_REAL_DATA."""

@@ -22,7 +22,7 @@ from served import write_catalog
 
 from s2rm.benchmarks import BENCHMARKS
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.real, pytest.mark.xdist_group("archives")]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.real]
 PAPER = "presets/paper.yaml"
 TARGETS = [f"preprocess@{name}" for name in BENCHMARKS]
 KILLS = 20

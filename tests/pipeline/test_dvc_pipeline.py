@@ -11,7 +11,7 @@ from clone import Clone, make_model_small
 
 from s2rm.evaluation.metrics import segmentation_metrics
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.timeout(900)
 
 
 def make_tiny(params: dict[str, Any]) -> None:
