@@ -18,7 +18,6 @@ https://github.com/ronghanghu/text_objseg/tree/be664d66c72319363691628958727124e
 https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
 """
 
-import json
 import re
 import struct
 import zlib
@@ -35,6 +34,7 @@ from tqdm import tqdm
 from s2rm.data.faults import Faults
 from s2rm.data.masks import SegmentationError, encode
 from s2rm.data.packs import Pack
+from s2rm.data.refer import load_json
 from s2rm.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -95,12 +95,7 @@ def mentioned_crops(folder: Path) -> list[Crop]:
 
 
 def _load_mapping(path: Path) -> dict[str, Any]:
-    try:
-        mapping = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None
+    mapping = load_json(path)
     if not isinstance(mapping, dict):
         raise UserError(f"{path} holds {type(mapping).__name__}, not ReferIt's mapping")
     return mapping

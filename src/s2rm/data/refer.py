@@ -31,6 +31,16 @@ class Referent:
     sentences: tuple[Sentence, ...]
 
 
+def load_json(path: Path) -> Any:
+    """The content of a JSON file; `UserError` where it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None
+
+
 def load_refs(path: Path) -> list[Any]:
     """The raw refs of a `refs(<split_by>).p`."""
     refs = load_pickle(path)
@@ -41,12 +51,7 @@ def load_refs(path: Path) -> list[Any]:
 
 def load_instances(path: Path) -> dict[str, list[Any]]:
     """The raw lists `images`, `annotations` and `categories` of an `instances.json`."""
-    try:
-        instances = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None
+    instances = load_json(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(instances, dict) or not isinstance(instances.get(key), list):
             raise UserError(f"{path} has no list {key!r}: it is no instances.json of REFER")

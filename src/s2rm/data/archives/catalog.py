@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from s2rm.benchmarks import BENCHMARKS
 from s2rm.errors import UserError
 from s2rm.files import replace_text
-from s2rm.params import BenchmarkName, Section
+from s2rm.params import BenchmarkName, Section, read_yaml
 
 Route = Literal["refer", "queries"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -156,9 +155,9 @@ class Catalog:
 
 def load_catalog(path: Path) -> Catalog:
     """`UserError` of one line where the catalog is missing, or it or its lock is not as it should be."""
-    tree = _read_yaml(path)
+    tree = read_yaml(path, "the catalog")
     lock = path.with_suffix(".lock")
-    pinned = _read_yaml(lock) if lock.exists() else {}
+    pinned = read_yaml(lock, "the lock") if lock.exists() else {}
     if set(pinned) - {"archives", "weights"} or not all(isinstance(part, dict) for part in pinned.values()):
         raise UserError(f"{lock} is no lock of archives: take it from git again")
     try:
@@ -168,15 +167,3 @@ def load_catalog(path: Path) -> Catalog:
         place = ".".join(str(part) for part in fault["loc"])
         raise UserError(f"{path}: {place}: {fault['msg'].removeprefix('Value error, ')}") from None
     return Catalog(path, content, {"archives": {}, "weights": {}, **pinned})
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the catalog {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
-    return tree
