@@ -132,7 +132,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
     root = tmp_path_factory.mktemp("tiny")
     data = TinyData(root / "raw", root / "prepared")
     names = ["refcoco_unc", "referit_berkeley"]
-    write_refshapes(RefShapes(seed=7, train_images=8, eval_images=3), names, data.raw, progress=False)
+    write_refshapes(
+        RefShapes(seed=7, train_images=8, eval_images=3, structured_train_images=8, structured_eval_images=3),
+        names,
+        data.raw,
+        progress=False,
+    )
     for name in names:
         prepare(
             name, data.raw, data.prepared, Preprocess(sentence="sent", faults="repair", statistics="refuse")

@@ -35,3 +35,10 @@ def test_an_unknown_benchmark_names_the_known() -> None:
         UserError, match="unknown benchmark 'refcoco': known are refcoco_unc, refcoco_plus_unc"
     ):
         get_benchmark("refcoco")
+
+
+def test_the_structured_partition_is_drawn_and_copies_no_real_benchmark() -> None:
+    structured = get_benchmark("refshapes_structured")
+    assert structured.name not in BENCHMARKS
+    assert structured.splits == ("train", "val")
+    assert structured.images not in {benchmark.images for benchmark in BENCHMARKS.values()}

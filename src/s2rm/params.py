@@ -12,12 +12,17 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.benchmarks import ALL_BENCHMARKS, STRUCTURED
 from s2rm.errors import UserError
 
 Stage = Literal[1, 2, 3, 4]
 BenchmarkName = Literal[
-    "refcoco_unc", "refcoco_plus_unc", "refcocog_umd", "refcocog_google", "referit_berkeley"
+    "refcoco_unc",
+    "refcoco_plus_unc",
+    "refcocog_umd",
+    "refcocog_google",
+    "referit_berkeley",
+    "refshapes_structured",
 ]
 Positive = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=8, multiple_of=8)]  # normalised in groups of 8 channels
@@ -34,6 +39,8 @@ class RefShapes(Section):
     seed: int
     train_images: Positive
     eval_images: Positive
+    structured_train_images: Positive
+    structured_eval_images: Positive
 
 
 class Data(Section):
@@ -49,6 +56,11 @@ class Data(Section):
     def _check(self) -> Self:
         if self.source == "folder" and not self.folder:
             raise ValueError("data.folder is null: data.source=folder needs the path of a REFER data folder")
+        if self.source != "refshapes" and STRUCTURED.name in self.benchmarks:
+            raise ValueError(
+                f"data.benchmarks has {STRUCTURED.name}, which is drawn, but data.source is {self.source}: "
+                "leave it out, or set data.source=refshapes"
+            )
         return self
 
 
@@ -213,7 +225,7 @@ class Params(Section):
         return self.runs[name]
 
 
-assert set(get_args(BenchmarkName)) == set(BENCHMARKS)
+assert set(get_args(BenchmarkName)) == set(ALL_BENCHMARKS)
 
 
 def load_params(path: str | Path = "params.yaml", overrides: Iterable[str] = ()) -> Params:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.benchmarks import ALL_BENCHMARKS
 from s2rm.files import replace
 from s2rm.reporting.measured import Measured
 from s2rm.reporting.plots import Ious, share_above
@@ -36,9 +36,9 @@ STYLE: Any = {
 LINES: dict[str, dict[str, Any]] = {
     name: {"color": colour, "linestyle": dash}
     for name, colour, dash in zip(
-        BENCHMARKS,
-        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00"),
-        ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))),
+        ALL_BENCHMARKS,
+        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9"),
+        ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))),
         strict=True,
     )
 }
@@ -47,14 +47,14 @@ MEAN: dict[str, Any] = {"color": "black", "linewidth": 2.2}
 
 def draw_precision(path: Path, measured: Measured, ious: Ious) -> Path:
     """A panel a split name, a line a benchmark: expressions with IoU ≥ X, at the model's size."""
-    splits = list(dict.fromkeys(split for benchmark in BENCHMARKS.values() for split in benchmark.splits))
+    splits = list(dict.fromkeys(split for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits))
     splits = [split for split in splits if any(split == place[1] for place in ious)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(2.7 * len(splits), 5.0), 3.7), layout="constrained")
         panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
         thresholds = np.linspace(0, 1, 201).round(3)
         for panel, split in zip(panels, splits, strict=True):
-            for name in BENCHMARKS:
+            for name in ALL_BENCHMARKS:
                 if (name, split) in ious:
                     share = share_above(ious[name, split]["model"], thresholds)
                     panel.plot(thresholds, share, label=measured.title(name), **LINES[name])
@@ -73,7 +73,7 @@ def draw_training(path: Path, measured: Measured, history: pd.DataFrame) -> Path
         loss, score = figure.subplots(1, 2)
         loss.plot(history["step"], history["train/loss"], marker="o", markersize=3, **MEAN)
         loss.set(title="training loss", ylabel="mean over the epoch", ylim=(0, None))
-        names = [name for name in BENCHMARKS if f"val/{name}/mIoU" in history]
+        names = [name for name in ALL_BENCHMARKS if f"val/{name}/mIoU" in history]
         for name in names:
             score.plot(
                 history["step"], history[f"val/{name}/mIoU"], label=measured.title(name), **LINES[name]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.benchmarks import ALL_BENCHMARKS, BENCHMARKS, STRUCTURED
 from s2rm.errors import UserError
 from s2rm.evaluation.metrics import METRICS
 
@@ -38,6 +38,8 @@ class Measured:
 
 def name_benchmark(benchmark: str, source: Source, incomplete: Collection[str] = ()) -> str:
     """The real benchmark's title, or that it is a part, or RefShapes with the layout that it copies."""
+    if benchmark == STRUCTURED.name:
+        return STRUCTURED.title
     if source == "refshapes":
         return f"RefShapes {benchmark}"
     title = BENCHMARKS[benchmark].title
@@ -68,7 +70,7 @@ def load_scores(path: Path) -> pd.DataFrame:
     }
     order = [
         (benchmark.name, split, protocol)
-        for benchmark in BENCHMARKS.values()
+        for benchmark in ALL_BENCHMARKS.values()
         for split in benchmark.splits
         for protocol in PROTOCOLS
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.benchmarks import ALL_BENCHMARKS
 from s2rm.files import replace_text
 
 STEPS = 20  # thresholds 0, 0.05, … 1
@@ -44,7 +44,7 @@ def training_table(histories: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """run, step, epoch, the losses, val/mean/oIoU, val/mean/mIoU, and both of each benchmark."""
     table = pd.concat([history.assign(run=run) for run, history in histories.items()], ignore_index=True)
     losses = ["train/loss", *(name for name in table.filter(like="train/") if name != "train/loss")]
-    scores = [f"val/{name}/{metric}" for name in ("mean", *BENCHMARKS) for metric in ("oIoU", "mIoU")]
+    scores = [f"val/{name}/{metric}" for name in ("mean", *ALL_BENCHMARKS) for metric in ("oIoU", "mIoU")]
     return table[["run", "step", "epoch", *losses, *(name for name in scores if name in table)]]
 
 

@@ -12,7 +12,9 @@ from s2rm.benchmarks import BENCHMARKS
 from s2rm.data.refshapes import write_refshapes
 from s2rm.params import RefShapes
 
-PARAMS = RefShapes(seed=7, train_images=30, eval_images=10)
+PARAMS = RefShapes(
+    seed=7, train_images=30, eval_images=10, structured_train_images=30, structured_eval_images=10
+)
 
 
 @dataclass(frozen=True)

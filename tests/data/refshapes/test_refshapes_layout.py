@@ -86,7 +86,9 @@ def test_image_ids_and_files_are_unique_over_all_splits(written):
 
 
 def test_same_seed_same_bytes_whichever_benchmarks_are_asked_for(written, tmp_path):
-    params = RefShapes(seed=7, train_images=30, eval_images=10)
+    params = RefShapes(
+        seed=7, train_images=30, eval_images=10, structured_train_images=30, structured_eval_images=10
+    )
     write_refshapes(params, ["referit_berkeley", "refcoco_plus_unc"], tmp_path, progress=False)
     again = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
     assert len(again) == 2 * 3 + 2  # refs, instances and origin of each; a pack each
@@ -104,7 +106,12 @@ def test_same_seed_same_bytes_whichever_benchmarks_are_asked_for(written, tmp_pa
 
 def test_another_seed_is_another_dataset(written, tmp_path):
     write_refshapes(
-        RefShapes(seed=8, train_images=30, eval_images=10), ["refcocog_google"], tmp_path, progress=False
+        RefShapes(
+            seed=8, train_images=30, eval_images=10, structured_train_images=30, structured_eval_images=10
+        ),
+        ["refcocog_google"],
+        tmp_path,
+        progress=False,
     )
     name = "refcocog_google/instances.json"
     assert (tmp_path / name).read_bytes() != (written.root / name).read_bytes()

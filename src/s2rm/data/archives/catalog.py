@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.benchmarks import get_benchmark
 from s2rm.errors import UserError
 from s2rm.files import replace_text
 from s2rm.params import BenchmarkName, Section, read_yaml
@@ -99,7 +99,7 @@ class _Content(Section):
                     if name not in self.archives:
                         raise ValueError(f"routes.{benchmark}.{route} names {name}, which archives lacks")
                 if route == "refer":
-                    wanted = {f"refs({BENCHMARKS[benchmark].split_by}).p", "instances.json"}
+                    wanted = {f"refs({get_benchmark(benchmark).split_by}).p", "instances.json"}
                     listed = {need for name in files.annotations for need in self.archives[name].needs}
                     if wanted - listed:
                         raise ValueError(

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import zip_longest
 from random import Random
 
+from s2rm.benchmarks import STRUCTURED
 from s2rm.data.refshapes.language import (
     Proposer,
     propose_described,
@@ -20,6 +21,7 @@ from s2rm.data.refshapes.language import (
 )
 from s2rm.data.refshapes.scene import Cast, Scene, Thing, sample_scene
 from s2rm.data.refshapes.semantics import AmbiguousError, denotation
+from s2rm.data.refshapes.structured import compose_structured
 
 _TRIES = 32  # proposals for one referent
 _PHRASINGS = {"refcocog_umd": "umd", "refcocog_google": "google"}
@@ -47,6 +49,14 @@ def random_of(seed: int, benchmark: str, split: str, index: int, purpose: str) -
 def compose(seed: int, benchmark: str, split: str, index: int) -> Composition:
     """The scene and the refs of one image."""
     rng = random_of(seed, benchmark, split, index, "scene")
+    if benchmark == STRUCTURED.name:
+        scene, spoken = compose_structured(rng)
+        by_referent: dict[int, list[str]] = {}
+        for region, text in spoken:
+            by_referent.setdefault(region, []).append(text)
+        return Composition(
+            scene, tuple(Referred(region, tuple(texts)) for region, texts in by_referent.items())
+        )
     while True:
         scene = sample_scene(rng, _cast(rng, benchmark, split))
         refs = tuple(_refer(rng, scene, benchmark, split))

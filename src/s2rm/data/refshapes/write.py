@@ -19,7 +19,7 @@ from typing import Any
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from s2rm.benchmarks import BENCHMARKS, Benchmark, get_benchmark
+from s2rm.benchmarks import ALL_BENCHMARKS, STRUCTURED, Benchmark, get_benchmark
 from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import PackWriter
 from s2rm.data.refshapes.composition import Composition, compose, random_of
@@ -30,7 +30,7 @@ from s2rm.data.refshapes.scene import BACKGROUNDS, SHAPES, Thing
 from s2rm.params import RefShapes
 
 CATEGORIES = {name: number for number, name in enumerate(("person", *SHAPES, *BACKGROUNDS), start=1)}
-_SLOTS = [(benchmark.name, split) for benchmark in BENCHMARKS.values() for split in benchmark.splits]
+_SLOTS = [(benchmark.name, split) for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits]
 _PICKLE_PROTOCOL = 4
 
 Record = dict[str, Any]
@@ -42,7 +42,7 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
     The same parameters give the same bytes. `progress` shows a bar on stderr.
     """
     chosen = [get_benchmark(name) for name in benchmarks]
-    total = sum(_count(params, split) for benchmark in chosen for split in benchmark.splits)
+    total = sum(_count(params, benchmark, split) for benchmark in chosen for split in benchmark.splits)
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=total, desc="RefShapes", unit="image", disable=not progress))
         packs = {
@@ -58,7 +58,9 @@ def image_id_of(benchmark: str, split: str, index: int) -> int:
     return len(_SLOTS) * index + _SLOTS.index((benchmark, split)) + 1
 
 
-def _count(params: RefShapes, split: str) -> int:
+def _count(params: RefShapes, benchmark: Benchmark, split: str) -> int:
+    if benchmark is STRUCTURED:
+        return params.structured_train_images if split == "train" else params.structured_eval_images
     return params.train_images if split == "train" else params.eval_images
 
 
@@ -71,7 +73,7 @@ def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, pack: 
     split_of: dict[str, str] = {}
     sentences = 0
     for split in benchmark.splits:
-        for index in range(_count(params, split)):
+        for index in range(_count(params, benchmark, split)):
             composition = compose(params.seed, benchmark.name, split, index)
             if split_of.setdefault(composition.scene.digest, split) != split:
                 raise RuntimeError(f"a scene of {benchmark.name} is in two splits: choose another seed")

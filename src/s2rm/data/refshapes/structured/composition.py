@@ -1,0 +1,123 @@
+"""Image i of a split of the structured partition: its scene, and its expressions, each checked.
+
+Five kinds of expressions by turns, and none that its attributes alone would answer, but for the
+described ones, which keep learning to see and learning to relate apart: "the red star" needs both
+words, as several things are red and several are stars.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from s2rm.data.refshapes.scene import Scene
+from s2rm.data.refshapes.semantics import AmbiguousError
+from s2rm.data.refshapes.structured.phrases import EXTREMES, LINES, Phrase, What
+from s2rm.data.refshapes.structured.scene import sample_lattice
+from s2rm.data.refshapes.structured.semantics import SAME, denote, denote_phrase, matching
+
+REFERENTS = 6  # an image
+_TRIES = 60
+
+Propose = Callable[[Random, Scene, int], Phrase]
+
+
+def compose_structured(rng: Random) -> tuple[Scene, list[tuple[int, str]]]:
+    """A scene and what is said of it: (index in scene.things, expression)."""
+    while True:
+        scene = sample_lattice(rng)
+        kinds = list(KINDS) * 2
+        rng.shuffle(kinds)
+        spoken = [refer for kind in kinds if (refer := _say(rng, scene, kind))]
+        distinct = list({text: (i, text) for i, text in spoken}.values())
+        if len(distinct) >= REFERENTS:
+            return scene, distinct[:REFERENTS]
+
+
+def _say(rng: Random, scene: Scene, kind: str) -> tuple[int, str] | None:
+    """A true expression of that kind and its referent, if one is found."""
+    for _ in range(_TRIES):
+        i = rng.randrange(len(scene.things))
+        phrase = KINDS[kind](rng, scene, i)
+        try:
+            if denote(str(phrase), scene) == {i} and _needs_all(phrase, scene, i):
+                return i, str(phrase)
+        except AmbiguousError:
+            continue
+    return None
+
+
+def _needs_all(phrase: Phrase, scene: Scene, i: int) -> bool:
+    """Whether neither the attributes alone nor the position alone would do."""
+    if phrase.tail is None and phrase.rank is None:
+        return _shares_attributes(scene, i)
+    alone = phrase.rank is None and len(denote_phrase(replace(phrase, what=What()), scene)) < 2
+    return len(matching(phrase.what, scene)) > 1 and not alone
+
+
+def _shares_attributes(scene: Scene, i: int) -> bool:
+    thing = scene.things[i]
+    return all(
+        len(matching(what, scene)) > 1 for what in (What(colour=thing.colour), What(shape=thing.category))
+    )
+
+
+def _what(rng: Random, scene: Scene, i: int) -> What:
+    """One attribute or two, or none ("thing")."""
+    thing, way = scene.things[i], rng.random()
+    return What(thing.colour if way < 0.55 else None, thing.category if way > 0.35 and way < 0.9 else None)
+
+
+def _anchor(rng: Random, scene: Scene, i: int) -> What:
+    """Another thing, by both of its attributes."""
+    other = scene.things[rng.choice([j for j in range(len(scene.things)) if j != i])]
+    return What(other.colour, other.category)
+
+
+def _described(rng: Random, scene: Scene, i: int) -> Phrase:
+    return Phrase(What(scene.things[i].colour, scene.things[i].category))
+
+
+def _ordinal(rng: Random, scene: Scene, i: int) -> Phrase:
+    """Counted over the scene, or in one row or column."""
+    what, rank = _what(rng, scene, i), rng.choice((1, 2, 2, 3, 3, 4))
+    if rng.random() < 0.5:
+        return Phrase(what, rank, rng.choice(list(EXTREMES.values())))
+    line = rng.choice(("row", "column"))
+    side = rng.choice(("left", "right") if line == "row" else ("top", "bottom"))
+    if rng.random() < 0.4:
+        tail = rng.choice([name for name in LINES.values() if name.endswith(line)])
+        return Phrase(what, rank, side, tail)
+    return Phrase(what, rank, side, line, (_anchor(rng, scene, i),))
+
+
+def _in_line(rng: Random, scene: Scene, i: int) -> Phrase:
+    return Phrase(_what(rng, scene, i), tail=rng.choice(("row", "column")), anchors=(_anchor(rng, scene, i),))
+
+
+def _beyond(rng: Random, scene: Scene, i: int) -> Phrase:
+    """ "the topmost star below the red cross" """
+    side, opposite = rng.choice((("top", "bottom"), ("bottom", "top"), ("left", "right"), ("right", "left")))
+    return Phrase(_what(rng, scene, i), 1, side, opposite, (_anchor(rng, scene, i),))
+
+
+def _between(rng: Random, scene: Scene, i: int) -> Phrase:
+    """Anchors on both sides of the referent, in its row or column."""
+    x, y = scene.things[i].centre
+    across = rng.random() < 0.5
+    sides: tuple[list[int], list[int]] = ([], [])
+    for j, thing in enumerate(scene.things):
+        along, off = (thing.centre[0] - x, thing.centre[1] - y)[:: 1 if across else -1]
+        if j != i and abs(off) < SAME * scene.width:
+            sides[along > 0].append(j)
+    anchors = [scene.things[rng.choice(side or [i])] for side in rng.sample(sides, 2)]
+    named = [What(anchor.colour, anchor.category) for anchor in anchors]
+    return Phrase(_what(rng, scene, i), tail="between", anchors=(named[0], named[1]))
+
+
+KINDS: dict[str, Propose] = {
+    "described": _described,
+    "ordinal": _ordinal,
+    "in line": _in_line,
+    "beyond": _beyond,
+    "between": _between,
+}

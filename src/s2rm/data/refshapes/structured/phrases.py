@@ -1,0 +1,124 @@
+"""The language of the structured partition: a phrase as data, its text, and the text read back.
+
+With [] for what may be missing:
+
+    phrase = [the] [rank] what [from the side] [tail]      "the second red thing from the left"
+    rank   = first | second | third | fourth | fifth       with "from the side"
+           | leftmost | rightmost | topmost | lowest       without
+    what   = [colour] (shape | thing)
+    tail   = in the (row | column) of the what             "the star in the row of the red cross"
+           | in the (top | bottom) row | in the (left | right) column
+           | (above | below | left of | right of) the what
+           | between the what and the what
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from s2rm.data.refshapes.grammar import UnintelligibleError
+from s2rm.data.refshapes.scene import COLOURS
+from s2rm.data.refshapes.structured.scene import SHAPES
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth")
+EXTREMES = {"leftmost": "left", "rightmost": "right", "topmost": "top", "lowest": "bottom"}
+ANCHORED = {  # the words of a tail → its name; an anchor follows
+    ("in", "the", "row", "of"): "row",
+    ("in", "the", "column", "of"): "column",
+    ("above",): "top",
+    ("below",): "bottom",
+    ("left", "of"): "left",
+    ("right", "of"): "right",
+    ("between",): "between",  # two anchors
+}
+LINES = {  # the same, where none does
+    ("in", "the", "top", "row"): "top row",
+    ("in", "the", "bottom", "row"): "bottom row",
+    ("in", "the", "left", "column"): "left column",
+    ("in", "the", "right", "column"): "right column",
+}
+
+
+@dataclass(frozen=True)
+class What:
+    colour: str | None = None
+    shape: str | None = None  # None: "thing"
+
+    def __str__(self) -> str:
+        return f"{self.colour or ''} {self.shape or 'thing'}".strip()
+
+
+@dataclass(frozen=True)
+class Phrase:
+    what: What
+    rank: int | None = None  # 1 = first, counted from `side`
+    side: str | None = None  # left | right | top | bottom
+    tail: str | None = None  # a value of ANCHORED or LINES
+    anchors: tuple[What, ...] = ()
+
+    def __str__(self) -> str:
+        words = [str(self.what)]
+        if self.rank == 1:
+            words.insert(0, next(word for word, side in EXTREMES.items() if side == self.side))
+        elif self.rank:
+            words = [ORDINALS[self.rank - 1], *words, f"from the {self.side}"]
+        if self.tail:
+            words += next(words for words, name in {**ANCHORED, **LINES}.items() if name == self.tail)
+            words.append(" and ".join(f"the {anchor}" for anchor in self.anchors))
+        return " ".join(["the", *words]).strip()
+
+
+def parse(text: str) -> Phrase:
+    """The phrase that the text is, or `UnintelligibleError`."""
+    reader = _Reader(text.split())
+    phrase = reader.phrase()
+    if reader.rest:
+        raise UnintelligibleError(f"cannot read {' '.join(reader.rest)!r} in {text!r}")
+    return phrase
+
+
+class _Reader:
+    def __init__(self, words: list[str]) -> None:
+        self.rest = words
+
+    def take(self, *words: str) -> bool:
+        """Whether the text goes on with these words; then they are consumed."""
+        found = tuple(self.rest[: len(words)]) == words
+        self.rest = self.rest[len(words) :] if found else self.rest
+        return found
+
+    def one_of(self, words: Sequence[str]) -> str | None:
+        return next((word for word in words if self.take(word)), None)
+
+    def what(self) -> What:
+        colour, shape = self.one_of(list(COLOURS)), self.one_of([*SHAPES, "thing"])
+        if shape is None:
+            raise UnintelligibleError(f"a shape or 'thing' is missing before {' '.join(self.rest)!r}")
+        return What(colour, None if shape == "thing" else shape)
+
+    def anchor(self) -> What:
+        if not self.take("the"):
+            raise UnintelligibleError(f"'the' is missing before {' '.join(self.rest)!r}")
+        return self.what()
+
+    def phrase(self) -> Phrase:
+        self.take("the")
+        extreme, ordinal = self.one_of(list(EXTREMES)), self.one_of(ORDINALS)
+        what = self.what()
+        rank, side = (1, EXTREMES[extreme]) if extreme else (None, None)
+        if ordinal:
+            rank = ORDINALS.index(ordinal) + 1
+            side = self.one_of(list(EXTREMES.values())) if self.take("from", "the") else None
+            if side is None or extreme:
+                raise UnintelligibleError(f"{ordinal!r} needs a side to count from, and no second rank")
+        for words, line in LINES.items():
+            if self.take(*words):
+                return Phrase(what, rank, side, line)
+        for words, tail in ANCHORED.items():
+            if self.take(*words):
+                anchors = [self.anchor()]
+                if tail == "between":
+                    if not self.take("and"):
+                        raise UnintelligibleError("'between' needs two anchors, joined by 'and'")
+                    anchors.append(self.anchor())
+                return Phrase(what, rank, side, tail, tuple(anchors))
+        return Phrase(what, rank, side)

@@ -1,0 +1,41 @@
+"""A scene of the structured partition: things in rows and columns, every attribute shared by several.
+
+The canvases are larger than RefShapes' others and hold more things, yet no thing is smaller than a
+sixth of the side (16 px at a model's input of 96): what is asked is where, not what.
+"""
+
+from math import radians
+from random import Random
+
+import numpy as np
+
+from s2rm.data.refshapes.outline import box_of, outline
+from s2rm.data.refshapes.scene import BACKGROUNDS, COLOURS, Band, Scene, Thing
+
+SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")  # those about as broad as high
+SIDES = (192, 200, 208, 216)  # of the square canvas, px
+LINES = (4, 5)  # rows, and columns
+EMPTY = (0.10, 0.25)  # share of the places that stay empty
+SIDE = {4: (0.176, 0.190), 5: (0.170, 0.174)}  # of a thing's box, as a share of the canvas, by most lines
+JITTER = {4: 0.020, 5: 0.008}  # of a thing about its place, at most
+
+
+def sample_lattice(rng: Random) -> Scene:
+    """12 to 22 things of few colours and shapes."""
+    canvas, rows, columns = rng.choice(SIDES), rng.choice(LINES), rng.choice(LINES)
+    places = [(row, column) for row in range(rows) for column in range(columns)]
+    taken = rng.sample(places, round(len(places) * (1 - rng.uniform(*EMPTY))))
+    colours, shapes = rng.sample(list(COLOURS), rng.choice((3, 4))), rng.sample(SHAPES, rng.choice((3, 4)))
+    things = []
+    for row, column in taken:
+        x, y = (
+            (place + 0.5) / lines + rng.uniform(-1, 1) * JITTER[max(rows, columns)]
+            for place, lines in ((column, columns), (row, rows))
+        )
+        category, colour = rng.choice(shapes), rng.choice(colours)
+        side, angle = rng.uniform(*SIDE[max(rows, columns)]), radians(rng.uniform(-4, 4))
+        parts = outline(category, side * canvas, angle, (x * canvas, y * canvas))
+        inside = tuple(np.clip(part, 0, canvas) for part in parts)
+        things.append(Thing(category, box_of(inside), colour, "small", inside))
+    ground = Band(rng.choice(list(BACKGROUNDS)), (0.0, 0.0, float(canvas), float(canvas)), 0.0)
+    return Scene(canvas, canvas, tuple(things), (ground,))

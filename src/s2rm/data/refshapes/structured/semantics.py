@@ -1,0 +1,108 @@
+"""What a phrase of the structured partition is true of: reads the TEXT, looks at the scene.
+
+As in `refshapes.semantics`, the generator proposes and this checker disposes. Readings: things are
+in one row when their centres are level, "below" is any lower row, "between" means in one row (or
+column) with both anchors and between them. Ranks count whatever of the kind there is, in reading
+order from the named side; the k-th must be clearly apart from its neighbours in that order.
+"""
+
+from s2rm.data.refshapes.scene import Scene, Thing
+from s2rm.data.refshapes.semantics import DIRECTIONS, AmbiguousError
+from s2rm.data.refshapes.structured.phrases import Phrase, What, parse
+
+SAME = 0.06  # centres nearer than this, as a share of the canvas, are in one line
+APART = 0.12  # centres farther than this are in two
+
+
+def denote(text: str, scene: Scene) -> frozenset[int]:
+    """The indices in `scene.things` of which the text is true.
+
+    Raises: UnintelligibleError, AmbiguousError, as `refshapes.semantics.denotation`.
+    """
+    return denote_phrase(parse(text), scene)
+
+
+def denote_phrase(phrase: Phrase, scene: Scene) -> frozenset[int]:
+    found = matching(phrase.what, scene)
+    if phrase.tail:
+        anchors = [_only(anchor, scene) for anchor in phrase.anchors]
+        found = [i for i in found if i not in anchors and _holds(phrase.tail, i, anchors, scene)]
+    if phrase.rank is not None and phrase.side:
+        return _ranked(found, phrase.rank, phrase.side, scene)
+    return frozenset(found)
+
+
+def matching(what: What, scene: Scene) -> list[int]:
+    """The things that have the attributes."""
+    return [
+        i
+        for i, thing in enumerate(scene.things)
+        if what.colour in (None, thing.colour) and what.shape in (None, thing.category)
+    ]
+
+
+def _only(what: What, scene: Scene) -> int:
+    found = matching(what, scene)
+    if len(found) != 1:
+        raise AmbiguousError(f"{len(found)} things are a {what}")
+    return found[0]
+
+
+def _holds(tail: str, i: int, anchors: list[int], scene: Scene) -> bool:
+    if tail in ("row", "column"):
+        return _in_line(i, anchors[0], "row" if tail == "row" else "column", scene)
+    if tail in DIRECTIONS:
+        return _beyond(i, anchors[0], tail, scene)
+    if tail == "between":
+        return _between(i, *anchors, scene)
+    side, line = tail.split()
+    first = min(range(len(scene.things)), key=lambda j: side_distance(scene.things[j], side, scene))
+    return _in_line(i, first, line, scene)
+
+
+def _in_line(i: int, j: int, line: str, scene: Scene) -> bool:
+    """Whether two things are in one row, or column; `AmbiguousError` where that is not clear."""
+    gap = abs(_along(i, line, scene) - _along(j, line, scene))
+    if SAME < gap < APART:
+        raise AmbiguousError(f"two things are neither clearly in one {line} nor in two")
+    return gap <= SAME
+
+
+def _along(i: int, line: str, scene: Scene) -> float:
+    """Where a thing is along the axis that tells the rows (or columns) apart, as a share."""
+    x, y = scene.things[i].centre
+    return y / scene.height if line == "row" else x / scene.width
+
+
+def side_distance(thing: Thing, side: str, scene: Scene) -> float:
+    """From that side of the canvas, as a share."""
+    x, y = thing.centre
+    dx, dy = DIRECTIONS[side]
+    return -(dx * (x / scene.width) + dy * (y / scene.height)) + max(dx, dy, 0)
+
+
+def _beyond(i: int, anchor: int, side: str, scene: Scene) -> bool:
+    """Whether a thing is in a line nearer to that side than the anchor's."""
+    line = "row" if side in ("top", "bottom") else "column"
+    nearer = side_distance(scene.things[i], side, scene) < side_distance(scene.things[anchor], side, scene)
+    return nearer and not _in_line(i, anchor, line, scene)
+
+
+def _between(i: int, one: int, other: int, scene: Scene) -> bool:
+    for line, across in (("row", "column"), ("column", "row")):
+        if _in_line(one, other, line, scene):
+            low, high = sorted(_along(j, across, scene) for j in (one, other))
+            return _in_line(i, one, line, scene) and low < _along(i, across, scene) < high
+    raise AmbiguousError("the two anchors are in no common row or column")
+
+
+def _ranked(found: list[int], rank: int, side: str, scene: Scene) -> frozenset[int]:
+    """The rank-th of `found`, counted from that side."""
+    order = sorted(found, key=lambda i: side_distance(scene.things[i], side, scene))
+    if len(order) < rank:
+        return frozenset()
+    places = [side_distance(scene.things[i], side, scene) for i in order]
+    neighbours = [places[k] for k in (rank - 2, rank) if 0 <= k < len(places)]
+    if any(abs(place - places[rank - 1]) < APART for place in neighbours):
+        raise AmbiguousError(f"number {rank} from the {side} is not clearly apart from the next")
+    return frozenset([order[rank - 1]])
