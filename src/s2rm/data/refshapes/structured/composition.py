@@ -27,10 +27,12 @@ def compose_structured(rng: Random) -> tuple[Scene, list[tuple[int, str]]]:
         scene = sample_lattice(rng)
         kinds = list(KINDS) * 2
         rng.shuffle(kinds)
-        spoken = [refer for kind in kinds if (refer := _say(rng, scene, kind))]
-        distinct = list({text: (i, text) for i, text in spoken}.values())
-        if len(distinct) >= REFERENTS:
-            return scene, distinct[:REFERENTS]
+        spoken: dict[str, int] = {}
+        for kind in kinds:
+            if said := _say(rng, scene, kind):
+                spoken[said[1]] = said[0]
+            if len(spoken) == REFERENTS:
+                return scene, [(i, text) for text, i in spoken.items()]
 
 
 def _say(rng: Random, scene: Scene, kind: str) -> tuple[int, str] | None:
@@ -39,8 +41,11 @@ def _say(rng: Random, scene: Scene, kind: str) -> tuple[int, str] | None:
         i = rng.randrange(len(scene.things))
         phrase = KINDS[kind](rng, scene, i)
         try:
-            if denote(str(phrase), scene) == {i} and _needs_all(phrase, scene, i):
-                return i, str(phrase)
+            if denote_phrase(phrase, scene) != {i} or not _needs_all(phrase, scene, i):
+                continue
+            text = str(phrase)
+            if denote(text, scene) == {i}:  # the text alone decides
+                return i, text
         except AmbiguousError:
             continue
     return None
