@@ -37,7 +37,7 @@ def lattice(*rows: str) -> Scene:
 SCENE = lattice(  # the things are numbered in reading order
     "red star, blue star, red circle, blue circle",
     "-, green cross, blue star, red star",
-    "blue circle, -, green heart, red circle",
+    "blue circle, -, green square, red circle",
     "green star, blue circle, -, blue star",
 )
 
@@ -59,10 +59,10 @@ SCENE = lattice(  # the things are numbered in reading order
         ("the lowest thing in the right column", {12}),
         ("the topmost star below the green cross", set()),  # two of them are as high: see below
         ("the topmost blue circle below the green cross", {7}),
-        ("the rightmost circle left of the green heart", {11}),
-        ("the lowest green thing above the green heart", {4}),
+        ("the rightmost circle left of the green square", {11}),
+        ("the lowest green thing above the green square", {4}),
         ("the thing between the green cross and the red star", set()),
-        ("the blue star between the green cross and the green heart", set()),
+        ("the blue star between the green cross and the green square", set()),
     ],
 )
 def test_denotations(text: str, things: set[int]) -> None:
@@ -74,13 +74,15 @@ def test_denotations(text: str, things: set[int]) -> None:
 
 
 def test_between_is_in_one_row_or_column() -> None:
-    scene = lattice("red star, blue circle, green heart", "-, blue circle, -", "black cross, -, blue circle")
-    assert denote("the circle between the red star and the green heart", scene) == {1}
-    assert denote("the thing between the red star and the black cross", scene) == frozenset()
+    scene = lattice(
+        "red star, blue circle, green square", "-, blue circle, -", "yellow cross, -, blue circle"
+    )
+    assert denote("the circle between the red star and the green square", scene) == {1}
+    assert denote("the thing between the red star and the yellow cross", scene) == frozenset()
     with pytest.raises(AmbiguousError, match="no common row"):
         denote(
             "the thing between the red star and the circle",
-            lattice("red star, green heart", "-, blue circle"),
+            lattice("red star, green square", "-, blue circle"),
         )
 
 

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from s2rm.data.refshapes.grammar import UnintelligibleError
-from s2rm.data.refshapes.scene import COLOURS
-from s2rm.data.refshapes.structured.scene import SHAPES
+from s2rm.data.refshapes.structured.scene import COLOURS, SHAPES
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 EXTREMES = {"leftmost": "left", "rightmost": "right", "topmost": "top", "lowest": "bottom"}
@@ -90,7 +89,7 @@ class _Reader:
         return next((word for word in words if self.take(word)), None)
 
     def what(self) -> What:
-        colour, shape = self.one_of(list(COLOURS)), self.one_of([*SHAPES, "thing"])
+        colour, shape = self.one_of(COLOURS), self.one_of([*SHAPES, "thing"])
         if shape is None:
             raise UnintelligibleError(f"a shape or 'thing' is missing before {' '.join(self.rest)!r}")
         return What(colour, None if shape == "thing" else shape)

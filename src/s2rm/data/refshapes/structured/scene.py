@@ -1,7 +1,8 @@
 """A scene of the structured partition: things in rows and columns, every attribute shared by several.
 
 The canvases are larger than RefShapes' others and hold more things, yet no thing is smaller than a
-sixth of the side (16 px at a model's input of 96): what is asked is where, not what.
+sixth of the side (16 px at a model's input of 96), and colours, shapes and grounds are few and
+distinct: what is asked is where, not what.
 """
 
 from math import radians
@@ -10,9 +11,11 @@ from random import Random
 import numpy as np
 
 from s2rm.data.refshapes.outline import box_of, outline
-from s2rm.data.refshapes.scene import BACKGROUNDS, COLOURS, Band, Scene, Thing
+from s2rm.data.refshapes.scene import Band, Scene, Thing
 
-SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")  # those about as broad as high
+SHAPES = ("circle", "square", "star", "cross")  # about as broad as high
+COLOURS = ("red", "green", "blue", "yellow")
+GROUNDS = ("sky", "snow", "road")
 SIDES = (192, 200, 208, 216)  # of the square canvas, px
 LINES = (4, 5)  # rows, and columns
 EMPTY = (0.10, 0.25)  # share of the places that stay empty
@@ -25,7 +28,7 @@ def sample_lattice(rng: Random) -> Scene:
     canvas, rows, columns = rng.choice(SIDES), rng.choice(LINES), rng.choice(LINES)
     places = [(row, column) for row in range(rows) for column in range(columns)]
     taken = rng.sample(places, round(len(places) * (1 - rng.uniform(*EMPTY))))
-    colours, shapes = rng.sample(list(COLOURS), rng.choice((3, 4))), rng.sample(SHAPES, rng.choice((3, 4)))
+    colours, shapes = rng.sample(COLOURS, rng.choice((3, 4))), rng.sample(SHAPES, rng.choice((3, 4)))
     things = []
     for row, column in taken:
         x, y = (
@@ -37,5 +40,5 @@ def sample_lattice(rng: Random) -> Scene:
         parts = outline(category, side * canvas, angle, (x * canvas, y * canvas))
         inside = tuple(np.clip(part, 0, canvas) for part in parts)
         things.append(Thing(category, box_of(inside), colour, "small", inside))
-    ground = Band(rng.choice(list(BACKGROUNDS)), (0.0, 0.0, float(canvas), float(canvas)), 0.0)
+    ground = Band(rng.choice(GROUNDS), (0.0, 0.0, float(canvas), float(canvas)), 0.0)
     return Scene(canvas, canvas, tuple(things), (ground,))
