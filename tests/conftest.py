@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from s2rm.params import Params, Preprocess, RefShapes, load_params
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors of tests are too small to be shared out
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples in every run
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +55,7 @@ TINY = (
     "fusion.widths=[8, 8, 16, 8]",
     "fusion.stages=[1, 2, 3, 4]",
     "fusion.distribution=attention",
+    "fusion.query=sentence",
     "fusion.coparsing=both",
     "fusion.rotations=4",
     "fusion.recurrence=scan",

@@ -8,6 +8,7 @@ import yaml
 
 from s2rm.errors import UserError
 from s2rm.params import Params, load_params
+from s2rm.switches import FULL_METHOD, IDLE
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
@@ -101,7 +102,64 @@ def test_a_single_semantic_leaves_nothing_to_balance() -> None:
     message = fault(*one, "fusion.balancing=true")
     assert "set fusion.balancing=false" in message
     assert load_params(PARAMS, [*one, "fusion.balancing=false"]).fusion.parsed_semantics == 1
-    assert load_params(PARAMS, [*one, "fusion.balancing=true", "fusion.kind=pwam"]).fusion.balancing
+
+
+IDLE_SWITCHES = [
+    ("fusion.kind=pwam", "fusion.distribution=tile"),
+    ("fusion.kind=pwam", "fusion.coparsing=none"),
+    ("fusion.kind=pwam", "fusion.rotations=2"),
+    ("fusion.kind=pwam", "fusion.recurrence=gru"),
+    ("fusion.kind=pwam", "fusion.slice_kernel=5"),
+    ("fusion.kind=pwam", "fusion.balancing=false"),
+    ("fusion.kind=concat", "fusion.query=word"),
+    ("fusion.kind=concat", "fusion.balancing=false"),
+    ("fusion.kind=none", "fusion.query=word"),
+    ("fusion.kind=none", "fusion.rotations=1"),
+    ("fusion.kind=none", "fusion.stages=[3, 4]"),
+    ("fusion.kind=none", "decoder.language_guidance=false"),
+    ("fusion.distribution=tile", "fusion.query=word"),
+    ("fusion.coparsing=none", "fusion.rotations=2"),
+    ("fusion.coparsing=none", "fusion.recurrence=gru"),
+    ("fusion.coparsing=none", "fusion.slice_kernel=1"),
+    ("decoder.kind=fpn", "decoder.language_guidance=false"),
+    ("decoder.kind=fpn", "decoder.foreground_guidance=false"),
+]
+
+
+@pytest.mark.parametrize(("cause", "idle"), IDLE_SWITCHES)
+def test_a_switch_that_changes_nothing_is_refused(cause: str, idle: str) -> None:
+    key, _, value = idle.partition("=")
+    full = str(FULL_METHOD[key]).lower()
+    assert fault(cause, idle) == (
+        f"{PARAMS}: {key} is {value}, which changes nothing with {cause}: leave it at {full}"
+    )
+
+
+@pytest.mark.parametrize("cause", ["=".join(cause) for cause in IDLE])
+def test_the_full_method_s_values_are_no_fault(cause: str) -> None:
+    load_params(PARAMS, [cause])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("fusion.kind=pwam", "fusion.query=word", "fusion.stages=[4]", "fusion.cascade=bottom_up"),
+        ("fusion.kind=concat", "fusion.stages=[1, 2]", "decoder.language_guidance=false"),
+        ("fusion.kind=none", "fusion.cascade=bottom_up", "decoder.foreground_guidance=false"),
+        ("fusion.coparsing=none", "fusion.balancing=false", "fusion.distribution=tile"),
+    ],
+)
+def test_switches_that_do_act_go_together(overrides: tuple[str, ...]) -> None:
+    load_params(PARAMS, overrides)
+
+
+@pytest.mark.parametrize("path", [PARAMS, ROOT / "presets" / "paper.yaml"], ids=["embedded", "paper"])
+def test_the_parameters_as_given_are_the_full_method(path: Path) -> None:
+    """So that a single override of them is a single change of the method, and no idle one."""
+    params = load_params(path).model_dump()
+    for key, value in FULL_METHOD.items():
+        section, name = key.split(".")
+        assert params[section][name] == value, key
 
 
 @pytest.mark.parametrize(

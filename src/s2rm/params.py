@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from s2rm.benchmarks import ALL_BENCHMARKS, STRUCTURED
 from s2rm.errors import UserError
+from s2rm.switches import refuse_idle_switches
 
 Stage = Literal[1, 2, 3, 4]
 BenchmarkName = Literal[
@@ -106,6 +107,7 @@ class Fusion(Section):
     widths: list[Width] = Field(min_length=4, max_length=4)
     stages: list[Stage] = Field(min_length=1)
     distribution: Literal["attention", "tile"]
+    query: Literal["sentence", "word"]
     coparsing: Literal["both", "language_to_vision", "vision_to_language", "none"]
     rotations: Literal[4, 2, 1]
     recurrence: Literal["scan", "gru"]
@@ -217,6 +219,10 @@ class Params(Section):
                     raise ValueError(
                         f"runs.{name}.{key} is {wanted}, but data.benchmarks lacks {', '.join(missing)}"
                     )
+        sections = {"fusion": self.fusion, "decoder": self.decoder}
+        refuse_idle_switches(
+            {f"{name}.{key}": value for name, section in sections.items() for key, value in section}
+        )
         return self
 
     def get_run(self, name: str) -> Run:

@@ -82,13 +82,14 @@ def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | N
     if language_width is None or stage not in fusion.stages:
         return NoFusion()
     if fusion.kind == "pwam":
-        return PixelWordAttention(width, language_width)
+        return PixelWordAttention(width, language_width, query=fusion.query)
     if fusion.kind == "concat":
         return ConcatFusion(width, language_width)
     return S2RMFusion(
         width,
         language_width,
         distribution=fusion.distribution,
+        query=fusion.query,
         coparsing=fusion.coparsing,
         rotations=fusion.rotations,
         recurrence=fusion.recurrence,

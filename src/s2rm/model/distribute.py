@@ -5,8 +5,14 @@ language-aware vision feature is the query, the words are key and value, and the
 the H×W grid [summary]. Constraint-weak: the result is not multiplied into the vision map, and no
 loss is put on the affinity.
 
-    Q = W_q V ⊙ (1 + W_s s)            the cheap modulation by the sentence is ours
+    Q = W_q V ⊙ (1 + W_s m)            the cheap modulation is ours
     L = norm(W_o softmax(Q Kᵀ / √C) E_v)
+
+What makes the vision feature language-aware is m: the sentence vector s, the same at each position
+(`fusion.query=sentence`); or words, gathered by each position of the plain map in a first, coarse
+attention (`word`), which costs no further weights:
+
+    m = softmax(W_q V Kᵀ / √C) E
 """
 
 import torch.nn.functional as F
@@ -19,8 +25,9 @@ from s2rm.model.norm import group_norm
 class DistributeByAttention(nn.Module):
     """Each position gathers the words that concern it (`fusion.distribution=attention`)."""
 
-    def __init__(self, width: int, language_width: int) -> None:
+    def __init__(self, width: int, language_width: int, *, query: str) -> None:
         super().__init__()
+        self.query_by_word = query == "word"
         self.query = nn.Conv2d(width, width, 1)
         self.modulation = nn.Linear(language_width, width)
         self.key_value = nn.Linear(language_width, 2 * width)
@@ -41,9 +48,14 @@ class DistributeByAttention(nn.Module):
         height, width = vision.shape[-2:]
         query = expand_to_expressions(self.query(vision), expression_to_image)
         query = query.flatten(2).transpose(1, 2)  # (N, HW, C)
-        query = query * (1 + self.modulation(sentence)[:, None])
         key, value = self.key_value(words).chunk(2, dim=-1)  # (N, T, C) each
-        gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=word_mask[:, None])
+        mask = word_mask[:, None]
+        if self.query_by_word:  # W_s before the attention rather than after it: the same, and C wide
+            modulation = F.scaled_dot_product_attention(query, key, self.modulation(words), attn_mask=mask)
+        else:
+            modulation = self.modulation(sentence)[:, None]
+        query = query * (1 + modulation)
+        gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(gathered.transpose(1, 2).unflatten(2, (height, width)))
 
 

@@ -26,7 +26,11 @@ class LanguageFeatures:
 
 
 class S2RMFusion(nn.Module):
-    """The trilogy [paper]: distribute, coparse, balance; F = V + out(Σ_k w_k ⊙ Y_k)."""
+    """The trilogy [paper]: distribute, coparse, balance; F = V + out(Σ_k w_k ⊙ Y_k).
+
+    Without coparsing the two contexts are what is balanced, F = V + out([2 w_V ⊙ V; 2 w_L ⊙ L]),
+    which starts as the plain concatenation, F = V + out([V; L]).
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class S2RMFusion(nn.Module):
         language_width: int,
         *,
         distribution: str,
+        query: str,
         coparsing: str,
         rotations: int,
         recurrence: str,
@@ -41,14 +46,17 @@ class S2RMFusion(nn.Module):
         balancing: bool,
     ) -> None:
         super().__init__()
-        distribute = {"attention": DistributeByAttention, "tile": DistributeByTiling}[distribution]
-        self.distribute = distribute(width, language_width)
+        self.distribute = (
+            DistributeByAttention(width, language_width, query=query)
+            if distribution == "attention"
+            else DistributeByTiling(width, language_width)
+        )
         roles = [role for role in ("language_to_vision", "vision_to_language") if coparsing in (role, "both")]
         self.coparse = nn.ModuleDict(
             {role: Coparse(width, slice_kernel, recurrence, rotations) for role in roles}
         )
-        semantics = len(roles) * rotations
-        self.balance = Balance(width, semantics) if roles and balancing else Mean()
+        semantics = len(roles) * rotations or 2  # the two contexts
+        self.balance = Balance(width, semantics) if balancing else Mean()
         self.out = nn.Conv2d(width if roles else 2 * width, width, 1)
 
     def parse(
@@ -73,7 +81,11 @@ class S2RMFusion(nn.Module):
         distributed, semantics = self.parse(vision, language, expression_to_image)
         vision = expand_to_expressions(vision, expression_to_image)
         if not semantics:  # fusion.coparsing=none
-            return vision + self.out(torch.cat([vision, distributed], dim=1))
+            contexts = torch.cat([vision, distributed], dim=1)
+            if isinstance(self.balance, Balance):
+                weights = self.balance.weights([vision, distributed])  # (N, 2, C)
+                contexts = 2 * weights.flatten(1)[..., None, None] * contexts
+            return vision + self.out(contexts)
         return vision + self.out(self.balance(semantics))
 
 
@@ -83,9 +95,9 @@ class PixelWordAttention(nn.Module):
     The idea of LAVT's pixel-word attention module (Yang et al., CVPR 2022), but lateral.
     """
 
-    def __init__(self, width: int, language_width: int) -> None:
+    def __init__(self, width: int, language_width: int, *, query: str) -> None:
         super().__init__()
-        self.attention = DistributeByAttention(width, language_width)
+        self.attention = DistributeByAttention(width, language_width, query=query)
         self.vision = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU())
         self.out = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU())
 

@@ -1,0 +1,78 @@
+"""The recurrence and the coparsing written out plainly, for autograd to differentiate.
+
+The formulas are those of the docstrings of scan.py and coparse.py, in their order: maps are really
+rotated, slices are rows, and a loop walks over them. The only thing shared with the code is where it
+keeps its weights.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from s2rm.model.coparse import Bundle, Coparse, GRURecurrence, ScanRecurrence
+
+EXACT = {"rtol": 0.0, "atol": 1e-10}  # what float64 must hold, for outputs and gradients
+
+
+def scan_plainly(z: Tensor, c: Tensor, dim: int, reverse: bool) -> Tensor:
+    order = range(z.shape[dim])[:: -1 if reverse else 1]
+    h, states = torch.zeros_like(z.select(dim, 0)), {}
+    for t in order:
+        z_t, c_t = z.select(dim, t), c.select(dim, t)
+        h = (1 - z_t) * h + z_t * c_t
+        states[t] = h
+    return torch.stack([states[t] for t in sorted(states)], dim)
+
+
+def coparse_plainly(coparse: Coparse, generator: Tensor, parsed: Tensor) -> list[Tensor]:
+    """(N, C, H, W) each → the parsed semantics, laid back unrotated."""
+    semantics = []
+    for k in range(coparse.rotations):
+        rotated = sweep_rows(coparse, torch.rot90(generator, k, (2, 3)), torch.rot90(parsed, k, (2, 3)))
+        semantics.append(torch.rot90(rotated, -k, (2, 3)))
+    return semantics
+
+
+def sweep_rows(coparse: Coparse, generator: Tensor, parsed: Tensor) -> Tensor:
+    h, semantic = torch.zeros_like(parsed[:, :, 0]), []
+    for t in range(generator.shape[2]):
+        u, p = bundle(coparse.bundle, generator[:, :, t]), parsed[:, :, t]
+        h = STEPS[type(coparse.recurrence)](coparse.recurrence, h, u, p)
+        semantic.append(p * pointwise(coparse.gate, h).sigmoid() + pointwise(coparse.read, h))
+    return torch.stack(semantic, 2)
+
+
+def bundle(layer: Bundle, row: Tensor) -> Tensor:
+    """The taps to the left and to the right of a place weigh the same; (N, C, W)."""
+    taps, reach, breadth = layer.weight[:, 0], layer.size // 2, row.shape[-1]
+    bundled = torch.zeros_like(row)
+    for column in range(breadth):
+        for offset in range(-reach, reach + 1):
+            if 0 <= column + offset < breadth:
+                tap = (taps[:, reach + offset] + taps[:, reach - offset]) / 2
+                place = torch.zeros(breadth, dtype=row.dtype)
+                place[column] = 1
+                bundled = bundled + (tap * row[:, :, column + offset])[..., None] * place
+    return bundled
+
+
+def pointwise(layer: nn.Conv2d, row: Tensor) -> Tensor:
+    y = torch.einsum("oc,ncw->now", layer.weight[:, :, 0, 0], row)
+    return y if layer.bias is None else y + layer.bias[:, None]
+
+
+def scan_step(layers: ScanRecurrence, h: Tensor, u: Tensor, p: Tensor) -> Tensor:
+    z = (pointwise(layers.gate_generator, u) + pointwise(layers.gate_parsed, p)).sigmoid()
+    return (1 - z) * h + z * pointwise(layers.candidate, u).tanh()
+
+
+def gru_step(layers: GRURecurrence, h: Tensor, u: Tensor, p: Tensor) -> Tensor:
+    """Cho et al., EMNLP 2014, in the form of torch.nn.GRU."""
+    gru = layers.gru
+    by_input = torch.einsum("oc,ncw->now", gru.weight_ih_l0, torch.cat([u, p], 1)) + gru.bias_ih_l0[:, None]
+    by_state = torch.einsum("oc,ncw->now", gru.weight_hh_l0, h) + gru.bias_hh_l0[:, None]
+    (r_x, z_x, n_x), (r_h, z_h, n_h) = by_input.chunk(3, 1), by_state.chunk(3, 1)
+    r, z = (r_x + r_h).sigmoid(), (z_x + z_h).sigmoid()
+    return (1 - z) * (n_x + r * n_h).tanh() + z * h
+
+
+STEPS = {ScanRecurrence: scan_step, GRURecurrence: gru_step}
