@@ -58,6 +58,7 @@ TINY = (
     "fusion.query=sentence",
     "fusion.coparsing=both",
     "fusion.rotations=4",
+    "fusion.state=match",
     "fusion.recurrence=scan",
     "fusion.slice_kernel=3",
     "fusion.balancing=true",

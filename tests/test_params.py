@@ -115,7 +115,6 @@ IDLE_SWITCHES = [
     ("fusion.kind=concat", "fusion.balancing=false"),
     ("fusion.kind=none", "fusion.query=word"),
     ("fusion.kind=none", "fusion.rotations=1"),
-    ("fusion.kind=none", "fusion.stages=[3, 4]"),
     ("fusion.kind=none", "decoder.language_guidance=false"),
     ("fusion.distribution=tile", "fusion.query=word"),
     ("fusion.coparsing=none", "fusion.rotations=2"),

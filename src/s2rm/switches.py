@@ -9,11 +9,11 @@ from typing import Any
 
 FULL_METHOD: Mapping[str, Any] = {
     "fusion.kind": "s2rm",
-    "fusion.stages": [1, 2, 3, 4],
     "fusion.distribution": "attention",
     "fusion.query": "sentence",
     "fusion.coparsing": "both",
     "fusion.rotations": 4,
+    "fusion.state": "match",
     "fusion.recurrence": "scan",
     "fusion.slice_kernel": 3,
     "fusion.balancing": True,
@@ -23,14 +23,15 @@ FULL_METHOD: Mapping[str, Any] = {
     "decoder.foreground_guidance": True,
 }
 
-SWEEP = ("fusion.rotations", "fusion.recurrence", "fusion.slice_kernel")
+SWEEP = ("fusion.rotations", "fusion.state", "fusion.recurrence", "fusion.slice_kernel")
 TRILOGY = ("fusion.distribution", "fusion.coparsing", *SWEEP, "fusion.balancing")
 
-# What a switch's value leaves idle. A cascade acts with every kind: it joins maps, fused or not.
+# What a switch's value leaves idle. A cascade acts with every kind: it joins maps, fused or not. Which
+# stages are fused is a matter of scale, not of the method: no value is the full method's, none is refused.
 IDLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("fusion.kind", "pwam"): TRILOGY,
     ("fusion.kind", "concat"): ("fusion.query", *TRILOGY),
-    ("fusion.kind", "none"): ("fusion.query", *TRILOGY, "fusion.stages", "decoder.language_guidance"),
+    ("fusion.kind", "none"): ("fusion.query", *TRILOGY, "decoder.language_guidance"),
     ("fusion.distribution", "tile"): ("fusion.query",),
     ("fusion.coparsing", "none"): SWEEP,
     ("decoder.kind", "fpn"): ("decoder.language_guidance", "decoder.foreground_guidance"),

@@ -92,6 +92,7 @@ def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | N
         query=fusion.query,
         coparsing=fusion.coparsing,
         rotations=fusion.rotations,
+        state=fusion.state,
         recurrence=fusion.recurrence,
         slice_kernel=fusion.slice_kernel,
         balancing=fusion.balancing,

@@ -5,11 +5,15 @@ recurrently correlate relevant semantic contained in feature from other modality
 The *generator* context is swept slice by slice; the *parsed* context reads the state at its own
 slice. With u = bundle(g), at slice t:
 
-    z_t = σ(W_z [u_t; p_t])                        the gate sees both contexts
-    h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ tanh(W_c u_t)  the state comes from the generator alone
-    y_t = p_t ⊙ σ(W_o h_t) + W_h h_t                the parsed semantic
+    m_t = φ(W_u u_t + W_p p_t)                       what correlates in the two contexts here
+    z_t = σ(W_z m_t)                                 whether the state takes it up
+    h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ tanh(W_c m_t)  the state, of near and remote slices
+    y_t = p_t ⊙ σ(W_o h_t) + W_h h_t                 the parsed semantic
 
-The equations are ours; the paper's abstract gives the idea in words. Both modalities play both
+The equations are ours; the paper's abstract gives the idea in words ("recurrently correlate relevant
+semantic"). `fusion.state=generator` is a narrower reading, where the state comes from the generator
+alone and only the gate sees both: z_t = σ(W_z [u_t; p_t]), candidate tanh(W_c u_t). Without the
+non-linear match it did not learn to relate along rows (docs/ablations.md). Both modalities play both
 roles, and each sweep runs under the rotations 0°, 90°, 180°, 270° [paper], so that rows and columns
 are read in both senses.
 
@@ -57,11 +61,11 @@ class Bundle(nn.Module):
 class Coparse(nn.Module):
     """One role: a generator context is swept, the other context is parsed by it."""
 
-    def __init__(self, width: int, slice_kernel: int, recurrence: str, rotations: int) -> None:
+    def __init__(self, width: int, slice_kernel: int, recurrence: str, rotations: int, state: str) -> None:
         super().__init__()
         self.rotations = rotations
         self.bundle = Bundle(width, slice_kernel)
-        self.recurrence = ScanRecurrence(width) if recurrence == "scan" else GRURecurrence(width)
+        self.recurrence = {"scan": ScanRecurrence, "gru": GRURecurrence}[recurrence](width, state)
         self.gate = nn.Conv2d(width, width, 1)  # W_o
         self.read = nn.Conv2d(width, width, 1)  # W_h
 
@@ -97,24 +101,44 @@ class Coparse(nn.Module):
         return semantics
 
 
-class ScanRecurrence(nn.Module):
-    """The gated linear recurrence above (`fusion.recurrence=scan`)."""
+class Match(nn.Module):
+    """m = φ(W_u u + W_p p): what the generator and the parsed context have in common at a place."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gate_generator = nn.Conv2d(width, width, 1)  # W_z's left half
-        self.gate_parsed = nn.Conv2d(width, width, 1, bias=False)  # W_z's right half
+        self.generator = nn.Conv2d(width, width, 1)
+        self.parsed = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(
+        self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
+    ) -> Tensor:
+        generator = expand_to_expressions(self.generator(bundled), generator_index)
+        return (generator + expand_to_expressions(self.parsed(parsed), parsed_index)).relu()
+
+
+class ScanRecurrence(nn.Module):
+    """The gated linear recurrence above (`fusion.recurrence=scan`)."""
+
+    def __init__(self, width: int, state: str) -> None:
+        super().__init__()
+        self.match = Match(width) if state == "match" else None
+        self.gate = nn.Conv2d(width, width, 1)  # W_z, of the match or of the generator
+        self.gate_parsed = None if self.match else nn.Conv2d(width, width, 1, bias=False)
         self.candidate = nn.Conv2d(width, width, 1)  # W_c
         # "Near and remote slice layers" [paper]: the channels start with memories of 1 to 32 slices.
         memory = torch.logspace(0, 5, width, base=2)
         with torch.no_grad():
-            self.gate_generator.bias.copy_(-torch.log(memory))  # type: ignore[union-attr]
+            self.gate.bias.copy_(-torch.log(memory))  # type: ignore[union-attr]
 
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
     ) -> tuple[Tensor, ...]:
         """The gates z and candidates c of all slices, (N, C, H, W) each."""
-        z = expand_to_expressions(self.gate_generator(bundled), generator_index)
+        if self.match is not None:
+            match = self.match(bundled, parsed, generator_index, parsed_index)
+            return self.gate(match).sigmoid(), self.candidate(match).tanh()
+        assert self.gate_parsed is not None
+        z = expand_to_expressions(self.gate(bundled), generator_index)
         z = z + expand_to_expressions(self.gate_parsed(parsed), parsed_index)
         c = expand_to_expressions(self.candidate(bundled).tanh(), generator_index)
         return z.sigmoid(), c
@@ -128,23 +152,19 @@ class ScanRecurrence(nn.Module):
 class GRURecurrence(nn.Module):
     """The sequential reading, a GRU over the slices (`fusion.recurrence=gru`), to compare with."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, state: str) -> None:
         super().__init__()
-        self.gru = nn.GRU(2 * width, width)
+        self.match = Match(width) if state == "match" else None
+        self.gru = nn.GRU(width if self.match else 2 * width, width)
 
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """[u; p], (N, 2C, H, W)."""
-        return (
-            torch.cat(
-                [
-                    expand_to_expressions(bundled, generator_index),
-                    expand_to_expressions(parsed, parsed_index),
-                ],
-                dim=1,
-            ),
-        )
+        """The match, (N, C, H, W), or [u; p], (N, 2C, H, W)."""
+        if self.match is not None:
+            return (self.match(bundled, parsed, generator_index, parsed_index),)
+        generator = expand_to_expressions(bundled, generator_index)
+        return (torch.cat([generator, expand_to_expressions(parsed, parsed_index)], dim=1),)
 
     def sweep(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
         """The states of all slices, (N, C, H, W)."""

@@ -41,6 +41,7 @@ class S2RMFusion(nn.Module):
         query: str,
         coparsing: str,
         rotations: int,
+        state: str,
         recurrence: str,
         slice_kernel: int,
         balancing: bool,
@@ -53,7 +54,7 @@ class S2RMFusion(nn.Module):
         )
         roles = [role for role in ("language_to_vision", "vision_to_language") if coparsing in (role, "both")]
         self.coparse = nn.ModuleDict(
-            {role: Coparse(width, slice_kernel, recurrence, rotations) for role in roles}
+            {role: Coparse(width, slice_kernel, recurrence, rotations, state) for role in roles}
         )
         semantics = len(roles) * rotations or 2  # the two contexts
         self.balance = Balance(width, semantics) if balancing else Mean()

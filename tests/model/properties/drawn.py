@@ -1,5 +1,6 @@
 """What hypothesis draws: sizes, kernels, rotations, groupings; values follow from a drawn seed."""
 
+from itertools import product
 from typing import get_args
 
 import pytest
@@ -12,7 +13,8 @@ from s2rm.model.fusion import LanguageFeatures
 from s2rm.params import Fusion
 
 EVERY_RECURRENCE = pytest.mark.parametrize(
-    "recurrence", get_args(Fusion.model_fields["recurrence"].annotation)
+    ("recurrence", "state"),
+    list(product(*(get_args(Fusion.model_fields[key].annotation) for key in ("recurrence", "state")))),
 )
 LANGUAGE_WIDTH = 16
 SWIN = (
@@ -46,6 +48,6 @@ def draw_language(expressions: int, tokens: int, seed: int) -> LanguageFeatures:
     )
 
 
-def build_coparse(width: int, kernel: int, recurrence: str, rotations: int, seed: int) -> Coparse:
+def build_coparse(width: int, kernel: int, recurrence: str, rotations: int, state: str, seed: int) -> Coparse:
     torch.manual_seed(seed)
-    return Coparse(width, kernel, recurrence, rotations).double()
+    return Coparse(width, kernel, recurrence, rotations, state).double()

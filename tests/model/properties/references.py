@@ -8,7 +8,7 @@ keeps its weights.
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.coparse import Bundle, Coparse, GRURecurrence, ScanRecurrence
+from s2rm.model.coparse import Bundle, Coparse, GRURecurrence, Match, ScanRecurrence
 
 EXACT = {"rtol": 0.0, "atol": 1e-10}  # what float64 must hold, for outputs and gradients
 
@@ -60,15 +60,24 @@ def pointwise(layer: nn.Conv2d, row: Tensor) -> Tensor:
     return y if layer.bias is None else y + layer.bias[:, None]
 
 
+def match(layers: Match, u: Tensor, p: Tensor) -> Tensor:
+    return (pointwise(layers.generator, u) + pointwise(layers.parsed, p)).clamp_min(0)
+
+
 def scan_step(layers: ScanRecurrence, h: Tensor, u: Tensor, p: Tensor) -> Tensor:
-    z = (pointwise(layers.gate_generator, u) + pointwise(layers.gate_parsed, p)).sigmoid()
-    return (1 - z) * h + z * pointwise(layers.candidate, u).tanh()
+    if layers.match is None:
+        z, c = pointwise(layers.gate, u) + pointwise(layers.gate_parsed, p), pointwise(layers.candidate, u)
+    else:
+        m = match(layers.match, u, p)
+        z, c = pointwise(layers.gate, m), pointwise(layers.candidate, m)
+    return (1 - z.sigmoid()) * h + z.sigmoid() * c.tanh()
 
 
 def gru_step(layers: GRURecurrence, h: Tensor, u: Tensor, p: Tensor) -> Tensor:
     """Cho et al., EMNLP 2014, in the form of torch.nn.GRU."""
     gru = layers.gru
-    by_input = torch.einsum("oc,ncw->now", gru.weight_ih_l0, torch.cat([u, p], 1)) + gru.bias_ih_l0[:, None]
+    x = torch.cat([u, p], 1) if layers.match is None else match(layers.match, u, p)
+    by_input = torch.einsum("oc,ncw->now", gru.weight_ih_l0, x) + gru.bias_ih_l0[:, None]
     by_state = torch.einsum("oc,ncw->now", gru.weight_hh_l0, h) + gru.bias_hh_l0[:, None]
     (r_x, z_x, n_x), (r_h, z_h, n_h) = by_input.chunk(3, 1), by_state.chunk(3, 1)
     r, z = (r_x + r_h).sigmoid(), (z_x + z_h).sigmoid()

@@ -14,6 +14,7 @@ from torch import Tensor
 @given(data=st.data(), size=sizes, width=widths, kernel=kernels, seed=seeds)
 def test_each_place_depends_on_what_lies_before_it(
     recurrence: str,
+    state: str,
     rotation: int,
     data: st.DataObject,
     size: tuple[int, int],
@@ -25,7 +26,7 @@ def test_each_place_depends_on_what_lies_before_it(
     row, column = (data.draw(st.integers(0, side - 1)) for side in size)
     rotated = [values(1, width, *size, seed=seed + i).requires_grad_() for i in range(2)]
     contexts = [torch.rot90(context, -rotation, (2, 3)) for context in rotated]
-    semantic = build_coparse(width, kernel, recurrence, 4, seed)(*contexts)[rotation]
+    semantic = build_coparse(width, kernel, recurrence, 4, state, seed)(*contexts)[rotation]
     place = torch.rot90(semantic, rotation, (2, 3))[0, :, row, column]
     by_generator, by_parsed = torch.autograd.grad(place.sum(), rotated)
 
@@ -42,10 +43,10 @@ def matters(gradient: Tensor) -> Tensor:
 
 
 @EVERY_RECURRENCE
-def test_rotation_0_is_row_by_row(recurrence: str) -> None:
+def test_rotation_0_is_row_by_row(recurrence: str, state: str) -> None:
     """The same in the words of the design, without rotations: nothing of the test's own to trust."""
     generator, parsed = (values(2, 8, 5, 3, seed=i).requires_grad_() for i in range(2))
-    semantic = build_coparse(8, 3, recurrence, 1, seed=0)(generator, parsed)[0]
+    semantic = build_coparse(8, 3, recurrence, 1, state, seed=0)(generator, parsed)[0]
     for t in range(5):
         by_generator, by_parsed = torch.autograd.grad(
             semantic[:, :, t].sum(), (generator, parsed), retain_graph=True

@@ -32,9 +32,15 @@ def turn(x: Tensor, quarters: int) -> Tensor:
 @settings(max_examples=25)
 @given(size=sizes, width=widths, kernel=kernels, quarters=turns, seed=seeds)
 def test_turned_contexts_give_turned_and_permuted_semantics(
-    recurrence: str, size: tuple[int, int], width: int, kernel: int, quarters: int, seed: int
+    recurrence: str,
+    state: str,
+    size: tuple[int, int],
+    width: int,
+    kernel: int,
+    quarters: int,
+    seed: int,
 ) -> None:
-    coparse = build_coparse(width, kernel, recurrence, 4, seed)
+    coparse = build_coparse(width, kernel, recurrence, 4, state, seed)
     contexts = [values(2, width, *size, seed=seed + i) for i in range(2)]
     upright = coparse(*contexts)
     turned = coparse(*(turn(context, quarters) for context in contexts))
@@ -48,6 +54,7 @@ def test_turned_contexts_give_turned_and_permuted_semantics(
 @given(size=sizes, width=widths, grouping=groupings(), quarters=turns, seed=seeds)
 def test_with_the_plain_mean_the_whole_fusion_turns_with_its_image(
     recurrence: str,
+    state: str,
     distribution: str,
     size: tuple[int, int],
     width: int,
@@ -64,6 +71,7 @@ def test_with_the_plain_mean_the_whole_fusion_turns_with_its_image(
         coparsing="both",
         rotations=4,
         recurrence=recurrence,
+        state=state,
         slice_kernel=3,
         balancing=False,
     ).double()

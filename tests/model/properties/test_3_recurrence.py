@@ -88,6 +88,7 @@ def test_the_scan_leaves_its_inputs_as_they_are() -> None:
 )
 def test_the_coparsing_is_the_plain_sweep_of_the_rotated_contexts(
     recurrence: str,
+    state: str,
     size: tuple[int, int],
     width: int,
     kernel: int,
@@ -98,7 +99,7 @@ def test_the_coparsing_is_the_plain_sweep_of_the_rotated_contexts(
     seed: int,
 ) -> None:
     """Outputs, and gradients by both contexts and every weight; one of the contexts may be of images."""
-    coparse = build_coparse(width, kernel, recurrence, rotations, seed)
+    coparse = build_coparse(width, kernel, recurrence, rotations, state, seed)
     images, owners = grouping
     index = torch.tensor(owners)
     counts = [images if of_images == role else len(owners) for role in ("generator", "parsed")]
