@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from s2rm import cli
-from s2rm.params import Params
 
 ROOT = Path(__file__).parents[1]
+UNITS = (1, 1e9, 1e9, 1e6, 1e6)  # of describe's table: parameters, GFLOPs twice, MB twice
 
 
 @pytest.fixture(scope="module")
@@ -118,28 +118,25 @@ def test_predict_asks_for_the_model_when_there_is_not_exactly_one(
     assert "--model is missing" in err
 
 
-def test_describe_counts_every_parameter_once(run: Callable, tiny_params: Callable[..., Params]) -> None:
-    from s2rm.describe import build_untrained, describe
-
-    params = tiny_params()
-    parts = describe(params)
-    total = sum(p.numel() for p in build_untrained(params).parameters())
-    assert parts["total"].parameters == total
-    assert sum(part.parameters for name, part in parts.items() if name != "total") == total
-    assert parts["vision"].flops_expression == 0  # encoded once an image
-    assert parts["vision"].flops_image > 0
-    assert parts["language"].flops_image == 0
-    assert parts["coparse"].flops_expression > parts["balance"].flops_expression > 0
-    assert {"distribute", "fuse", "casg"} <= parts.keys()
-
-
 def test_describe_prints_json_and_takes_overrides(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     code, out, _ = run("describe", "--json", "-S", "fusion.kind=none")
     assert code == 0
     parts = json.loads(out)
     assert "language" not in parts
-    assert set(parts["total"]) == {"parameters", "flops_image", "flops_expression"}
+    assert set(parts["total"]) == {
+        "parameters", "flops_image", "flops_expression", "activations_image", "activations_expression",
+    }  # fmt: skip
+    code, out, _ = run("describe", "-S", "fusion.kind=none")
+    assert code == 0
+    head, names, *rows, units = out.splitlines()
+    assert head.split() == ["GFLOPs", "activations,", "MB"]
+    assert names.split() == ["part", "parameters", "image", "expression", "image", "expression"]
+    assert [row.split()[0] for row in rows] == list(parts)
+    shown = [float(cell.replace(",", "")) for cell in rows[-1].split()[1:]]
+    scaled = [number / scale for number, scale in zip(parts["total"].values(), UNITS, strict=True)]
+    assert shown == pytest.approx(scaled, abs=5e-4)
+    assert "each image" in units
     code, _, err = run("describe", "-S", "fusion.kinds=none")
     assert code == 2
     assert "did you mean kind?" in err

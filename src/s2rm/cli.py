@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--threshold", type=float, default=0.5, help="on the probability (default: 0.5)")
     predict.set_defaults(command=_predict)
 
-    describe = commands.add_parser("describe", help="parameters and FLOPs of the model, by part")
+    describe = commands.add_parser("describe", help="parameters, FLOPs and activations of the model, by part")
     describe.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
     describe.add_argument(
         "-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for `dvc exp run`"
@@ -107,10 +107,13 @@ def _describe(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(parts, indent=2))
         return
-    print(f"{'part':<12}{'parameters':>14}{'GFLOPs/image':>16}{'GFLOPs/expression':>20}")
+    print(f"{'':<12}{'':>14}{'GFLOPs':>24}{'activations, MB':>24}")
+    print(f"{'part':<12}{'parameters':>14}" + 2 * f"{'image':>12}{'expression':>12}")
     for name, part in parts.items():
-        image, expression = part["flops_image"] / 1e9, part["flops_expression"] / 1e9
-        print(f"{name:<12}{part['parameters']:>14,}{image:>16.3f}{expression:>20.3f}")
+        shown = [part[key] / 1e9 for key in ("flops_image", "flops_expression")]
+        shown += [part[key] / 1e6 for key in ("activations_image", "activations_expression")]
+        print(f"{name:<12}{part['parameters']:>14,}" + "".join(f"{number:>12,.3f}" for number in shown))
+    print("a batch costs `image` for each image and `expression` for each of its expressions")
 
 
 def _ui(arguments: argparse.Namespace) -> None:

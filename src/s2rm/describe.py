@@ -1,15 +1,26 @@
-"""A model in numbers: parameters, and floating point operations for an image and for an expression.
+"""A model in numbers: parameters, floating point operations and activations, part by part.
 
-Counted by torch's FlopCounterMode in a forward pass on the CPU: 2 a multiply-add, matrix products
-and convolutions only.
+Measured in a forward pass in training mode, on the CPU, in float32, and charged to the innermost
+part that runs:
+
+- FLOPs by torch's FlopCounterMode: matrix products, convolutions and attention, fused or not, and
+  the products inside a GRU; 2 a multiply-add. What goes element by element is not counted: norms,
+  activation functions, resizing, the linear recurrence of the scan.
+- Activations are the bytes that autograd keeps for the backward pass, each storage once, in the
+  part that keeps it first: a part's input counts as its own. Parameters, buffers and the batch
+  itself are not among them. bf16 keeps less, and so do a GPU's kernels for attention.
 """
 
+from collections import Counter
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from s2rm.model.build import assemble
 from s2rm.model.config import ModelConfig
@@ -17,12 +28,34 @@ from s2rm.model.language import random_bert_config
 from s2rm.model.ris import S2RM
 from s2rm.params import Params
 
+# In the order in which an image and its expressions pass them.
+PARTS = ("vision", "language", "distribute", "coparse", "balance", "fuse", "cascade", "casg", "fpn")
+# Child of a fusion → its part; what else a fusion has and does is `fuse`.
+FUSION_PARTS = {
+    "distribute": "distribute",
+    "attention": "distribute",
+    "tile": "distribute",
+    "coparse": "coparse",
+    "balance": "balance",
+}
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
+    """Of the shapes of query, key and value."""
+    return sdpa_flop_count(query, key, value)
+
+
+# The CPU's fused attention, which torch before 2.15 counts as nothing.
+ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+
 
 @dataclass(frozen=True)
 class Part:
     parameters: int
     flops_image: int  # once an image
     flops_expression: int  # for each of its expressions
+    activations_image: int  # bytes
+    activations_expression: int
 
 
 def build_untrained(params: Params) -> S2RM:
@@ -35,56 +68,111 @@ def build_untrained(params: Params) -> S2RM:
 
 
 def describe(params: Params) -> dict[str, Part]:
-    """Part of the model → its numbers, at the parameters' image size and number of tokens; and `total`."""
-    model = build_untrained(params).eval()
-    one, two = (_count_flops(model, params, expressions) for expressions in (1, 2))
-    groups = _groups(model)
+    """Part of the model → its numbers, at the parameters' image size and number of tokens; and `total`.
+
+    A part that the parameters switch off is missing.
+    """
+    model = build_untrained(params).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):  # refuses to train on one value, as of one image at stride 32
+            module.eval()
+    modules = _part_of_each_module(model)
+    parameters: Counter[str] = Counter()
+    for module, part in modules.items():
+        parameters[part] += sum(p.numel() for p in module.parameters(recurse=False))
+    one, two = (_Meter(model, modules).measure(params, expressions) for expressions in (1, 2))
     parts = {}
-    for name, modules in groups.items():
-        first, further = (sum(counts.get(path, 0) for path in modules) for counts in (one, two))
-        expression = further - first
-        parts[name] = Part(
-            parameters=sum(p.numel() for module in modules.values() for p in module.parameters()),
-            flops_image=first - expression,
-            flops_expression=expression,
+    for part in PARTS:
+        flops = two.flops[part] - one.flops[part]
+        activations = two.activations[part] - one.activations[part]
+        numbers = Part(
+            parameters=parameters[part],
+            flops_image=one.flops[part] - flops,
+            flops_expression=flops,
+            activations_image=one.activations[part] - activations,
+            activations_expression=activations,
         )
+        if any(astuple(numbers)):
+            parts[part] = numbers
     columns = zip(*(astuple(part) for part in parts.values()), strict=True)
     return {**parts, "total": Part(*map(sum, columns))}
 
 
-def _groups(model: S2RM) -> dict[str, dict[str, nn.Module]]:
-    """Part → the modules that make it up, by their path; every parameter is in exactly one."""
-    groups: dict[str, dict[str, nn.Module]] = {}
+def _part_of_each_module(model: S2RM) -> dict[nn.Module, str]:
+    parts: dict[nn.Module, str] = {}
 
-    def add(part: str, path: str) -> None:
-        groups.setdefault(part, {})[path] = model.get_submodule(path)
+    def assign(part: str, module: nn.Module) -> None:
+        parts.update(dict.fromkeys(module.modules(), part))
 
-    add("vision", "vision")
+    assign("cascade", model)  # the model itself pools for the cascade; all that it does beside its parts
+    assign("vision", model.vision)
     if model.language is not None:
-        add("language", "language")
-    for i, fusion in enumerate(model.fusion):
+        assign("language", model.language)
+    for fusion in model.fusion:
+        assign("fuse", fusion)
         for name, child in fusion.named_children():
-            paths = [f"{name}.{role}" for role in child] if isinstance(child, nn.ModuleDict) else [name]
-            for path in paths:
-                add({"out": "fuse"}.get(name, name), f"fusion.{i}.{path}")
-    if model.cascade is not None:
-        for i in range(len(model.cascade)):
-            add("cascade", f"cascade.{i}")
-    add(model.config.decoder.kind, "decoder")
-    return groups
+            assign(FUSION_PARTS.get(name, "fuse"), child)
+    assign(model.config.decoder.kind, model.decoder)
+    return parts
 
 
-def _count_flops(model: S2RM, params: Params, expressions: int) -> dict[str, int]:
-    """Module path → FLOPs of a forward pass of one image with that many expressions."""
-    size, tokens = params.vision.image_size, params.language.tokens
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model(
+class _Meter:
+    """Runs the model once, and charges what is counted to the part whose module runs."""
+
+    def __init__(self, model: S2RM, modules: dict[nn.Module, str]) -> None:
+        self.model = model
+        self.modules = modules
+        self.flops: Counter[str] = Counter()
+        self.activations: Counter[str] = Counter()
+        self._running: list[str] = []
+        self._counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
+        self._charged = 0
+        self._seen: set[StorageWeakRef] = set()
+
+    def measure(self, params: Params, expressions: int) -> "_Meter":
+        size, tokens = params.vision.image_size, params.language.tokens
+        batch = (
             torch.zeros(1, 3, size, size),
             torch.zeros(expressions, tokens, dtype=torch.long),
             torch.ones(expressions, tokens, dtype=torch.long),
             torch.zeros(expressions, dtype=torch.long),
         )
-    root = f"{type(model).__name__}."
-    counts: dict[str, Any] = counter.get_flop_counts()
-    return {path.removeprefix(root): sum(operations.values()) for path, operations in counts.items()}
+        for tensor in (*batch, *self.model.parameters(), *self.model.buffers()):
+            self._seen.add(StorageWeakRef(tensor.untyped_storage()))
+        with (
+            self._counter,
+            register_module_forward_pre_hook(self._enter),
+            register_module_forward_hook(self._leave),
+            saved_tensors_hooks(self._keep, _give_back_nothing),
+        ):
+            self.model(*batch)
+        return self
+
+    def _enter(self, module: nn.Module, inputs: Any) -> None:
+        self._charge_flops()
+        self._running.append(self.modules[module])
+
+    def _leave(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        self._charge_flops()
+        self._running.pop()
+
+    def _charge_flops(self) -> None:
+        total = self._counter.get_total_flops()
+        if self._running:
+            self.flops[self._running[-1]] += total - self._charged
+        self._charged = total
+
+    def _keep(self, tensor: Tensor) -> None:
+        """Notes what autograd would keep, and does not keep it: the paper's scale needs few gigabytes.
+
+        The weak reference holds on to the storage's identity, which no later one then gets, not to its bytes.
+        """
+        storage = tensor.untyped_storage()
+        reference = StorageWeakRef(storage)
+        if reference not in self._seen:
+            self._seen.add(reference)
+            self.activations[self._running[-1]] += storage.nbytes()
+
+
+def _give_back_nothing(kept: None) -> Tensor:
+    raise AssertionError("there is no backward pass")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_encoders import bert_files
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase, RobertaConfig, RobertaModel
 
 from s2rm.data.tokens import build_tokenizer
@@ -79,6 +80,40 @@ def test_weights_that_lack_some_are_refused(folder: Path) -> None:
         UserError, match=r"no weights for 1 parameters, encoder\.layer\.0\.output\.dense\.weight"
     ):
         build_bert(pretrained_bert_config(folder), folder)
+
+
+def test_weights_that_a_bert_has_not_are_refused(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.1.output.dense.weight"] = torch.zeros(3)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        UserError, match=r"has 1 weights that a BERT has not, encoder\.layer\.1\.output\.dense\.weight"
+    ) as caught:
+        build_bert(pretrained_bert_config(folder), folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_published_layout_is_loaded_whole(tmp_path: Path) -> None:
+    """bert-base-uncased's: `bert.` before every name, LayerNorm's old names, pooler and heads beside."""
+    for name, content in bert_files().items():
+        (tmp_path / name).write_bytes(content)
+    saved = load_file(tmp_path / "model.safetensors")
+    # Some lie there as buffers, too; transformers makes them itself.
+    save_file(
+        saved | {"bert.embeddings.position_ids": torch.arange(32)[None]},
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    bert = build_bert(pretrained_bert_config(tmp_path), tmp_path)
+    started = bert.state_dict()
+    renamed = {
+        name.removeprefix("bert.").replace(".gamma", ".weight").replace(".beta", ".bias"): tensor
+        for name, tensor in saved.items()
+        if not name.startswith(("cls.", "bert.pooler."))
+    }
+    assert len(renamed) < len(saved)
+    assert started.keys() == renamed.keys()
+    assert all(torch.equal(tensor, renamed[name]) for name, tensor in started.items())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x10\0\0\0\0\0\0\0not tensors at all"])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file, save_model
+from timm.layers import resize_rel_pos_bias_table
 
 from s2rm.errors import UserError
 from s2rm.model.vision import StageProjection, VisionEncoder, build_backbone, coordinate_map
@@ -97,14 +98,15 @@ def test_a_swin_of_another_grid_starts_from_the_file(tmp_path: Path) -> None:
     """Windows that do not fit into the smaller grid are cut, and their tables of positions resized."""
     name, small = "swin_tiny_patch4_window7_224", SMALL_SWIN | {"window_size": 4}
     state = saved(tmp_path / "vision.safetensors", name, **small)
-    started = build(name, tmp_path / "vision.safetensors", **small).state_dict()
+    backbone = build(name, tmp_path / "vision.safetensors", **small)
     resized = []
-    for key, tensor in started.items():
+    for key, tensor in backbone.state_dict().items():
         origin = state[key.replace("layers_", "layers.")]
-        if tensor.shape == origin.shape:
-            assert torch.equal(tensor, origin), key
-        else:
+        if tensor.shape != origin.shape:
             resized.append(key)
+            window = backbone.get_submodule(key.removesuffix(".relative_position_bias_table")).window_size
+            origin = resize_rel_pos_bias_table(origin, window, tensor.shape)
+        assert torch.equal(tensor, origin), key
     assert resized
     assert all(key.endswith("relative_position_bias_table") for key in resized)
 
@@ -112,11 +114,56 @@ def test_a_swin_of_another_grid_starts_from_the_file(tmp_path: Path) -> None:
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
     """timm passes over what it does not find there, and would leave the backbone random."""
     saved(tmp_path / "vision.safetensors", "resnet10t", channels=[8, 8, 8, 8])
-    with pytest.raises(
-        UserError, match=r"has no weights for \d+ parameters of vision.backbone=swin_tiny"
-    ) as caught:
+    with pytest.raises(UserError, match=r"vision.backbone=swin_tiny\S+ cannot be built .* Missing") as caught:
         build("swin_tiny_patch4_window7_224", tmp_path / "vision.safetensors", **SMALL_SWIN)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "key"),
+    [
+        ("resnet10t", {"channels": [8, 8, 8, 8]}, "layer4.0.bn1.bias"),  # starts as 0, whatever the seed
+        ("resnet10t", {"channels": [8, 8, 8, 8]}, "layer1.0.bn1.running_mean"),
+        ("swin_tiny_patch4_window7_224", SMALL_SWIN, "layers.2.downsample.norm.weight"),
+        ("swin_tiny_patch4_window7_224", SMALL_SWIN, "layers.3.blocks.0.attn.relative_position_bias_table"),
+    ],
+)
+@pytest.mark.parametrize("fault", ["Missing", "Unexpected"])
+def test_a_key_too_few_or_too_many_is_named(
+    tmp_path: Path, name: str, options: dict[str, object], key: str, fault: str
+) -> None:
+    path = tmp_path / "vision.safetensors"
+    state = saved(path, name, **options)
+    if fault == "Missing":
+        del state[key]
+    else:
+        key = f"{key}_again"
+        state[key] = torch.zeros(3)
+    save_file(state, path)
+    with pytest.raises(UserError, match=rf'{fault} key\(s\) in state_dict: "{key}"') as caught:
+        build(name, path, **options)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_timm_itself_would_leave_random_is_refused(tmp_path: Path) -> None:
+    """It loads a few architectures leniently, the whole model too."""
+    path = tmp_path / "vision.safetensors"
+    state = saved(path, "dla46x_c")
+    assert build("dla46x_c", path)
+    del state["level5.tree1.conv1.weight"]
+    save_file(state, path)
+    with pytest.raises(UserError, match=r"has no weights for 1 parameters .*, level5\.tree1\.conv1\.weight"):
+        build("dla46x_c", path)
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "mvitv2_tiny"])
+def test_backbones_of_other_names_start_from_the_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "vision.safetensors"
+    loaded = saved(path, name)
+    for key, parameter in build(name, path).named_parameters():
+        of_whole = key.removeprefix("model.").replace("stages_", "stages.").replace("stem_", "stem.")
+        assert torch.equal(parameter, loaded[of_whole]), key
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class CASG(nn.Module):
                 x = x + F.interpolate(coarser, x.shape[-2:], mode="bilinear")
             coarser = self.merge[i](x)
             logits.insert(0, self.mask[i](coarser))
-            if self.foreground_guidance:
+            if self.foreground_guidance and i > 0:  # the finest stage guides no other
                 foreground = pool_foreground(coarser, logits[0])
         return logits
 

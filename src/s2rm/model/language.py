@@ -12,7 +12,9 @@ from s2rm.errors import UserError
 from s2rm.model.fusion import LanguageFeatures
 from s2rm.params import Language
 
-PRETRAINED_POSITIONS = 512  # of BERT-base
+PRETRAINED_POSITIONS, PRETRAINED_TYPES = 512, 2  # of BERT-base
+# What a published BERT has beside the encoder: what it was pretrained with.
+LEFT_OUT = ("pooler.", "bert.pooler.", "cls.")
 
 
 class LanguageEncoder(nn.Module):
@@ -49,7 +51,7 @@ def random_bert_config(language: Language, *, vocabulary: int, pad_token_id: int
             max(language.tokens, 32) if language.pretrained is None else PRETRAINED_POSITIONS
         ),
         pad_token_id=pad_token_id,
-        type_vocab_size=1,
+        type_vocab_size=1 if language.pretrained is None else PRETRAINED_TYPES,
     )
 
 
@@ -65,7 +67,10 @@ def pretrained_bert_config(folder: Path) -> BertConfig:
 
 
 def build_bert(config: BertConfig, weights: Path | None = None) -> BertModel:
-    """A BERT without its pooler; `weights` is a folder that transformers reads, None leaves it random."""
+    """A BERT without its pooler; `weights` is a folder that transformers reads, None leaves it random.
+
+    Every weight comes from there and, but for `LEFT_OUT`, every one there is used; else `UserError`.
+    """
     if weights is None:
         return BertModel(config, add_pooling_layer=False)
     try:
@@ -84,5 +89,8 @@ def build_bert(config: BertConfig, weights: Path | None = None) -> BertModel:
     missing = sorted(found["missing_keys"])  # transformers leaves them random
     if missing:
         raise UserError(f"{weights} has no weights for {len(missing)} parameters, {missing[0]} among them")
+    unused = sorted(key for key in found["unexpected_keys"] if not key.startswith(LEFT_OUT))
+    if unused:
+        raise UserError(f"{weights} has {len(unused)} weights that a BERT has not, {unused[0]} among them")
     assert isinstance(bert, BertModel)
     return bert

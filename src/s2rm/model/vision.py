@@ -72,7 +72,9 @@ def build_backbone(
 ) -> FeatureListNet:
     """The last four stages of a timm backbone, at strides 4, 8, 16 and 32.
 
-    `weights` is a safetensors file of the whole timm model; None leaves it random.
+    `weights` is a safetensors file of the whole timm model; None leaves it random. Every parameter
+    comes from there, by timm's own conversion to another image size, and the file holds nothing that
+    the whole model has not; else `UserError`.
     """
     if not timm.is_model(name.split(".")[0]):
         nearest = difflib.get_close_matches(name, timm.list_models(), n=3)
@@ -87,7 +89,7 @@ def build_backbone(
     try:
         backbone = timm.create_model(name, **arguments)
         strides = backbone.feature_info.reduction()
-        unset = [] if weights is None else _left_random(backbone, name, arguments)
+        unset = [] if weights is None else _check_file(backbone, name, arguments)
     except (AttributeError, RuntimeError, TypeError, AssertionError, OSError, SafetensorError) as error:
         source = "" if weights is None else f" from {weights}"
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -104,10 +106,24 @@ def build_backbone(
     return backbone
 
 
-def _left_random(backbone: nn.Module, name: str, arguments: dict[str, object]) -> list[str]:
-    """The parameters that another seed makes come out otherwise: timm passes over what a file lacks."""
+def _check_file(backbone: nn.Module, name: str, arguments: dict[str, object]) -> list[str]:
+    """The parameters that are not from the file; RuntimeError where it is not exactly the whole model's.
+
+    Of a backbone's stages timm passes over what the file lacks and what it has too much, so the
+    whole model is loaded as well, which timm does strictly, and compared.
+    """
+    whole_arguments = {key: arguments[key] for key in arguments.keys() - {"features_only", "out_indices"}}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() + 1)
-        again = timm.create_model(name, **arguments)
-    pairs = zip(backbone.named_parameters(), again.parameters(), strict=True)
-    return [path for (path, first), second in pairs if not torch.equal(first, second)]
+        torch.manual_seed(torch.initial_seed() + 1)  # what neither takes from the file comes out otherwise
+        whole = timm.create_model(name, **whole_arguments)
+    loaded = {_plain(path): parameter for path, parameter in whole.named_parameters()}
+    return [
+        path
+        for path, parameter in backbone.named_parameters()
+        if _plain(path) not in loaded or not torch.equal(parameter, loaded[_plain(path)])
+    ]
+
+
+def _plain(path: str) -> str:
+    """timm's backbones rename what they take: layers.0.weight is layers_0.weight or model.layers.0.weight."""
+    return path.removeprefix("model.").replace("_", ".")
