@@ -7,8 +7,11 @@ from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_
 from s2rm.data.leakage import read_image_splits, report_shared
 from s2rm.data.official import find_incomplete
 from s2rm.errors import exit_on_user_error
+from s2rm.model.insight import why_no_gates, why_no_weights
 from s2rm.params import load_params
+from s2rm.reporting.balancing import collect_weights
 from s2rm.reporting.examples import collect_examples
+from s2rm.reporting.gates import collect_view
 from s2rm.reporting.render import render
 from s2rm.tracking import Store, flatten
 
@@ -30,6 +33,25 @@ def main() -> None:
         )
         for name in params.runs
     }
+    views = {
+        name: collect_view(
+            MODELS / name,
+            RESULTS / name,
+            run.evaluate_on,
+            source=params.data.source,
+            incomplete=incomplete,
+            prepared=PREPARED,
+            raw=RAW,
+            threshold=params.evaluate.threshold,
+        )
+        for name, run in params.runs.items()
+        if why_no_gates(params.fusion) is None
+    }
+    weights = {
+        name: collect_weights(MODELS / name, run.evaluate_on, prepared=PREPARED, raw=RAW)
+        for name, run in params.runs.items()
+        if why_no_weights(params.fusion) is None
+    }
     paths = render(
         params,
         list(params.runs),
@@ -38,6 +60,8 @@ def main() -> None:
         models_dir=MODELS,
         output=REPORTS,
         examples=examples,
+        views=views,
+        weights=weights,
         incomplete=incomplete,
         shared=report_shared(read_image_splits(PREPARED, params.data.benchmarks)),
     )

@@ -92,7 +92,7 @@ class Coparse(nn.Module):
             bundled = self.bundle(generator, sweep_dim)
             inputs = self.recurrence.project(bundled, parsed, generator_index, parsed_index)
             for k in sweeps:
-                states[k] = self.recurrence.sweep(inputs, *SWEEPS[k])
+                states[k] = self.recurrence(inputs, *SWEEPS[k])
         parsed = expand_to_expressions(parsed, parsed_index)
         semantics = []
         for k in range(self.rotations):
@@ -143,7 +143,7 @@ class ScanRecurrence(nn.Module):
         c = expand_to_expressions(self.candidate(bundled).tanh(), generator_index)
         return z.sigmoid(), c
 
-    def sweep(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
+    def forward(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
         """The states of all slices, (N, C, H, W)."""
         z, c = inputs
         return scan(z, c, dim, reverse)
@@ -166,7 +166,7 @@ class GRURecurrence(nn.Module):
         generator = expand_to_expressions(bundled, generator_index)
         return (torch.cat([generator, expand_to_expressions(parsed, parsed_index)], dim=1),)
 
-    def sweep(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
+    def forward(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
         """The states of all slices, (N, C, H, W)."""
         x = inputs[0] if dim == 2 else inputs[0].transpose(2, 3)
         count, channels, length, breadth = x.shape

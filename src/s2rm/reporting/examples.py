@@ -50,16 +50,19 @@ def collect_examples(
         chosen = pick_examples(pd.read_parquet(file), count)
         table = table[table["split"] == split].set_index("sent_id")
         for sent_id, iou in zip(chosen["sent_id"], chosen["iou"], strict=True):
-            row = table.loc[sent_id]
-            image = decode_image(files.read(row["image_path"]), row["image_path"])
-            examples.append(
-                Example(
-                    image=image,
-                    expression=row["expression"],
-                    truth=decode(row["mask_rle"], row["height"], row["width"]),
-                    predicted=predictor.predict(image, [row["expression"]])[0],
-                    iou=float(iou),
-                    title=f"{name_benchmark(name, source, incomplete)} {split}",
-                )
-            )
+            title = f"{name_benchmark(name, source, incomplete)} {split}"
+            examples.append(predict_example(predictor, files, table.loc[sent_id], float(iou), title))
     return examples
+
+
+def predict_example(predictor: Predictor, files: RawFiles, row: pd.Series, iou: float, title: str) -> Example:
+    """The expression of a row of a prepared table, predicted anew."""
+    image = decode_image(files.read(row["image_path"]), row["image_path"])
+    return Example(
+        image=image,
+        expression=row["expression"],
+        truth=decode(row["mask_rle"], row["height"], row["width"]),
+        predicted=predictor.predict(image, [row["expression"]])[0],
+        iou=iou,
+        title=title,
+    )

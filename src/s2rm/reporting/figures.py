@@ -63,7 +63,7 @@ def draw_precision(path: Path, measured: Measured, ious: Ious) -> Path:
         panels[0].set_ylabel("P@X: expressions with IoU ≥ X (%)")
         figure.suptitle(f"Precision of run {measured.run}, at {measured.resolution('model')} pixels")
         _legend(figure, panels)
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def draw_training(path: Path, measured: Measured, history: pd.DataFrame) -> Path:
@@ -88,7 +88,7 @@ def draw_training(path: Path, measured: Measured, history: pd.DataFrame) -> Path
             panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         figure.suptitle(f"Training of run {measured.run}")
         _legend(figure, [score])
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def _legend(figure: Figure, panels: list[Axes]) -> None:
@@ -101,7 +101,8 @@ def _legend(figure: Figure, panels: list[Axes]) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, handlelength=3.5)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """As PNG; the same figure gives the same bytes."""
     return replace(
         path, lambda partial: figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
     )

@@ -25,6 +25,9 @@ _LATEX = {
     "≥": r"$\geq$",
     "Σ": r"$\Sigma$",
     "→": r"$\rightarrow$",
+    "←": r"$\leftarrow$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
     "–": "--",
     "²": r"\textsuperscript{2}",
 }

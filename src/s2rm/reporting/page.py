@@ -6,6 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s2rm.files import replace_text
+from s2rm.model.insight import why_no_gates, why_no_weights
 from s2rm.params import Params
 from s2rm.reporting.formats import Table
 
@@ -64,6 +65,11 @@ def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
         "training": f"{params.train.epochs} epochs, seed {params.train.seed}, "
         f"best checkpoint by mean validation {params.train.select_by}",
     }
+    missing = {
+        "figure of the gates": why_no_gates(fusion),
+        "table of the balancing weights": why_no_weights(fusion),
+    }
+    facts |= {f"no {name}": reason for name, reason in missing.items() if reason}
     for name in run_names:
         run = params.get_run(name)
         facts[f"run {name}"] = f"trained on {', '.join(run.train_on)}; scored on {', '.join(run.evaluate_on)}"

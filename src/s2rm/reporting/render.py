@@ -3,8 +3,9 @@
 <output>/tables/{oIoU,mIoU}.{md,csv,tex}           published numbers, and ours on real data
 <output>/tables/precision.{md,csv,tex}             ours on real data
 <output>/tables/leakage.{md,csv,tex}               images in training and in evaluation splits
-<output>/tables/refshapes-{iou,precision,leakage}.{md,csv,tex}    the same on RefShapes
-<output>/figures/{precision,training,examples}-<run>.png
+<output>/tables/balancing.{md,csv,tex}             the weights of the parsed semantics
+<output>/tables/refshapes-{iou,precision,leakage,balancing}.{md,csv,tex}    the same on RefShapes
+<output>/figures/{precision,training,examples,gates}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/index.html
 """
@@ -16,9 +17,11 @@ import pandas as pd
 
 from s2rm.files import replace
 from s2rm.params import Params
+from s2rm.reporting.balancing import build_balancing
 from s2rm.reporting.comparison import build_comparison
 from s2rm.reporting.figures import draw_precision, draw_training
 from s2rm.reporting.formats import write_table
+from s2rm.reporting.gates import SweepView, draw_gates
 from s2rm.reporting.measured import Measured, all_synthetic, load_scores
 from s2rm.reporting.overlays import Example, draw_sheet
 from s2rm.reporting.page import Shown, write_page
@@ -37,6 +40,8 @@ def render(
     models_dir: Path,
     output: Path,
     examples: dict[str, list[Example]],
+    views: dict[str, SweepView],
+    weights: dict[str, pd.DataFrame],
     shared: pd.DataFrame,
     incomplete: Collection[str] = (),
 ) -> list[Path]:
@@ -46,6 +51,8 @@ def render(
         metrics_dir: <run>.json; results_dir: <run>/<benchmark>-<split>.parquet of each split that the
             metrics name; models_dir: <run>/history.jsonl.
         examples: by run, for the qualitative sheet; a run without any has no sheet.
+        views: by run, for the figure of the gates; weights: by run, for the table of the balancing weights,
+            as `collect_view` and `collect_weights` give them; none where the model has none.
         shared: the images that splits share, as `s2rm.data.leakage.report_shared` gives them.
         incomplete: benchmarks of which the data are only a part; never beside published numbers.
 
@@ -65,11 +72,15 @@ def render(
     else:
         above, below = [*comparisons, *own], []
     above.append(build_leakage(shared, params.data.source, incomplete))
+    if any(map(len, weights.values())):
+        above.append(build_balancing(weights, params.data.source, incomplete, decimals=decimals))
 
     written = [path for table in (*above, *below) for path in write_table(table, output / "tables")]
     figures = {}
     for run in runs:
         drawn = _draw(run, ious[run.run], histories[run.run], examples.get(run.run, []), output / "figures")
+        if run.run in views:
+            drawn |= _draw_inside(run.run, views[run.run], output / "figures")
         written += drawn
         figures[run.run] = [
             Shown(path.relative_to(output).as_posix(), caption) for path, caption in drawn.items()
@@ -119,3 +130,15 @@ def _draw(
         replace(sheet, lambda partial: image.save(partial, format="PNG", optimize=True))
         captions[sheet] = f"Examples of run {run.run}: truth green, prediction orange. Data: {data}."
     return captions
+
+
+def _draw_inside(run: str, view: SweepView, folder: Path) -> dict[Path, str]:
+    """Draws the figure of the gates: path → caption."""
+    path = draw_gates(folder / f"gates-{run}.png", run, view)
+    return {
+        path: f"Inside of run {run}, an expression of {view.example.title}: for each role and direction of a "
+        "sweep the update gate (bright: the state takes up what is here; dark: it carries on what was "
+        "before), below it the parsed semantic's share of the balanced sum at each position, and its "
+        "balancing weight (line: equal weights). A gate sees its slice and not the sense of the sweep: "
+        "opposite sweeps share it."
+    }

@@ -1,0 +1,127 @@
+"""What a trained model does inside of a forward pass: update gates, parsed semantics' weights and shares.
+
+Forward hooks read it while the pass runs. So it is what applied, and the model's own code carries
+nothing for it.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from s2rm.model.balance import Balance
+from s2rm.model.coparse import SWEEPS, Coparse, ScanRecurrence
+from s2rm.model.fusion import S2RMFusion
+from s2rm.model.ris import S2RM
+from s2rm.params import Fusion
+
+Place = tuple[str, int]  # role (key of S2RMFusion.coparse), rotation (index into SWEEPS)
+
+
+@dataclass
+class StageInsight:
+    """What one stage did for the N expressions of the latest forward pass."""
+
+    places: list[Place]  # of the K parsed semantics, in their order
+    gates: dict[Place, Tensor] = field(default_factory=dict)  # z as each sweep applied it, (N, C, H, W)
+    weights: Tensor = field(init=False)  # (N, K, C), summing to 1 over the K
+    shares: Tensor = field(init=False)  # (N, K, H, W), see `share_out`
+
+
+def why_no_weights(fusion: Fusion) -> str | None:
+    """Which switch leaves a model without balancing weights; None where it has them."""
+    if fusion.kind != "s2rm":
+        return f"fusion.kind={fusion.kind} parses no semantics"
+    if fusion.coparsing == "none":
+        return "fusion.coparsing=none parses no semantics"
+    return None if fusion.balancing else "fusion.balancing=false takes the plain mean"
+
+
+def why_no_gates(fusion: Fusion) -> str | None:
+    """Which switch leaves a model without update gates or without weights; None where it has both."""
+    if fusion.recurrence == "gru" and why_no_weights(fusion) is None:
+        return "fusion.recurrence=gru keeps its gates inside of torch"
+    return why_no_weights(fusion)
+
+
+def balanced_stages(model: S2RM) -> dict[int, S2RMFusion]:
+    """Stage → its fusion, where parsed semantics are balanced by weights; none for some switches."""
+    return {
+        stage: fusion
+        for stage, fusion in enumerate(model.fusion, start=1)
+        if isinstance(fusion, S2RMFusion) and isinstance(fusion.balance, Balance)
+    }
+
+
+def places_of(fusion: S2RMFusion) -> list[Place]:
+    """Role and rotation of each of the K parsed semantics, in their order."""
+    return [(role, k) for role, coparse in _roles(fusion).items() for k in range(coparse.rotations)]
+
+
+def _roles(fusion: S2RMFusion) -> dict[str, Coparse]:
+    return cast("dict[str, Coparse]", dict(fusion.coparse.items()))
+
+
+@contextmanager
+def watch_weights(model: S2RM) -> Iterator[dict[int, Tensor]]:
+    """While open: balanced stage → the weights (N, K, C) of the latest forward pass."""
+    weights: dict[int, Tensor] = {}
+
+    def read(stage: int) -> Any:
+        def hook(balance: Balance, inputs: tuple[list[Tensor]], total: Tensor) -> None:
+            weights[stage] = balance.weights(*inputs)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for stage, fusion in balanced_stages(model).items():
+            hooks.enter_context(fusion.balance.register_forward_hook(read(stage)))
+        yield weights
+
+
+@contextmanager
+def watch_stage(model: S2RM, stage: int) -> Iterator[StageInsight]:
+    """While open: gates, weights and shares of a balanced stage in the latest forward pass.
+
+    A GRU's gates stay inside of torch (`fusion.recurrence=gru`): `gates` is empty then.
+    """
+    fusion = balanced_stages(model)[stage]
+    seen = StageInsight(places_of(fusion))
+
+    def read_gates(role: str) -> Any:
+        def hook(scan: ScanRecurrence, inputs: tuple[tuple[Tensor, ...], int, bool], states: Tensor) -> None:
+            (z, _), *sweep = inputs
+            seen.gates[role, SWEEPS.index(tuple(sweep))] = z
+
+        return hook
+
+    def read_balance(balance: Balance, inputs: tuple[list[Tensor]], total: Tensor) -> None:
+        (semantics,) = inputs
+        seen.weights = balance.weights(semantics)
+        seen.shares = share_out(semantics, seen.weights)
+
+    with ExitStack() as hooks:
+        for role, coparse in _roles(fusion).items():
+            if isinstance(coparse.recurrence, ScanRecurrence):
+                hooks.enter_context(coparse.recurrence.register_forward_hook(read_gates(role)))
+        hooks.enter_context(fusion.balance.register_forward_hook(read_balance))
+        yield seen
+
+
+def share_out(semantics: list[Tensor], weights: Tensor) -> Tensor:
+    """How much of the balanced sum is of each parsed semantic, position by position.
+
+    Args:
+        semantics: K of (N, C, H, W); weights: (N, K, C).
+
+    Returns: Σ_c w_kc |Y_kc| / Σ_k Σ_c w_kc |Y_kc|, (N, K, H, W).
+    """
+    parts = [
+        torch.einsum("nc,nchw->nhw", weight, semantic.abs())
+        for semantic, weight in zip(semantics, weights.unbind(1), strict=True)
+    ]
+    contributions = torch.stack(parts, dim=1)
+    return contributions / contributions.sum(1, keepdim=True).clamp_min(torch.finfo(contributions.dtype).tiny)

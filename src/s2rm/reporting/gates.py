@@ -1,0 +1,263 @@
+"""What the gates see: one expression from inside of a trained model, a panel a sweep direction.
+
+For each role and direction two maps over the image: the update gate, and the share that the parsed
+semantic has in the balanced sum at each position; below it the balancing weight.
+"""
+
+import textwrap
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from s2rm.benchmarks import get_benchmark
+from s2rm.data.packs import RawFiles
+from s2rm.data.table import load_table
+from s2rm.model.coparse import SWEEPS
+from s2rm.model.insight import Place, balanced_stages, watch_stage
+from s2rm.predict import Predictor
+from s2rm.reporting.examples import pick_examples, predict_example
+from s2rm.reporting.figures import STYLE, save
+from s2rm.reporting.measured import Source, name_benchmark
+from s2rm.reporting.overlays import PREDICTION, TRUTH, Colour, Example, overlay
+
+SHOWN_FIRST = "refshapes_structured"  # where a run is scored on it: its expressions need place and order
+ROLES = {
+    "language_to_vision": "language swept, vision parsed",
+    "vision_to_language": "vision swept, language parsed",
+}
+# Of s2rm.model.coparse.SWEEPS: dim of the slices, last to first?
+SLICES = {(2, False): "rows ↓", (3, False): "columns →", (2, True): "rows ↑", (3, True): "columns ←"}
+SENSES = {
+    (2, False): "top to bottom",
+    (3, False): "left to right",
+    (2, True): "bottom to top",
+    (3, True): "right to left",
+}
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """One expression seen from inside of one stage with K parsed semantics."""
+
+    example: Example
+    stage: int  # 1…4
+    places: list[Place]  # role and rotation of each
+    gates: NDArray[np.float32]  # (K, h, w), update gates in 0…1, mean of the channels
+    weights: NDArray[np.float32]  # (K,), mean of the channels, summing to 1
+    shares: NDArray[np.float32]  # (K, h, w), summing to 1 over K
+
+
+def name_direction(rotation: int) -> str:
+    """What the sweep under a rotation goes through over the image as it lies, and in which sense."""
+    return SLICES[SWEEPS[rotation]]
+
+
+def collect_view(
+    model_folder: Path,
+    results: Path,
+    benchmarks: Collection[str],
+    *,
+    source: Source,
+    incomplete: Collection[str] = (),
+    prepared: Path,
+    raw: Path,
+    threshold: float,
+) -> SweepView:
+    """The finest fused stage at the expression of median IoU: chosen by rule, not by hand.
+
+    Args:
+        results: the run's folder of <benchmark>-<split>.parquet.
+        benchmarks: those that the run is scored on; of SHOWN_FIRST or else of the first, the first split
+            that has results.
+    """
+    predictor = Predictor.from_pretrained(model_folder, threshold)
+    ordered = sorted(benchmarks, key=lambda name: name != SHOWN_FIRST)
+    scored = ((name, split) for name in ordered for split in get_benchmark(name).evaluation_splits)
+    name, split = next(pair for pair in scored if (results / "{}-{}.parquet".format(*pair)).is_file())
+    chosen = pick_examples(pd.read_parquet(results / f"{name}-{split}.parquet"), 1).iloc[0]
+    table = load_table(prepared / f"{name}.parquet")
+    row = table[table["split"] == split].set_index("sent_id").loc[chosen["sent_id"]]
+    title = f"{name_benchmark(name, source, incomplete)} {split}"
+    stage = min(balanced_stages(predictor.model))
+    with watch_stage(predictor.model, stage) as seen:
+        example = predict_example(predictor, RawFiles(raw), row, float(chosen["iou"]), title)
+    return SweepView(
+        example=example,
+        stage=stage,
+        places=seen.places,
+        gates=np.stack([seen.gates[place][0].mean(0).cpu().numpy() for place in seen.places]),
+        weights=seen.weights[0].mean(1).cpu().numpy(),
+        shares=seen.shares[0].cpu().numpy(),
+    )
+
+
+# Inches
+MARGIN = 0.15
+EXAMPLE = 1.85  # width of the example's images
+LABELS = 0.85  # width of the rows' labels
+PANEL = 1.6  # width of a map
+GAP = 0.1
+TITLE = 0.85  # heights
+DIRECTION = 0.42
+LINE = 0.24
+WEIGHT = 0.36
+SCALE = 0.13
+
+VEIL = 0.75  # how much of a map covers the grey image
+GATE_COLOURS, SHARE_COLOURS = "viridis", "magma"  # perceptually uniform, also for the colour-blind
+
+
+def draw_gates(path: Path, run: str, view: SweepView) -> Path:
+    """A column a sweep direction, two rows a role; beside them the example and the colours' scales."""
+    aspect = view.example.image.height / view.example.image.width
+    roles = list(dict.fromkeys(role for role, _ in view.places))
+    directions = len(view.places) // len(roles)
+    tall = PANEL * aspect
+    block = tall + GAP + tall + WEIGHT
+    shown = EXAMPLE * aspect + LINE
+    left = MARGIN + EXAMPLE + LABELS
+    maps = DIRECTION + len(roles) * (block + GAP) - GAP
+    page = _Page(
+        left + directions * (PANEL + GAP) - GAP + MARGIN,
+        TITLE + max(maps, 3 * shown + 2 * (SCALE + 2 * LINE)) + MARGIN,
+    )
+    gates, shares = _Scale(view.gates, GATE_COLOURS), _Scale(100 * view.shares, SHARE_COLOURS)
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        _draw_title(page, run, view)
+        _draw_example(page, view.example, aspect)
+        y = TITLE + 3 * shown + LINE / 2
+        _draw_scale(page, gates, "update gate, mean over channels", y)
+        _draw_scale(page, shares, "share of the balanced sum (%)", y + SCALE + 2 * LINE)
+        for k, (role, rotation) in enumerate(view.places):
+            x = left + rotation * (PANEL + GAP)
+            y = TITLE + DIRECTION + roles.index(role) * (block + GAP)
+            if role == roles[0]:
+                _draw_direction(page, rotation, x + PANEL / 2)
+            if rotation == 0:
+                _draw_labels(page, role, (left, y), tall)
+            _draw_map(page, gates, view.gates[k], view.example, (x, y, PANEL, tall))
+            y += tall + GAP
+            _draw_map(page, shares, 100 * view.shares[k], view.example, (x, y, PANEL, tall))
+            _draw_weight(page, view.weights, k, (x, y + tall))
+        return save(page.figure, path)
+
+
+class _Page:
+    """A figure on which things are placed in inches from its upper left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height))
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        box = (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box)
+
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
+        """As it is: a dollar in an expression starts no formula."""
+        whole: dict[str, Any] = {"va": "top", "parse_math": False} | style
+        self.figure.text(x / self.width, 1 - y / self.height, text, **whole)
+
+
+class _Scale(ScalarMappable):
+    """Colours from the smallest to the largest of all `values`."""
+
+    def __init__(self, values: NDArray[np.float32], colours: str) -> None:
+        super().__init__(Normalize(float(values.min()), float(values.max())), colours)
+
+
+def _draw_title(page: _Page, run: str, view: SweepView) -> None:
+    letters = int(8 * page.width)  # that fit
+    title = f"“{textwrap.shorten(view.example.expression, letters, placeholder=' …')}”"
+    page.text(MARGIN, MARGIN, title, fontsize=12, weight="bold")
+    origin = f"{view.example.title}, IoU {100 * view.example.iou:.1f} % (the split's median)"
+    place = f"run {run}, stage {view.stage} (stride {2 ** (view.stage + 1)})"
+    page.text(MARGIN, MARGIN + LINE, f"{origin}\n{place}", fontsize=8.5, color="#555555")
+
+
+def _draw_example(page: _Page, example: Example, aspect: float) -> None:
+    image = example.image.convert("RGB")
+    rows = (
+        ("image", image, "#555555"),
+        ("truth", overlay(image, example.truth, TRUTH), _hex(TRUTH)),
+        ("prediction", overlay(image, example.predicted, PREDICTION), _hex(PREDICTION)),
+    )
+    for number, (name, picture, colour) in enumerate(rows):
+        y = TITLE + number * (EXAMPLE * aspect + LINE)
+        _show(page.axes(MARGIN, y, EXAMPLE, EXAMPLE * aspect), picture)
+        page.text(
+            MARGIN + EXAMPLE / 2, y + EXAMPLE * aspect + 0.03, name, ha="center", color=colour, fontsize=8.5
+        )
+
+
+def _draw_map(
+    page: _Page,
+    scale: _Scale,
+    values: NDArray[np.float32],
+    example: Example,
+    place: tuple[float, float, float, float],
+) -> None:
+    """A map (h, w) as a veil over the image in grey, the truth outlined."""
+    size = example.image.size
+    smooth = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BICUBIC))
+    grey = 0.5 + np.asarray(example.image.convert("L"))[..., None] / 510  # pale: colours keep their lightness
+    panel = page.axes(*place)
+    _show(panel, VEIL * scale.to_rgba(smooth)[..., :3] + (1 - VEIL) * grey)
+    if example.truth.any() and not example.truth.all():
+        panel.contour(example.truth, levels=[0.5], colors="white", linewidths=0.9)
+
+
+def _draw_weight(page: _Page, weights: NDArray[np.float32], k: int, corner: tuple[float, float]) -> None:
+    """A bar as long as the weight, a line at equal weights, and the number."""
+    x, y = corner
+    bar = page.axes(x, y + 0.07, PANEL - 0.5, 0.11)
+    bar.barh(0, weights[k], height=1, color="#555555")
+    bar.axvline(1 / len(weights), color="black", linewidth=1)
+    bar.set(xlim=(0, 1.05 * max(weights.max(), 1 / len(weights))), ylim=(-0.5, 0.5), xticks=[], yticks=[])
+    bar.spines[["left", "bottom"]].set_visible(False)
+    page.text(x + PANEL, y + 0.05, f"{100 * weights[k]:.1f} %", ha="right", fontsize=8.5)
+
+
+def _draw_scale(page: _Page, scale: _Scale, label: str, y: float) -> None:
+    bar = page.figure.colorbar(
+        scale, cax=page.axes(MARGIN, y, EXAMPLE, SCALE), orientation="horizontal", alpha=VEIL
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7.5, length=2, pad=2)
+    bar.set_label(label, fontsize=8, labelpad=2)
+
+
+def _draw_direction(page: _Page, rotation: int, x: float) -> None:
+    page.text(x, TITLE, name_direction(rotation), ha="center", weight="bold", fontsize=10)
+    page.text(x, TITLE + 0.18, SENSES[SWEEPS[rotation]], ha="center", fontsize=8.5, color="#555555")
+
+
+def _draw_labels(page: _Page, role: str, corner: tuple[float, float], tall: float) -> None:
+    """Beside the two rows of a role: the role, what each row shows, and the weight."""
+    x, y = corner
+    upright = {"rotation": 90, "ha": "center", "va": "center"}
+    role = ROLES[role].replace(", ", ",\n")
+    page.text(x - 0.58, y + tall + GAP / 2, role, weight="bold", fontsize=9, **upright)
+    page.text(x - 0.16, y + tall / 2, "update gate", fontsize=8.5, **upright)
+    page.text(x - 0.16, y + GAP + 1.5 * tall, "share", fontsize=8.5, **upright)
+    page.text(x - 0.06, y + GAP + 2 * tall + 0.05, "weight", ha="right", fontsize=8.5)
+
+
+def _show(panel: Axes, picture: Any) -> None:
+    panel.imshow(picture, aspect="auto", interpolation="nearest")
+    panel.set_axis_off()
+
+
+def _hex(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
