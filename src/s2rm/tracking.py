@@ -43,7 +43,7 @@ def tracking_uri(root: Path) -> str:
 
 def has_store(root: Path) -> bool:
     """Whether anything can have been recorded yet; False spares the making of an empty SQLite file."""
-    return "MLFLOW_TRACKING_URI" in os.environ or (root / "mlflow.db").exists()
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / "mlflow.db").exists()
 
 
 class Store:
@@ -52,6 +52,7 @@ class Store:
     def __init__(self, root: Path, experiment: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
