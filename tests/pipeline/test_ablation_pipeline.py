@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clone import Clone, make_model_small
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.slow]
 GRID = ["-S", "fusion.balancing=true,false", "-S", "fusion.coparsing=both,none"]
 VARIANTS = {
     "full": "2",
@@ -32,7 +32,7 @@ def work_off(clone: Clone, jobs: int, done: int) -> None:
     """The workers have the pipe of `dvc queue start`, which therefore ends with them."""
     clone.dvc("queue", "start", "--jobs", str(jobs))
     status = clone.dvc("queue", "status")
-    assert status.count("Success") == done, f"{status}\n{clone.dvc('queue', 'logs', 'HEAD', ok=False)}"
+    assert status.count("Success") == done, status
 
 
 def test_a_grid_and_seeds_from_a_fresh_clone(tmp_path: Path) -> None:
