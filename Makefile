@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format lock bench ui report
+.PHONY: help setup demo test test-all check format lock bench ablation ui report
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ bench: setup ## run every benchmark (one JSON each: python benchmarks/NAME.py --
 
 report: setup ## render the report again
 	dvc repro report
+
+ablation: setup ## compare the recorded runs with the full model, params.yaml as it is
+	s2rm ablation
 
 ui: setup ## open MLflow on the recorded runs
 	s2rm ui

@@ -1,6 +1,7 @@
 """Stage 5: tables, figures and the page → reports/; the evaluation joins the training's MLflow run."""
 
 import json
+from pathlib import Path
 
 from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_up_logging, tags
 
@@ -73,6 +74,8 @@ def main() -> None:
         trained = json.loads((MODELS / f"{name}.mlflow.json").read_text(encoding="utf-8"))["run_id"]
         ours = [path for path in paths if path.parent.name != "figures" or path.stem.endswith(f"-{name}")]
         files = {folder: [p for p in ours if p.parent.name == folder] for folder in ("tables", "figures")}
+        # What `s2rm ablation` compares: the scores; last, so that nothing is missing, what gave them.
+        files["results"] = [*sorted((RESULTS / name).glob("*.parquet")), Path("params.yaml")]
         evaluation = {key.replace(".", "/", 3): value for key, value in flatten(metrics).items()}
         store.publish(trained, name, evaluation, files, {**tags(), "run": name})
 

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from ablation_runs import record
 from PIL import Image
 
 from s2rm import cli
+from s2rm.params import Params
+from s2rm.tracking import Store
 
 ROOT = Path(__file__).parents[1]
 UNITS = (1, 1e9, 1e9, 1e6, 1e6)  # of describe's table: parameters, GFLOPs twice, MB twice
@@ -142,7 +146,38 @@ def test_describe_prints_json_and_takes_overrides(run: Callable, monkeypatch: py
     assert "did you mean kind?" in err
 
 
+def test_ablation_renders_what_is_recorded_and_then_what_is_kept(
+    run: Callable, tiny_params: Callable[..., Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    params = tiny_params("runs.joint.evaluate_on=[refcoco_unc]")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params.model_dump()))
+    code, _, err = run("ablation")
+    assert code == 2
+    assert err.startswith("error: no run 'joint' of the full model")
+    assert not (tmp_path / "mlflow.db").exists(), "looking leaves no empty store"
+    assert not (tmp_path / "reports").exists()
+
+    store = Store(tmp_path, params.tracking.experiment)
+    record(store, params, 0.7, tmp_path / "full")
+    record(store, tiny_params("evaluate.threshold=0.4"), 0.6, tmp_path / "threshold")
+    code, out, err = run("ablation")
+    assert code == 0
+    assert "Downloading" not in err
+    written = [f"reports/ablation.{end}" for end in ("md", "tex", "csv", "parquet")]
+    first, *rest = out.splitlines()
+    assert first.startswith("left out: joint (")
+    assert rest == written
+    before = [Path(name).read_bytes() for name in written]
+
+    (tmp_path / "mlflow.db").unlink()
+    assert run("ablation") == (0, "".join(f"{name}\n" for name in written), "")
+    assert [Path(name).read_bytes() for name in written] == before
+    assert not (tmp_path / "mlflow.db").exists()
+
+
 def test_help_is_complete(run: Callable) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    assert all(command in out for command in ("predict", "describe", "ui"))
+    assert all(command in out for command in ("predict", "describe", "ablation", "ui"))

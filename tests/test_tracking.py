@@ -9,7 +9,7 @@ import pytest
 
 from s2rm.benchmarks import BENCHMARKS
 from s2rm.params import Params
-from s2rm.tracking import EXPERIMENTS, Store, flatten, tracking_uri
+from s2rm.tracking import EXPERIMENTS, Store, flatten, has_store, tracking_uri
 
 METRICS = {"refcoco_plus_unc/testA/original/oIoU": 41.5, "refcoco_plus_unc/testA/original/P_0.5": 40.0}
 OTHER = {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 39.0}
@@ -121,6 +121,32 @@ def test_an_evaluation_is_published_once_on_the_training_s_run(store: Store, tmp
     assert points(store, run_id, "train/loss") == [(1, 2.0)]
     assert [file.path for file in store.client.list_artifacts(run_id, "tables")] == ["tables/table.md"]
     assert store.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_what_is_recorded_can_be_read_back(root: Path, tmp_path: Path) -> None:
+    own = Store(root, "reading")
+    first = train(own, tmp_path)
+    scores = tmp_path / "scores.parquet"
+    scores.write_bytes(b"scores")
+    publish(own, first, files={"results": [scores]}, tags={"run": "joint"})
+    second = own.create("later", {"run": "other"})
+    found = [(run.run_id, run.title, run.run, run.status, run.published) for run in own.recorded()]
+    assert found == [
+        (second, "later", "other", "RUNNING", False),
+        (first, "joint", "joint", "FINISHED", True),
+    ]
+    fetched = own.fetch(first, "results", tmp_path)
+    assert fetched is not None
+    assert (fetched / "scores.parquet").read_bytes() == b"scores"
+    assert own.fetch(second, "results", tmp_path) is None
+
+
+def test_whether_there_is_a_store(root: Path, store: Store, tmp_path: Path) -> None:
+    assert has_store(root)
+    assert not has_store(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
+        assert has_store(tmp_path)
 
 
 def test_another_evaluation_has_exactly_one_child(store: Store, tmp_path: Path) -> None:

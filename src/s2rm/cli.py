@@ -48,6 +48,14 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     describe.set_defaults(command=_describe)
 
+    ablation = commands.add_parser(
+        "ablation",
+        help="compare the recorded runs with the full model, params.yaml as it is",
+        description="Renders reports/ablation.md, .tex and .csv from the runs in MLflow, and keeps their "
+        "scores in reports/ablation.parquet, from which the tables come where nothing is recorded.",
+    )
+    ablation.set_defaults(command=_ablation)
+
     ui = commands.add_parser("ui", help="open MLflow's pages on the recorded runs")
     ui.add_argument("--port", type=int, default=5000, help="default: 5000")
     ui.set_defaults(command=_ui)
@@ -114,6 +122,23 @@ def _describe(arguments: argparse.Namespace) -> None:
         shown += [part[key] / 1e6 for key in ("activations_image", "activations_expression")]
         print(f"{name:<12}{part['parameters']:>14,}" + "".join(f"{number:>12,.3f}" for number in shown))
     print("a batch costs `image` for each image and `expression` for each of its expressions")
+
+
+def _ablation(arguments: argparse.Namespace) -> None:
+    from s2rm.params import load_params
+    from s2rm.reporting.ablation import render_ablation
+    from s2rm.reporting.recorded import collect, keep
+    from s2rm.tracking import Store, has_store
+
+    full, root, reports = load_params(), Path.cwd(), Path("reports")
+    kept = reports / "ablation.parquet"
+    store = Store(root, full.tracking.experiment) if has_store(root) else None
+    scores, left_out = collect(full, store, kept)
+    for line in left_out:
+        print(f"left out: {line}")
+    written = render_ablation(scores, full, reports)
+    for path in (*written, keep(scores, full, kept)):
+        print(path)
 
 
 def _ui(arguments: argparse.Namespace) -> None:

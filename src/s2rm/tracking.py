@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,28 @@ if TYPE_CHECKING:
 EVALUATION = "evaluation"  # tag: a digest of the published evaluation
 EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments that this run answers
 PARAM_BATCH, METRIC_BATCH = 100, 1000  # the most that one MLflow request may hold
+MOST_RUNS = 50_000  # that one search may give
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run of the store: a training, or an evaluation that has a run of its own."""
+
+    run_id: str
+    title: str  # its name in MLflow
+    run: str  # the trained model's name in params.yaml
+    status: str
+    published: bool  # whether it holds an evaluation
 
 
 def tracking_uri(root: Path) -> str:
     """Where runs are recorded: `MLFLOW_TRACKING_URI`, else the project's own SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+
+
+def has_store(root: Path) -> bool:
+    """Whether anything can have been recorded yet; False spares the making of an empty SQLite file."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / "mlflow.db").exists()
 
 
 class Store:
@@ -34,6 +52,7 @@ class Store:
     def __init__(self, root: Path, experiment: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -65,6 +84,28 @@ class Store:
     def search(self, tags: Mapping[str, str]) -> list[Any]:
         query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         return list(self.client.search_runs([self.experiment_id], query))
+
+    def recorded(self) -> list[Recorded]:
+        """All of its runs, the latest first."""
+        runs = self.client.search_runs(
+            [self.experiment_id], max_results=MOST_RUNS, order_by=["attributes.start_time DESC"]
+        )
+        return [
+            Recorded(
+                run_id=run.info.run_id,
+                title=run.info.run_name,
+                run=run.data.tags.get("run", ""),
+                status=run.info.status,
+                published=run.data.tags.get("published") == "true",
+            )
+            for run in runs
+        ]
+
+    def fetch(self, run_id: str, folder: str, target: Path) -> Path | None:
+        """Copies an artifact folder of a run into `target`; None where the run has no such folder."""
+        if not self.client.list_artifacts(run_id, folder):
+            return None
+        return Path(self.client.download_artifacts(run_id, folder, str(target)))
 
     def create(self, name: str, tags: Mapping[str, str]) -> str:
         run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))

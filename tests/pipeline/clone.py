@@ -85,6 +85,10 @@ class Clone:
         experiment = client.get_experiment_by_name("s2rm")
         return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]))
 
+    def artifacts(self, run_id: str, folder: str) -> set[str]:
+        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        return {Path(file.path).name for file in client.list_artifacts(run_id, folder)}
+
     def commit(self) -> None:
         self.git("add", "-A")
         self.git("commit", "-qm", "as it is now")

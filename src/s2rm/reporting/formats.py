@@ -22,6 +22,8 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "×": r"$\times$",
+    "±": r"$\pm$",
+    "−": r"$-$",
     "≥": r"$\geq$",
     "Σ": r"$\Sigma$",
     "→": r"$\rightarrow$",

@@ -1,21 +1,33 @@
-"""What evaluation and training left for the figures: scores an expression, history a validation."""
+"""What evaluation and training left: scores an expression, history a validation."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from s2rm.errors import UserError
 
 
 def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Protocol → IoU of each expression (n,), 0…1, of results/<run>/<benchmark>-<split>.parquet.
-
-    An empty union counts as IoU 0, as in the metrics.
-    """
+    """Protocol → IoU of each expression (n,), 0…1, of results/<run>/<benchmark>-<split>.parquet."""
     names = [f"{part}_{protocol}" for protocol in ("model", "original") for part in ("intersection", "union")]
+    table = load_columns(path, names)
+    return {
+        protocol: compute_iou(table[f"intersection_{protocol}"], table[f"union_{protocol}"])
+        for protocol in ("model", "original")
+    }
+
+
+def compute_iou(intersection: ArrayLike, union: ArrayLike) -> NDArray[np.float64]:
+    """(n,), 0…1. An empty union counts as IoU 0, as in the metrics."""
+    intersection, union = np.asarray(intersection, dtype=float), np.asarray(union, dtype=float)
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def load_columns(path: Path, names: list[str]) -> pd.DataFrame:
+    """Columns of results/<run>/<benchmark>-<split>.parquet, a row an expression."""
     try:
         table = pd.read_parquet(path, columns=names)
     except FileNotFoundError:
@@ -25,12 +37,7 @@ def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:
         raise UserError(f"{path} is no readable table of scores: {fault}") from None
     if table.empty:
         raise UserError(f"{path} holds no expression: evaluate the run again")
-    ious = {}
-    for protocol in ("model", "original"):
-        intersection = table[f"intersection_{protocol}"].to_numpy(dtype=float)
-        union = table[f"union_{protocol}"].to_numpy(dtype=float)
-        ious[protocol] = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    return ious
+    return table
 
 
 def load_history(path: Path) -> pd.DataFrame:

@@ -1,0 +1,70 @@
+"""Whether two models differ: a paired bootstrap over images of the difference of their means.
+
+Both models are scored on the same expressions, so each resample draws both together (paired). The
+expressions of an image share its scene and its objects and are not independent: what is drawn, with
+replacement, are images with all of their expressions (a cluster bootstrap; Davison and Hinkley,
+Bootstrap Methods and their Application, 1997, section 3.8).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import bootstrap
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+SEED = 0
+BATCH = 500  # resamples in memory at a time
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of means with its percentile interval, in the unit of what was given."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_difference(samples: Sequence[tuple[ArrayLike, ArrayLike]]) -> Difference:
+    """The mean over expressions of a difference; of several samples the mean of their means.
+
+    Args:
+        samples: of each benchmark the difference (n,) at its expressions, and the image (n,) that
+            each expression is of. Images are drawn within their benchmark.
+
+    The interval is NaN where a benchmark has a single image.
+    """
+    sums, counts = zip(*(_by_image(*sample) for sample in samples), strict=True)
+
+    def mean(*drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        means = [
+            total[rows].sum(axis) / count[rows].sum(axis)
+            for total, count, rows in zip(sums, counts, drawn, strict=True)
+        ]
+        return np.mean(means, axis=0)
+
+    images = [np.arange(len(count)) for count in counts]
+    value = float(mean(*images, axis=-1))
+    if min(map(len, images)) < 2:
+        return Difference(value, float("nan"), float("nan"))
+    interval = bootstrap(
+        images,
+        mean,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return Difference(value, float(interval.low), float(interval.high))
+
+
+def _by_image(differences: ArrayLike, images: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The sum of the differences and the number of expressions of each image."""
+    _, image = np.unique(np.asarray(images), return_inverse=True)
+    return np.bincount(image, weights=np.asarray(differences)), np.bincount(image)

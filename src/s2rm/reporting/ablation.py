@@ -1,0 +1,130 @@
+"""The ablation table: what differs from the full model, and what that does to mIoU.
+
+<output>/ablation.{md,tex}   for people: the val splits
+<output>/ablation.csv        for machines: every split, a row each
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from s2rm.benchmarks import BENCHMARKS
+from s2rm.data.official import Count, compare
+from s2rm.errors import UserError
+from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
+from s2rm.files import replace_text
+from s2rm.params import Params
+from s2rm.reporting.effects import COLUMNS, MEAN, measure_effects
+from s2rm.reporting.formats import Table, to_latex, to_markdown
+from s2rm.reporting.measured import name_benchmark
+from s2rm.reporting.tables import DRAWN
+from s2rm.reporting.variants import FULL
+
+CSV_DECIMALS = 4
+
+
+def render_ablation(scores: pd.DataFrame, full: Params, output: Path) -> list[Path]:
+    """Writes <output>/ablation.{md,tex,csv} of the scores that `collect` gave.
+
+    `UserError` where a model of params.yaml has no recorded run of the full model.
+    """
+    for run in full.runs:
+        if not ((scores["run"] == run) & (scores["variant"] == FULL)).any():
+            raise UserError(
+                f"no run {run!r} of the full model (params.yaml as it is) is recorded: `dvc repro` makes one"
+            )
+    effects = measure_effects(scores, full)
+    table = build_ablation(effects, full, _find_incomplete(scores, full))
+    columns = COLUMNS if effects["run"].eq("").all() else ["run", *COLUMNS]
+    numbers = effects[columns].round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
+    texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": numbers}
+    return [replace_text(output / f"{table.name}.{end}", text) for end, text in texts.items()]
+
+
+def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[str] = ()) -> Table:
+    """The val splits of `measure_effects`.
+
+    Args:
+        incomplete: benchmarks of which the data are only a part.
+    """
+    source, decimals, size = full.data.source, full.report.decimals, full.vision.image_size
+    data, notes = ("RefShapes", [DRAWN]) if source == "refshapes" else ("the real benchmarks", [])
+    shown = effects[effects["split"] == "val"]
+    titles = {
+        str(name): MEAN if name == MEAN else name_benchmark(str(name), source, incomplete)
+        for name in shown["benchmark"].unique()
+    }
+    groups, lines = [], []
+    for (run, variant), part in shown.groupby(["run", "variant"], sort=False):
+        few, many = part["seeds"].min(), part["seeds"].max()
+        line = {("", "model"): str(variant), ("", "seeds"): f"{few}" if few == many else f"{few}–{many}"}
+        cells = part.set_index("benchmark").to_dict("index")
+        for name, title in titles.items():
+            cell: Any = cells.get(name)
+            line[title, "mIoU"] = _write_mean(cell, decimals) if cell else ""
+            line[title, "difference"] = _write_difference(cell, decimals) if cell else ""
+        lines.append(line)
+        groups.append(f"run {run}" if run else "")
+    frame = pd.DataFrame(lines, index=groups)
+    frame.columns = pd.MultiIndex.from_tuples(lines[0])
+    averaged = ", ".join(title for name, title in titles.items() if name in BENCHMARKS)
+    return Table(
+        name="ablation",
+        title=f"Ablation on {data}",
+        caption="mIoU in percent, the mean over the expressions of intersection / union: mean ± standard "
+        "deviation over seeds, and the difference to the full model in points with its "
+        f"{CONFIDENCE:.0%} interval. Split: val. Data: {data}. Resolution: the model's input size, "
+        f"{size}×{size} in the full model.",
+        frame=frame,
+        sources=("this project, recorded runs",) * len(frame),
+        footnotes=(
+            "model = the parameters that differ from the full model's.",
+            f"Interval: a paired bootstrap over images, {RESAMPLES:,} resamples. An image is drawn with all "
+            "of its expressions, and the IoU of an expression is first averaged over seeds: the interval "
+            "says what other images may change, the standard deviation what other seeds may. * = the "
+            "interval excludes 0.",
+            f"{MEAN} = the mean over the val splits of {averaged}; images are drawn within their benchmark.",
+            *notes,
+        ),
+        decimals=decimals,
+    )
+
+
+def _write_mean(cell: dict[str, float], decimals: int) -> str:
+    """ "82.81 ± 0.32"; "82.81" of a single seed."""
+    spread = cell["mIoU_std"]
+    return f"{cell['mIoU_mean']:.{decimals}f}" + ("" if pd.isna(spread) else f" ± {spread:.{decimals}f}")
+
+
+def _write_difference(cell: dict[str, float], decimals: int) -> str:
+    """ "−1.20 [−1.61, −0.80] *"; "" of the full model."""
+    value, low, high = (cell[name] for name in ("difference", "low", "high"))
+    if pd.isna(value):
+        return ""
+    text = f"{value:+.{decimals}f}"
+    if not pd.isna(low):
+        text += f" [{low:+.{decimals}f}, {high:+.{decimals}f}]" + (" *" if low > 0 or high < 0 else "")
+    return text.replace("-", "−")
+
+
+def _find_incomplete(scores: pd.DataFrame, full: Params) -> set[str]:
+    """The real benchmarks of which an evaluation split was not scored as a whole."""
+    if full.data.source == "refshapes":
+        return set()
+    incomplete = set()
+    for benchmark, part in scores[scores["variant"] == FULL].groupby("benchmark"):
+        found = {
+            str(split): {"images": rows["image_id"].nunique(), "expressions": rows["sent_id"].nunique()}
+            for split, rows in part.groupby("split")
+        }
+        route = full.data.referit if benchmark == "referit_berkeley" else "refer"
+        counts = compare(str(benchmark), route, found)
+        if any(count.certain and count.differs and _is_scored(count) for count in counts):
+            incomplete.add(str(benchmark))
+    return incomplete
+
+
+def _is_scored(count: Count) -> bool:
+    return count.split != "train" and count.what != "refs"

@@ -1,0 +1,155 @@
+"""The recorded runs that an ablation compares, as scores an expression; and their copy in git.
+
+A run is recorded in MLflow with the parameters and the scores of its evaluation. MLflow's store is
+local to a machine; `keep` writes what was collected from it to one small file, which counts from then on.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from s2rm.benchmarks import get_benchmark
+from s2rm.errors import UserError
+from s2rm.files import replace
+from s2rm.params import Params, load_params
+from s2rm.reporting.results import load_columns
+from s2rm.reporting.variants import (
+    FULL,
+    describe_full,
+    find_differing,
+    must_equal,
+    name_variant,
+    order_variants,
+)
+from s2rm.tracking import Recorded, Store
+
+LABELS = ["variant", "run", "benchmark", "split"]
+EXPRESSION = ["sent_id", "image_id"]
+PIXELS = ["intersection", "union"]  # at the model's input size
+NUMBERS = ["seed", *EXPRESSION, *PIXELS]
+FULL_MODEL = b"s2rm.full_model"  # its parameters, in the metadata of the kept file's schema
+
+
+class Key(NamedTuple):
+    variant: str
+    run: str  # the trained model's name in params.yaml
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.variant}, run {self.run}, seed {self.seed}"
+
+
+Scores = dict[Key, pd.DataFrame]
+
+
+def collect(full: Params, store: Store | None, kept: Path) -> tuple[pd.DataFrame, list[str]]:
+    """What was recorded of the full model and of its variants, and a line for each run that is left out.
+
+    Args:
+        store: None where nothing was recorded.
+        kept: the file that `keep` wrote, or none. The store's runs count before its.
+
+    Returns: LABELS and NUMBERS, a row an expression of a recorded run; and the lines.
+    """
+    scores: Scores = {}
+    left_out = _add_recorded(scores, full, store) if store else []
+    left_out += _add_kept(scores, full, kept)
+    for run in full.runs:
+        left_out += _drop_unpaired(scores, run)
+    variants = order_variants({key.variant for key in scores}, full)
+    runs = list(full.runs)
+    keys = sorted(scores, key=lambda key: (variants.index(key.variant), runs.index(key.run), key.seed))
+    empty = pd.DataFrame(columns=[*LABELS, *NUMBERS])
+    return pd.concat([scores[key] for key in keys], ignore_index=True) if keys else empty, left_out
+
+
+def keep(scores: pd.DataFrame, full: Params, path: Path) -> Path:
+    """The scores of `collect` in one file, with the parameters that its variants are variants of."""
+    table = pa.Table.from_pandas(scores.astype(dict.fromkeys(LABELS, "category")), preserve_index=False)
+    table = table.replace_schema_metadata({FULL_MODEL: json.dumps(describe_full(full))})
+    return replace(
+        path, lambda partial: pq.write_table(table, partial, compression="zstd", compression_level=19)
+    )
+
+
+def _add_recorded(scores: Scores, full: Params, store: Store) -> list[str]:
+    left_out = []
+    for recorded in store.recorded():  # the latest first
+        try:
+            with TemporaryDirectory() as folder:
+                key, found = _read_recorded(store, recorded, full, Path(folder))
+            if key in scores:
+                raise UserError(f"a later run of {key} counts")
+            scores[key] = found
+        except UserError as error:
+            left_out.append(f"{recorded.title} ({recorded.run_id[:8]}): {error}")
+    return left_out
+
+
+def _read_recorded(store: Store, recorded: Recorded, full: Params, folder: Path) -> tuple[Key, pd.DataFrame]:
+    """Its scores; `UserError` says why it is left out."""
+    if recorded.run not in full.runs:
+        raise UserError(f"params.yaml has no run {recorded.run!r}")
+    if not recorded.published:
+        finished = recorded.status == "FINISHED"
+        raise UserError("not evaluated" if finished else f"not finished ({recorded.status.lower()})")
+    results = store.fetch(recorded.run_id, "results", folder)
+    if results is None:
+        raise UserError("recorded without its scores: `dvc exp run` with its parameters adds them")
+    try:
+        params = load_params(results / "params.yaml")
+        runs = [recorded.run]
+        differing = find_differing(must_equal(params, runs), must_equal(full, runs))
+        if differing:
+            raise UserError(f"measured otherwise than the full model: {', '.join(differing)} differs")
+        scores = pd.concat(_read_scores(params, recorded.run, results), ignore_index=True)
+    except UserError as error:
+        raise UserError(str(error).replace(f"{results}/", "")) from None
+    key = Key(name_variant(params, full), recorded.run, params.train.seed)
+    scores = scores.assign(**key._asdict())[[*LABELS, *NUMBERS]]
+    return key, scores.astype(dict.fromkeys(NUMBERS, "int32"))
+
+
+def _read_scores(params: Params, run: str, results: Path) -> Iterator[pd.DataFrame]:
+    names = {"intersection_model": "intersection", "union_model": "union"}
+    for benchmark in params.get_run(run).evaluate_on:
+        for split in get_benchmark(benchmark).evaluation_splits:
+            path = results / f"{benchmark}-{split}.parquet"
+            if path.exists():  # a split without any expression has none
+                scores = load_columns(path, [*EXPRESSION, *names]).rename(columns=names)
+                yield scores.sort_values("sent_id").assign(benchmark=benchmark, split=split)
+
+
+def _add_kept(scores: Scores, full: Params, path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    try:
+        table = pq.read_table(path)
+        described = json.loads((table.schema.metadata or {})[FULL_MODEL])
+        kept = table.to_pandas()[[*LABELS, *NUMBERS]].astype(dict.fromkeys(LABELS, "str"))
+    except (OSError, ValueError, KeyError):  # pyarrow's ArrowInvalid is a ValueError
+        raise UserError(f"{path} is no file that `s2rm ablation` wrote: bring it back or delete it") from None
+    differing = find_differing(describe_full(full), described)
+    if differing:
+        return [f"{path}: begun anew, its full model is another one ({', '.join(differing)})"]
+    for key, part in kept.groupby(list(Key._fields), sort=False):
+        scores.setdefault(Key._make(key), part)
+    return []
+
+
+def _drop_unpaired(scores: Scores, run: str) -> list[str]:
+    """Drops what was not scored on the very expressions of the latest run of the full model."""
+    columns = ["benchmark", "split", *EXPRESSION]
+    of_run = {key: part[columns].to_numpy() for key, part in scores.items() if key.run == run}
+    full = next((found for key, found in of_run.items() if key.variant == FULL), None)
+    unpaired = [key for key, found in of_run.items() if full is not None and not np.array_equal(found, full)]
+    for key in unpaired:
+        del scores[key]
+    return [f"{key}: scored on other expressions than the full model" for key in unpaired]

@@ -1,0 +1,86 @@
+"""The paired bootstrap over images: against known differences, clusters, and its own repetition."""
+
+import numpy as np
+import pytest
+
+from s2rm.evaluation.statistics import RESAMPLES, bootstrap_difference
+
+
+def clustered(mean: float, images: int = 60, each: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Differences that images share: those of one image are nearly equal."""
+    random = np.random.default_rng(seed)
+    shared = random.normal(mean, 3, images)
+    return np.repeat(shared, each) + random.normal(0, 0.1, images * each), np.repeat(np.arange(images), each)
+
+
+def test_a_known_difference_is_found() -> None:
+    for seed in range(5):
+        found = bootstrap_difference([clustered(-4.0, seed=seed)])
+        assert found.low < -4.0 < found.high < 0
+        assert found.low < found.value < found.high
+
+
+def test_the_interval_is_that_of_theory() -> None:
+    difference, image = clustered(1.0, images=200)
+    of_images = difference.reshape(200, -1).mean(axis=1)
+    error = 1.96 * of_images.std(ddof=1) / np.sqrt(200)
+    found = bootstrap_difference([(difference, image)])
+    assert found.value == pytest.approx(difference.mean())
+    assert (found.low, found.high) == pytest.approx(
+        (found.value - error, found.value + error), abs=0.1 * error
+    )
+
+
+def test_no_difference_has_an_interval_around_0() -> None:
+    covered = 0
+    for seed in range(20):
+        found = bootstrap_difference([clustered(0.0, seed=seed)])
+        covered += found.low <= 0 <= found.high
+    assert covered >= 17  # 19 are expected; P(< 17) = 1.6 % for an interval that holds what it says
+
+
+def test_equal_models_have_an_interval_of_no_width() -> None:
+    found = bootstrap_difference([(np.zeros(12), np.repeat(np.arange(4), 3))])
+    assert (found.value, found.low, found.high) == (0, 0, 0)
+
+
+def test_expressions_of_an_image_are_drawn_together() -> None:
+    """As if independent, they would promise far more than they know: √8 of eight near copies."""
+    difference, image = clustered(1.0)
+    together = bootstrap_difference([(difference, image)])
+    apart = bootstrap_difference([(difference, np.arange(len(image)))])
+    ratio = (together.high - together.low) / (apart.high - apart.low)
+    assert ratio == pytest.approx(np.sqrt(8), rel=0.1)
+
+
+def test_every_expression_weighs_the_same() -> None:
+    """mIoU is the mean over expressions, not over images."""
+    found = bootstrap_difference([([1, 1, 1, 5], [7, 7, 7, 3])])
+    assert found.value == 2
+    assert (found.low, found.high) == (1, 5)  # draws of one image alone
+
+
+def test_order_of_the_expressions_and_names_of_images_do_not_matter() -> None:
+    difference, image = clustered(1.0)
+    order = np.random.default_rng(1).permutation(len(image))
+    found = vars(bootstrap_difference([(difference[order], image[order] + 500)]))
+    assert found == pytest.approx(vars(bootstrap_difference([(difference, image)])))
+
+
+def test_several_benchmarks_weigh_the_same_and_draw_by_themselves() -> None:
+    small, large = clustered(2.0, images=20), clustered(-1.0, images=300, seed=1)
+    found = bootstrap_difference([small, large])
+    assert found.value == pytest.approx((small[0].mean() + large[0].mean()) / 2)
+    widths = [found.high - found.low for found in map(bootstrap_difference, ([small], [large]))]
+    assert found.high - found.low == pytest.approx(np.hypot(*widths) / 2, rel=0.1)
+
+
+def test_it_repeats_exactly() -> None:
+    assert RESAMPLES == 10_000
+    assert bootstrap_difference([clustered(1.0)]) == bootstrap_difference([clustered(1.0)])
+
+
+def test_a_single_image_has_no_interval() -> None:
+    found = bootstrap_difference([([1.0, 3.0], [5, 5])])
+    assert found.value == 2
+    assert np.isnan([found.low, found.high]).all()
