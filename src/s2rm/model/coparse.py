@@ -65,7 +65,9 @@ class Coparse(nn.Module):
         super().__init__()
         self.rotations = rotations
         self.bundle = Bundle(width, slice_kernel)
-        self.recurrence = {"scan": ScanRecurrence, "gru": GRURecurrence}[recurrence](width, state)
+        self.recurrence = (
+            ScanRecurrence(width, state) if recurrence == "scan" else GRURecurrence(width, state)
+        )
         self.gate = nn.Conv2d(width, width, 1)  # W_o
         self.read = nn.Conv2d(width, width, 1)  # W_h
 

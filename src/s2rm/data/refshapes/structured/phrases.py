@@ -20,7 +20,7 @@ from s2rm.data.refshapes.structured.scene import COLOURS, SHAPES
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 EXTREMES = {"leftmost": "left", "rightmost": "right", "topmost": "top", "lowest": "bottom"}
-ANCHORED = {  # the words of a tail → its name; an anchor follows
+ANCHORED: dict[tuple[str, ...], str] = {  # the words of a tail → its name; an anchor follows
     ("in", "the", "row", "of"): "row",
     ("in", "the", "column", "of"): "column",
     ("above",): "top",
@@ -29,7 +29,7 @@ ANCHORED = {  # the words of a tail → its name; an anchor follows
     ("right", "of"): "right",
     ("between",): "between",  # two anchors
 }
-LINES = {  # the same, where none does
+LINES: dict[tuple[str, ...], str] = {  # the same, where none does
     ("in", "the", "top", "row"): "top row",
     ("in", "the", "bottom", "row"): "bottom row",
     ("in", "the", "left", "column"): "left column",

@@ -54,7 +54,7 @@ def _holds(tail: str, i: int, anchors: list[int], scene: Scene) -> bool:
     if tail in DIRECTIONS:
         return _beyond(i, anchors[0], tail, scene)
     if tail == "between":
-        return _between(i, *anchors, scene)
+        return _between(i, anchors[0], anchors[1], scene)
     side, line = tail.split()
     first = min(range(len(scene.things)), key=lambda j: side_distance(scene.things[j], side, scene))
     return _in_line(i, first, line, scene)
