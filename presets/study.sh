@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Queues the ablation study of docs/ablations.md, every variant with the same number of expressions seen:
+#
+#   cp presets/study.yaml params.yaml && dvc repro        # the data and the full model, seed 1
+#   presets/study.sh && OMP_NUM_THREADS=1 dvc queue start --jobs 2
+#   make ablation                                         # when `dvc queue status` shows them all done
+set -euo pipefail
+
+dvc exp run --queue -S 'train.seed=2,3'
+for variant in fusion.coparsing=none fusion.kind=pwam fusion.kind=concat fusion.kind=none; do
+    dvc exp run --queue -S "$variant" -S 'train.seed=1,2,3'
+done
+for variant in \
+    fusion.distribution=tile fusion.query=word \
+    fusion.coparsing=language_to_vision fusion.coparsing=vision_to_language \
+    fusion.rotations=2 fusion.rotations=1 fusion.state=generator fusion.recurrence=gru \
+    fusion.slice_kernel=1 fusion.slice_kernel=5 fusion.balancing=false fusion.cascade=bottom_up \
+    'fusion.stages=[3,4]' 'fusion.stages=[2]' \
+    decoder.kind=fpn decoder.language_guidance=false decoder.foreground_guidance=false \
+    loss.auxiliary=0.0 vision.coordinates=false; do
+    dvc exp run --queue -S "$variant"
+done
