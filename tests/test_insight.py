@@ -83,9 +83,8 @@ def test_weights_and_shares_are_those_of_the_parsed_semantics(build_tiny: Build)
 def test_shares_by_hand() -> None:
     semantics = [torch.tensor([1.0, -2.0]).view(1, 2, 1, 1), torch.tensor([-3.0, 0.0]).view(1, 2, 1, 1)]
     weights = torch.tensor([[[0.75, 0.5], [0.25, 0.5]]])
-    assert share_out(semantics, weights).flatten().tolist() == pytest.approx(
-        [0.7, 0.3]
-    )  # 1.75 and 0.75 of 2.5
+    # 1.75 and 0.75 of 2.5
+    assert share_out(semantics, weights).flatten().tolist() == pytest.approx([0.7, 0.3])
     assert share_out([0 * semantic for semantic in semantics], weights).flatten().tolist() == [0, 0]
 
 

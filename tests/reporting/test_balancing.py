@@ -94,7 +94,6 @@ def test_a_row_a_benchmark_and_stage_a_column_a_parsed_semantic(source, incomple
 
 def test_runs_stand_below_each_other() -> None:
     weights = make_weights()
-    table = build_balancing(
-        {"one": weights, "two": weights.head(8), "none": weights.head(0)}, "folder", decimals=2
-    )
+    runs = {"one": weights, "two": weights.head(8), "none": weights.head(0)}
+    table = build_balancing(runs, "folder", decimals=2)
     assert [(label, len(rows)) for label, rows in table.groups()] == [("run one", 4), ("run two", 1)]
