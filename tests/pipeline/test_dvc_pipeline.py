@@ -48,7 +48,8 @@ def test_repro_runs_every_stage_once_and_writes_the_contracts(clone: Clone) -> N
             found = metrics["refcocog_umd"][split][protocol]
             assert {name: found[name] for name in expected} == expected
             assert found["expressions"] == len(scores)
-    for name in ("tables/refshapes-iou.md", "tables/oIoU.tex", "figures", "index.html"):
+    written = ("tables/refshapes-iou.md", "tables/oIoU.tex", "tables/refshapes-balancing.md", "index.html")
+    for name in (*written, "figures/gates-tiny.png"):
         assert (clone.folder / "reports" / name).exists()
 
 
@@ -92,6 +93,8 @@ def test_an_experiment_runs_only_what_it_changes(clone: Clone, override: str, ex
     added = [run for run in clone.runs() if run.info.run_id not in before]
     assert len(added) == (0 if override.startswith("report") else 1)
     if expected[0] == "train@tiny":
+        page = (clone.folder / "reports/index.html").read_text()
+        assert "fusion.balancing=false takes the plain mean" in page
         assert added[0].data.tags["dvc.experiment"] == name
         assert added[0].data.params["fusion.balancing"] == "False"
         assert "refcocog_umd/test/original/oIoU" in added[0].data.metrics

@@ -12,6 +12,7 @@ from PIL import Image
 from s2rm.benchmarks import BENCHMARKS
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.params import Params, load_params
+from s2rm.reporting.gates import ROLES, SweepView
 from s2rm.reporting.overlays import Example
 from s2rm.reporting.render import render
 
@@ -47,7 +48,14 @@ class ReportInputs:
         return load_params(PARAMS, [f"data.source={source}", "data.folder=data/real", *overrides])
 
     def render(
-        self, source: str, output: Path, *overrides: str, examples: Any = None, incomplete: Any = ()
+        self,
+        source: str,
+        output: Path,
+        *overrides: str,
+        examples: Any = None,
+        views: Any = None,
+        weights: Any = None,
+        incomplete: Any = (),
     ) -> list[Path]:
         return render(
             self.params(source, *overrides),
@@ -57,6 +65,8 @@ class ReportInputs:
             models_dir=self.root / "models",
             output=output,
             examples={"joint": examples or []},
+            views=views or {},
+            weights=weights or {},
             shared=SHARED,
             incomplete=incomplete,
         )
@@ -108,3 +118,26 @@ def make_example(expression: str = "the red square", height: int = 40, width: in
         iou=0.6,
         title="refcoco_unc val",
     )
+
+
+def make_view(
+    example: Example | None = None, roles: tuple[str, ...] = tuple(ROLES), rotations: int = 4
+) -> SweepView:
+    random = np.random.default_rng(0)
+    places = [(role, rotation) for role in roles for rotation in range(rotations)]
+    maps = random.random((len(places), 8, 10), dtype=np.float32)
+    weights = random.random(len(places), dtype=np.float32)
+    return SweepView(example or make_example(), 1, places, maps, weights / weights.sum(), maps / maps.sum(0))
+
+
+def make_weights() -> pd.DataFrame:
+    """Weights of two benchmarks and two stages: 1/36 … 8/36 of 8 parsed semantics."""
+    places = [(role, rotation) for role in ROLES for rotation in range(4)]
+    rows = [
+        (benchmark, stage, 10, 30, *place, number / 36)
+        for benchmark in ("refcoco_unc", "referit_berkeley")
+        for stage in (1, 2)
+        for number, place in enumerate(places, start=1)
+    ]
+    names = ["benchmark", "stage", "images", "expressions", "role", "rotation", "weight"]
+    return pd.DataFrame(rows, columns=names)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_inputs import make_example, make_inputs
+from report_inputs import make_example, make_inputs, make_view, make_weights
 
 from s2rm.errors import UserError
 from s2rm.reporting.published import load_published
@@ -22,10 +22,12 @@ def tables_of(names: list[str]) -> set[str]:
     return {f"tables/{name}.{end}" for name in names for end in ("md", "csv", "tex")}
 
 
+OWN = ["precision", "leakage", "balancing"]
 ALWAYS = {
     "figures/precision-joint.png",
     "figures/training-joint.png",
     "figures/examples-joint.png",
+    "figures/gates-joint.png",
     "plots/training.csv",
     "plots/precision.csv",
     "index.html",
@@ -35,13 +37,14 @@ ALWAYS = {
 @pytest.mark.parametrize(
     ("source", "tables"),
     [
-        ("refshapes", ["refshapes-iou", "refshapes-precision", "refshapes-leakage", "oIoU", "mIoU"]),
-        ("folder", ["oIoU", "mIoU", "precision", "leakage"]),
+        ("refshapes", [*(f"refshapes-{name}" for name in OWN), "refshapes-iou", "oIoU", "mIoU"]),
+        ("folder", [*OWN, "oIoU", "mIoU"]),
     ],
 )
 def test_files_are_complete_and_deterministic(inputs, tmp_path, source, tables):
-    written = inputs.render(source, tmp_path / "first", examples=[make_example()])
-    inputs.render(source, tmp_path / "again", examples=[make_example()])
+    inside = {"views": {"joint": make_view()}, "weights": {"joint": make_weights()}}
+    written = inputs.render(source, tmp_path / "first", examples=[make_example()], **inside)
+    inputs.render(source, tmp_path / "again", examples=[make_example()], **inside)
     first = tree(tmp_path / "first")
     assert set(first) == tables_of(tables) | ALWAYS
     assert {path.relative_to(tmp_path / "first").as_posix() for path in written} == set(first)
@@ -101,10 +104,11 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("source", ["refshapes", "folder"])
 def test_page_links_lead_to_files_beside_it(inputs, tmp_path, source):
-    inputs.render(source, tmp_path, examples=[make_example()])
+    inside = {"views": {"joint": make_view()}, "weights": {"joint": make_weights()}}
+    inputs.render(source, tmp_path, examples=[make_example()], **inside)
     page = Page()
     page.feed((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert "figures/examples-joint.png" in page.links
+    assert {"figures/examples-joint.png", "figures/gates-joint.png"} <= set(page.links)
     for link in page.links:
         assert link[1:] in page.ids if link.startswith("#") else (tmp_path / link).is_file(), link
     assert "script" not in page.tags
@@ -121,6 +125,25 @@ def test_without_examples_there_is_no_sheet(inputs, tmp_path):
     inputs.render("refshapes", tmp_path)
     assert not (tmp_path / "figures" / "examples-joint.png").exists()
     assert "examples-joint" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("override", "no_figure", "no_table"),
+    [
+        ("fusion.kind=s2rm", None, None),
+        ("fusion.recurrence=gru", "fusion.recurrence=gru keeps its gates inside of torch", None),
+        ("fusion.balancing=false", *2 * ["fusion.balancing=false takes the plain mean"]),
+    ],
+)
+def test_the_page_says_why_there_are_no_gates_or_weights(inputs, tmp_path, override, no_figure, no_table):
+    inputs.render("refshapes", tmp_path, override)
+    assert not (tmp_path / "figures" / "gates-joint.png").exists()
+    assert not (tmp_path / "tables" / "refshapes-balancing.md").exists()
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for name, reason in (("figure of the gates", no_figure), ("table of the balancing weights", no_table)):
+        line = f"<dt>no {name}</dt><dd>{reason}</dd>"
+        assert (line in text) is (reason is not None)
+        assert (f"no {name}" in text) is (reason is not None)
 
 
 def test_unknown_method_stops_before_anything_is_written(inputs, tmp_path):

@@ -23,8 +23,8 @@ from PIL import Image
 from s2rm.benchmarks import get_benchmark
 from s2rm.data.packs import RawFiles
 from s2rm.data.table import load_table
+from s2rm.insight import Place, balanced_stages, watch_stage
 from s2rm.model.coparse import SWEEPS
-from s2rm.model.insight import Place, balanced_stages, watch_stage
 from s2rm.predict import Predictor
 from s2rm.reporting.examples import pick_examples, predict_example
 from s2rm.reporting.figures import STYLE, save

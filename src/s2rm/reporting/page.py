@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s2rm.files import replace_text
-from s2rm.model.insight import why_no_gates, why_no_weights
+from s2rm.insight import why_no_gates, why_no_weights
 from s2rm.params import Params
 from s2rm.reporting.formats import Table
 

@@ -136,9 +136,9 @@ def _draw_inside(run: str, view: SweepView, folder: Path) -> dict[Path, str]:
     """Draws the figure of the gates: path → caption."""
     path = draw_gates(folder / f"gates-{run}.png", run, view)
     return {
-        path: f"Inside of run {run}, an expression of {view.example.title}: for each role and direction of a "
-        "sweep the update gate (bright: the state takes up what is here; dark: it carries on what was "
-        "before), below it the parsed semantic's share of the balanced sum at each position, and its "
-        "balancing weight (line: equal weights). A gate sees its slice and not the sense of the sweep: "
-        "opposite sweeps share it."
+        path: f"Inside of run {run}, an expression of {view.example.title} (white: the truth): for each "
+        "role and direction of a sweep the update gate (bright: the state takes up what is here; dark: it "
+        "carries on what was before), below it the parsed semantic's share of the balanced sum at each "
+        "position, and its balancing weight (line: equal weights). A gate sees its slice and not the sense "
+        "of the sweep: opposite sweeps share it."
     }
