@@ -150,7 +150,7 @@ def test_watching_changes_nothing_and_ends(build_tiny: Build) -> None:
         (("fusion.coparsing=none",), [], 0, False),
         (("fusion.balancing=false",), [], 0, False),
         (("fusion.kind=pwam",), [], 0, False),
-        (("fusion.kind=concat", "fusion.recurrence=gru"), [], 0, False),
+        (("fusion.kind=concat",), [], 0, False),
         (("fusion.kind=none",), [], 0, False),
     ],
     ids=str,

@@ -80,16 +80,17 @@ def describe(params: Params) -> dict[str, Part]:
     parameters: Counter[str] = Counter()
     for module, part in modules.items():
         parameters[part] += sum(p.numel() for p in module.parameters(recurse=False))
-    one, two = (_Meter(model, modules).measure(params, expressions) for expressions in (1, 2))
+    # Not of one expression: where it is alone, some copies are views.
+    two, three = (_Meter(model, modules).measure(params, expressions) for expressions in (2, 3))
     parts = {}
     for part in PARTS:
-        flops = two.flops[part] - one.flops[part]
-        activations = two.activations[part] - one.activations[part]
+        flops = three.flops[part] - two.flops[part]
+        activations = three.activations[part] - two.activations[part]
         numbers = Part(
             parameters=parameters[part],
-            flops_image=one.flops[part] - flops,
+            flops_image=two.flops[part] - 2 * flops,
             flops_expression=flops,
-            activations_image=one.activations[part] - activations,
+            activations_image=two.activations[part] - 2 * activations,
             activations_expression=activations,
         )
         if any(astuple(numbers)):

@@ -52,7 +52,7 @@ def balanced_stages(model: S2RM) -> dict[int, S2RMFusion]:
     return {
         stage: fusion
         for stage, fusion in enumerate(model.fusion, start=1)
-        if isinstance(fusion, S2RMFusion) and isinstance(fusion.balance, Balance)
+        if isinstance(fusion, S2RMFusion) and fusion.coparse and isinstance(fusion.balance, Balance)
     }
 
 
