@@ -132,7 +132,7 @@ def test_attention_is_counted(tiny_params: TinyParams) -> None:
 
 def test_the_products_inside_a_gru_are_counted(tiny_params: TinyParams) -> None:
     roles, rotations, axes, kernel = 2, 4, 2, 3
-    parts = describe(tiny_params("fusion.recurrence=gru"))
+    parts = describe(tiny_params("fusion.recurrence=gru", "fusion.state=generator"))
     bundle = 2 * sum(axes * kernel * width * pixels for width, pixels in STAGES)  # one role's, by channel
     assert parts["coparse"].flops_image == bundle  # the role whose generator is the vision map
     assert parts["coparse"].flops_expression == bundle + 2 * roles * rotations * sum(
