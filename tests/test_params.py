@@ -39,12 +39,30 @@ def test_the_project_s_own_parameters_load() -> None:
     assert params.model_dump(mode="json") == yaml.safe_load(PARAMS.read_text())
 
 
-def test_the_paper_s_preset_has_the_same_keys() -> None:
-    preset = ROOT / "presets" / "paper.yaml"
+@pytest.mark.parametrize("name", ["paper", "study"])
+def test_the_presets_have_the_same_keys(name: str) -> None:
+    preset = ROOT / "presets" / f"{name}.yaml"
     assert keys(yaml.safe_load(preset.read_text())) == keys(yaml.safe_load(PARAMS.read_text()))
-    params = load_params(preset)
+    load_params(preset)
+
+
+def test_the_paper_s_preset_is_of_the_paper_s_scale() -> None:
+    params = load_params(ROOT / "presets" / "paper.yaml")
     assert params.vision.image_size == 480
     assert params.language.pretrained == "google-bert/bert-base-uncased"
+
+
+def test_the_study_sees_rows_and_columns() -> None:
+    """12 slices or more at the finest fused stage, things of 16 px or more, at the model's input size."""
+    params = load_params(ROOT / "presets" / "study.yaml")
+    assert "refshapes_structured" in params.runs["joint"].evaluate_on
+    assert params.vision.image_size / 2 ** (min(params.fusion.stages) + 1) >= 12
+    assert params.vision.image_size / 6 >= 16
+
+
+def test_the_structured_partition_exists_as_drawn_data_only() -> None:
+    message = fault("data.source=archives", "data.benchmarks=[refcoco_unc, refshapes_structured]")
+    assert "data.benchmarks has refshapes_structured, which is drawn" in message
 
 
 def test_parameters_may_not_be_changed_later() -> None:
@@ -152,7 +170,11 @@ def test_switches_that_do_act_go_together(overrides: tuple[str, ...]) -> None:
     load_params(PARAMS, overrides)
 
 
-@pytest.mark.parametrize("path", [PARAMS, ROOT / "presets" / "paper.yaml"], ids=["embedded", "paper"])
+@pytest.mark.parametrize(
+    "path",
+    [PARAMS, ROOT / "presets" / "paper.yaml", ROOT / "presets" / "study.yaml"],
+    ids=["embedded", "paper", "study"],
+)
 def test_the_parameters_as_given_are_the_full_method(path: Path) -> None:
     """So that a single override of them is a single change of the method, and no idle one."""
     params = load_params(path).model_dump()

@@ -10,7 +10,7 @@ from report_inputs import EXPRESSIONS, SHARED, ReportInputs, make_inputs
 from s2rm.errors import UserError
 from s2rm.reporting.comparison import OURS, build_comparison
 from s2rm.reporting.formats import to_markdown
-from s2rm.reporting.measured import Measured, load_scores
+from s2rm.reporting.measured import Measured, load_scores, name_benchmark
 from s2rm.reporting.published import PAPER, load_published
 from s2rm.reporting.tables import build_leakage, build_precision, build_refshapes_iou
 
@@ -173,3 +173,8 @@ def test_shared_images_are_listed_where_there_are_any():
     assert "| RefCOCO | RefCOCO |" not in text
     none = to_markdown(build_leakage(SHARED.assign(shared_images=0), "refshapes"))
     assert "Data: RefShapes. 2 pairs of splits were compared, 0 share images" in none
+
+
+def test_the_structured_partition_is_called_by_its_own_name() -> None:
+    assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"
+    assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"
