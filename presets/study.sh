@@ -13,7 +13,7 @@ done
 for variant in \
     fusion.distribution=tile fusion.query=word \
     fusion.coparsing=language_to_vision fusion.coparsing=vision_to_language \
-    fusion.rotations=2 fusion.rotations=1 fusion.state=generator fusion.recurrence=gru \
+    fusion.rotations=2 fusion.rotations=1 fusion.state=match fusion.recurrence=gru \
     fusion.slice_kernel=1 fusion.slice_kernel=5 fusion.balancing=false fusion.cascade=bottom_up \
     'fusion.stages=[3,4]' 'fusion.stages=[2]' \
     decoder.kind=fpn decoder.language_guidance=false decoder.foreground_guidance=false \

@@ -110,7 +110,7 @@ class Fusion(Section):
     query: Literal["sentence", "word"]
     coparsing: Literal["both", "language_to_vision", "vision_to_language", "none"]
     rotations: Literal[4, 2, 1]
-    state: Literal["match", "generator"]
+    state: Literal["generator", "match"]
     recurrence: Literal["scan", "gru"]
     slice_kernel: Positive
     balancing: bool

@@ -13,7 +13,7 @@ FULL_METHOD: Mapping[str, Any] = {
     "fusion.query": "sentence",
     "fusion.coparsing": "both",
     "fusion.rotations": 4,
-    "fusion.state": "match",
+    "fusion.state": "generator",
     "fusion.recurrence": "scan",
     "fusion.slice_kernel": 3,
     "fusion.balancing": True,

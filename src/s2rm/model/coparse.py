@@ -5,15 +5,13 @@ recurrently correlate relevant semantic contained in feature from other modality
 The *generator* context is swept slice by slice; the *parsed* context reads the state at its own
 slice. With u = bundle(g), at slice t:
 
-    m_t = φ(W_u u_t + W_p p_t)                       what correlates in the two contexts here
-    z_t = σ(W_z m_t)                                 whether the state takes it up
-    h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ tanh(W_c m_t)  the state, of near and remote slices
+    z_t = σ(W_z [u_t; p_t])                          the gate sees both contexts
+    h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ tanh(W_c u_t)  the state comes from the generator alone
     y_t = p_t ⊙ σ(W_o h_t) + W_h h_t                 the parsed semantic
 
-The equations are ours; the paper's abstract gives the idea in words ("recurrently correlate relevant
-semantic"). `fusion.state=generator` is a narrower reading, where the state comes from the generator
-alone and only the gate sees both: z_t = σ(W_z [u_t; p_t]), candidate tanh(W_c u_t). Without the
-non-linear match it did not learn to relate along rows (docs/ablations.md). Both modalities play both
+The equations are ours; the paper's abstract gives the idea in words. With `fusion.state=match` the
+state carries what correlates in the two contexts instead, m_t = φ(W_u u_t + W_p p_t): gate σ(W_z m_t),
+candidate tanh(W_c m_t); another reading of "recurrently correlate". Both modalities play both
 roles, and each sweep runs under the rotations 0°, 90°, 180°, 270° [paper], so that rows and columns
 are read in both senses.
 

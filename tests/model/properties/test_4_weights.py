@@ -83,7 +83,7 @@ def test_a_fusion_is_its_vision_map_and_the_balanced_semantics(
         coparsing=coparsing,
         rotations=2,
         recurrence="scan",
-        state="match",
+        state="generator",
         slice_kernel=3,
         balancing=balancing,
     ).double()

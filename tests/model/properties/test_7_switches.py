@@ -44,7 +44,7 @@ SWITCHES: dict[str, list[tuple[Any, str, list[str]]]] = {
         ("none", "fewer", ["coparse"]),
     ],
     "fusion.rotations": [(2, "fewer", []), (1, "fewer", [])],  # of the balancing; the sweeps share theirs
-    "fusion.state": [("generator", "fewer", ["recurrence.match"])],
+    "fusion.state": [("match", "more", ["recurrence.gate_parsed"])],
     "fusion.recurrence": [("gru", "more", ["candidate"])],
     "fusion.slice_kernel": [(1, "fewer", []), (5, "more", [])],
     "fusion.balancing": [(False, "fewer", ["balance"])],
