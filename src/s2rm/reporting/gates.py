@@ -214,8 +214,7 @@ def _draw_map(
     grey = 0.5 + np.asarray(example.image.convert("L"))[..., None] / 510  # pale: colours keep their lightness
     panel = page.axes(*place)
     _show(panel, VEIL * scale.to_rgba(smooth)[..., :3] + (1 - VEIL) * grey)
-    if example.truth.any() and not example.truth.all():
-        panel.contour(example.truth, levels=[0.5], colors="white", linewidths=0.9)
+    panel.contour(example.truth, levels=[0.5], colors="white", linewidths=0.9)
 
 
 def _draw_weight(page: _Page, weights: NDArray[np.float32], k: int, corner: tuple[float, float]) -> None:
