@@ -22,11 +22,12 @@ ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "presets/paper.yaml"
 GIGABYTE = 10**9
 
-# Each value of each switch at least once; one at a time at a tiny scale in test_switches.py.
+# Each value of each switch at least once; one at a time at a tiny scale in test_7_switches.py.
 VARIANTS = [
     (),
     ("fusion.recurrence=gru", "fusion.cascade=bottom_up", "fusion.slice_kernel=5"),  # needs the most
-    ("fusion.kind=pwam", "decoder.kind=fpn"),
+    ("fusion.state=match",),
+    ("fusion.kind=pwam", "fusion.query=word", "decoder.kind=fpn"),
     ("fusion.kind=concat", "loss.auxiliary=0.0"),
     ("fusion.kind=none", "vision.coordinates=false"),
     ("fusion.coparsing=language_to_vision", "fusion.rotations=2", "decoder.language_guidance=false"),
