@@ -46,7 +46,7 @@ lock: ## resolve pyproject.toml anew into requirements.lock (names, versions, ha
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-annotate --extra dev --upgrade --output-file requirements.lock pyproject.toml
 
-bench: setup ## run every benchmark (one JSON each: python benchmarks/NAME.py --json)
+bench: setup ## run the benchmarks of speed and memory (one JSON each: python benchmarks/NAME.py --json)
 	python benchmarks/model.py
 	python benchmarks/prepare.py
 	python benchmarks/loader.py --params presets/paper.yaml

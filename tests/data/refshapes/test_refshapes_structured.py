@@ -128,9 +128,7 @@ def test_scenes_are_crowded_and_their_things_large_and_apart() -> None:
             x0, y0, x1, y1 = thing.box
             assert min(x0, y0) >= 0
             assert max(x1, y1) <= scene.width
-            assert (
-                (x1 - x0) * (y1 - y0)
-            ) ** 0.5 >= scene.width / 6.5  # 16 px at 96, but for the antialiasing
+            assert ((x1 - x0) * (y1 - y0)) ** 0.5 >= scene.width / 6  # 16 px at 96
         for i, one in enumerate(scene.things):
             for other in scene.things[:i]:
                 apart = max(abs(a - b) for a, b in zip(one.centre, other.centre, strict=True))

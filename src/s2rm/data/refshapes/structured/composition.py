@@ -11,7 +11,7 @@ from random import Random
 
 from s2rm.data.refshapes.scene import Scene
 from s2rm.data.refshapes.semantics import AmbiguousError
-from s2rm.data.refshapes.structured.phrases import EXTREMES, LINES, Phrase, What
+from s2rm.data.refshapes.structured.phrases import EXTREMES, OUTER_LINES, Phrase, What
 from s2rm.data.refshapes.structured.scene import sample_lattice
 from s2rm.data.refshapes.structured.semantics import SAME, denote, denote_phrase, matching
 
@@ -90,7 +90,7 @@ def _ordinal(rng: Random, scene: Scene, i: int) -> Phrase:
     line = rng.choice(("row", "column"))
     side = rng.choice(("left", "right") if line == "row" else ("top", "bottom"))
     if rng.random() < 0.4:
-        tail = rng.choice([name for name in LINES.values() if name.endswith(line)])
+        tail = rng.choice([name for name in OUTER_LINES.values() if name.endswith(line)])
         return Phrase(what, rank, side, tail)
     return Phrase(what, rank, side, line, (_anchor(rng, scene, i),))
 

@@ -29,7 +29,7 @@ ANCHORED: dict[tuple[str, ...], str] = {  # the words of a tail → its name; an
     ("right", "of"): "right",
     ("between",): "between",  # two anchors
 }
-LINES: dict[tuple[str, ...], str] = {  # the same, where none does
+OUTER_LINES: dict[tuple[str, ...], str] = {  # the same, where none does
     ("in", "the", "top", "row"): "top row",
     ("in", "the", "bottom", "row"): "bottom row",
     ("in", "the", "left", "column"): "left column",
@@ -51,7 +51,7 @@ class Phrase:
     what: What
     rank: int | None = None  # 1 = first, counted from `side`
     side: str | None = None  # left | right | top | bottom
-    tail: str | None = None  # a value of ANCHORED or LINES
+    tail: str | None = None  # a value of ANCHORED or OUTER_LINES
     anchors: tuple[What, ...] = ()
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Phrase:
         elif self.rank:
             words = [ORDINALS[self.rank - 1], *words, f"from the {self.side}"]
         if self.tail:
-            words += next(words for words, name in {**ANCHORED, **LINES}.items() if name == self.tail)
+            words += next(words for words, name in {**ANCHORED, **OUTER_LINES}.items() if name == self.tail)
             words.append(" and ".join(f"the {anchor}" for anchor in self.anchors))
         return " ".join(["the", *words]).strip()
 
@@ -109,7 +109,7 @@ class _Reader:
             side = self.one_of(list(EXTREMES.values())) if self.take("from", "the") else None
             if side is None or extreme:
                 raise UnintelligibleError(f"{ordinal!r} needs a side to count from, and no second rank")
-        for words, line in LINES.items():
+        for words, line in OUTER_LINES.items():
             if self.take(*words):
                 return Phrase(what, rank, side, line)
         for words, tail in ANCHORED.items():
