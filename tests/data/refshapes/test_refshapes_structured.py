@@ -34,6 +34,7 @@ def lattice(*rows: str) -> Scene:
     return Scene(200, 200, tuple(things), (Band("sky", (0.0, 0.0, 200.0, 200.0), 0.0),))
 
 
+PLACES = [("cross", (40.0, 40.0)), ("circle", (90.0, 46.0)), ("square", (90.0, 140.0))]
 SCENE = lattice(  # the things are numbered in reading order
     "red star, blue star, red circle, blue circle",
     "-, green cross, blue star, red star",
@@ -55,6 +56,7 @@ SCENE = lattice(  # the things are numbered in reading order
         ("the star in the row of the green cross", {5, 6}),
         ("the red star in the row of the green cross", {6}),
         ("the blue circle in the column of the green cross", {11}),
+        ("the cross in the row of the green cross", set()),  # itself does not count
         ("the second thing from the right in the top row", {2}),
         ("the lowest thing in the right column", {12}),
         ("the topmost star below the green cross", set()),  # two of them are as high: see below
@@ -74,6 +76,8 @@ def test_denotations(text: str, things: set[int]) -> None:
 
 
 def test_between_is_in_one_row_or_column() -> None:
+    row = lattice("blue star, red star, blue circle, green square, blue cross")
+    assert denote("the blue thing between the red star and the green square", row) == {2}
     scene = lattice(
         "red star, blue circle, green square", "-, blue circle, -", "yellow cross, -, blue circle"
     )
@@ -84,6 +88,17 @@ def test_between_is_in_one_row_or_column() -> None:
             "the thing between the red star and the circle",
             lattice("red star, green square", "-, blue circle"),
         )
+
+
+def test_what_is_lower_in_the_same_row_is_not_below() -> None:
+    parts = [outline(shape, 36.0, 0.0, centre) for shape, centre in PLACES]
+    things = tuple(
+        Thing(shape, box_of(part), "red", "small", part)
+        for (shape, _), part in zip(PLACES, parts, strict=True)
+    )
+    scene = replace(SCENE, things=things)
+    assert denote("the thing below the cross", scene) == {2}
+    assert denote("the thing above the square", scene) == {0, 1}
 
 
 @pytest.mark.parametrize(

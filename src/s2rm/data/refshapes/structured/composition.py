@@ -40,11 +40,9 @@ def _say(rng: Random, scene: Scene, kind: str) -> tuple[int, str] | None:
     for _ in range(_TRIES):
         i = rng.randrange(len(scene.things))
         phrase = KINDS[kind](rng, scene, i)
+        text = str(phrase)
         try:
-            if denote_phrase(phrase, scene) != {i} or not _needs_all(phrase, scene, i):
-                continue
-            text = str(phrase)
-            if denote(text, scene) == {i}:  # the text alone decides
+            if denote(text, scene) == {i} and _needs_all(phrase, scene, i):
                 return i, text
         except AmbiguousError:
             continue
