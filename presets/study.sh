@@ -6,9 +6,12 @@
 #   make ablation                                         # when `dvc queue status` shows them all done
 set -euo pipefail
 
-dvc exp run --queue -S 'train.seed=2,3'
-for variant in fusion.coparsing=none fusion.kind=pwam fusion.kind=concat fusion.kind=none; do
-    dvc exp run --queue -S "$variant" -S 'train.seed=1,2,3'
+# Seed by seed: a study that is cut short still compares equal seeds.
+for seed in 1 2 3; do
+    [ "$seed" = 1 ] || dvc exp run --queue -S "train.seed=$seed"
+    for variant in fusion.coparsing=none fusion.kind=pwam fusion.kind=concat fusion.kind=none; do
+        dvc exp run --queue -S "$variant" -S "train.seed=$seed"
+    done
 done
 for variant in \
     fusion.distribution=tile fusion.query=word \
