@@ -26,9 +26,9 @@ class LanguageFeatures:
 
 
 class S2RMFusion(nn.Module):
-    """The trilogy [paper]: distribute, coparse, balance; F = V + out(Σ_k w_k ⊙ Y_k).
+    """The trilogy [paper]: distribute, coparse, balance; F = V + out(balance(Y_1..Y_K)).
 
-    Without coparsing the two contexts are what is balanced, F = V + out([2 w_V ⊙ V; 2 w_L ⊙ L]),
+    Without coparsing the two contexts themselves are balanced: F = V + out([2 w_V ⊙ V; 2 w_L ⊙ L]),
     which starts as the plain concatenation, F = V + out([V; L]).
     """
 
@@ -56,9 +56,10 @@ class S2RMFusion(nn.Module):
         self.coparse = nn.ModuleDict(
             {role: Coparse(width, slice_kernel, recurrence, rotations, state) for role in roles}
         )
-        semantics = len(roles) * rotations or 2  # the two contexts
-        self.balance = Balance(width, semantics) if balancing else Mean()
-        self.out = nn.Conv2d(width if roles else 2 * width, width, 1)
+        contexts = len(roles) or 2  # that are parsed; without coparsing, the two as they are
+        semantics = len(roles) * rotations or 2
+        self.balance = Balance(width, semantics, contexts) if balancing else Mean(contexts)
+        self.out = nn.Conv2d(contexts * width, width, 1)
 
     def parse(
         self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor
@@ -81,13 +82,7 @@ class S2RMFusion(nn.Module):
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
         distributed, semantics = self.parse(vision, language, expression_to_image)
         vision = expand_to_expressions(vision, expression_to_image)
-        if not semantics:  # fusion.coparsing=none
-            contexts = torch.cat([vision, distributed], dim=1)
-            if isinstance(self.balance, Balance):
-                weights = self.balance.weights([vision, distributed])  # (N, 2, C)
-                contexts = 2 * weights.flatten(1)[..., None, None] * contexts
-            return vision + self.out(contexts)
-        return vision + self.out(self.balance(semantics))
+        return vision + self.out(self.balance(semantics or [vision, distributed]))
 
 
 class PixelWordAttention(nn.Module):

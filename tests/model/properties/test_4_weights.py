@@ -11,55 +11,64 @@ from torch import Tensor
 from s2rm.model.balance import Balance, Mean
 from s2rm.model.fusion import S2RMFusion
 
-counts = st.integers(2, 8)
+contexts = st.integers(1, 2)
+shares = st.integers(2, 4)  # semantics of a context
 
 
 def semantics(count: int, width: int, size: tuple[int, int], seed: int) -> list[Tensor]:
     return [values(3, width, *size, seed=seed + k) for k in range(count)]
 
 
-def trained(width: int, count: int) -> Balance:
+def trained(width: int, count: int, context_count: int) -> Balance:
     torch.manual_seed(1)
-    balance = Balance(width, count).double()
+    balance = Balance(width, count, context_count).double()
     for parameter in balance.parameters():
         torch.nn.init.normal_(parameter)
     return balance
 
 
 @settings(max_examples=30)
-@given(count=counts, width=widths, size=sizes, seed=seeds)
-def test_weights_sum_to_one_and_the_result_is_the_weighted_sum(
-    count: int, width: int, size: tuple[int, int], seed: int
+@given(context_count=contexts, share=shares, width=widths, size=sizes, seed=seeds)
+def test_weights_sum_to_one_and_each_context_is_the_weighted_sum_of_its_semantics(
+    context_count: int, share: int, width: int, size: tuple[int, int], seed: int
 ) -> None:
-    balance, parsed = trained(width, count), semantics(count, width, size, seed)
+    count = context_count * share
+    balance, parsed = trained(width, count, context_count), semantics(count, width, size, seed)
     weights = balance.weights(parsed)
     assert weights.shape == (3, count, width)
     assert (weights >= 0).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(3, width, dtype=torch.float64), **EXACT)
-    expected = torch.einsum("nkc,knchw->nchw", weights, torch.stack(parsed))
-    torch.testing.assert_close(balance(parsed), expected, **EXACT)
+    balanced = balance(parsed).split(width, dim=1)
+    assert len(balanced) == context_count
+    for number, found in enumerate(balanced):
+        own = range(number * share, (number + 1) * share)
+        expected = sum(weights[:, k, :, None, None] * parsed[k] for k in own)
+        torch.testing.assert_close(found, context_count * expected, **EXACT)
 
 
 @settings(max_examples=15)
-@given(count=counts, width=widths, size=sizes, seed=seeds)
+@given(context_count=contexts, share=shares, width=widths, size=sizes, seed=seeds)
 def test_balancing_off_is_the_mean_has_no_weights_and_is_where_balancing_starts(
-    count: int, width: int, size: tuple[int, int], seed: int
+    context_count: int, share: int, width: int, size: tuple[int, int], seed: int
 ) -> None:
+    count = context_count * share
     parsed = semantics(count, width, size, seed)
-    torch.testing.assert_close(Mean()(parsed), sum(parsed) / count, **EXACT)
-    assert not list(Mean().parameters())
-    torch.testing.assert_close(Balance(width, count).double()(parsed), Mean()(parsed), **EXACT)
+    mean = Mean(context_count)
+    expected = [sum(parsed[first : first + share]) / share for first in range(0, count, share)]
+    torch.testing.assert_close(mean(parsed), torch.cat(expected, 1), **EXACT)
+    assert not list(mean.parameters())
+    torch.testing.assert_close(Balance(width, count, context_count).double()(parsed), mean(parsed), **EXACT)
 
 
 def test_weights_are_of_semantic_channel_and_expression() -> None:
-    weights = trained(8, 8).weights(semantics(8, 8, (2, 5), seed=0))
+    weights = trained(8, 8, 2).weights(semantics(8, 8, (2, 5), seed=0))
     assert weights.std(1).min() > 0.01
     assert weights.std(2).max() > 0.01
     assert weights.std(0).max() > 0.01
 
 
 def test_weights_come_from_the_semantics_themselves() -> None:
-    balance, parsed = trained(8, 4), semantics(4, 8, (2, 5), seed=0)
+    balance, parsed = trained(8, 4, 2), semantics(4, 8, (2, 5), seed=0)
     changed = [parsed[0] + 1, *parsed[1:]]
     assert not torch.allclose(balance.weights(parsed), balance.weights(changed))
     rolled = [semantic.roll((1, 2), (2, 3)) for semantic in parsed]  # pooled: where does not matter
@@ -73,7 +82,7 @@ def test_weights_come_from_the_semantics_themselves() -> None:
 def test_a_fusion_is_its_vision_map_and_the_balanced_semantics(
     coparsing: str, balancing: bool, size: tuple[int, int], grouping: tuple[int, list[int]], seed: int
 ) -> None:
-    """The four cells of balancing × coparsing; without coparsing the contexts themselves are weighed."""
+    """Each cell of balancing × coparsing; without coparsing the contexts themselves are weighed."""
     torch.manual_seed(seed)
     fusion = S2RMFusion(
         8,
@@ -93,18 +102,41 @@ def test_a_fusion_is_its_vision_map_and_the_balanced_semantics(
     vision = values(images, 8, *size, seed=seed)
     fresh = fusion(vision, language, index)
     if balancing:
-        fusion.balance = trained(8, fusion.balance.semantics)
+        fusion.balance = trained(8, fusion.balance.semantics, fusion.balance.contexts)
     distributed, parsed = fusion.parse(vision, language, index)
     own = vision[index]
-    if coparsing == "none":
-        plain = torch.cat([own, distributed], 1)
-        weights = fusion.balance.weights([own, distributed]) if balancing else torch.full((n, 2, 8), 0.5)
-        joined = torch.cat(
-            [own * weights[:, 0, :, None, None], distributed * weights[:, 1, :, None, None]], 1
-        )
-        joined = 2 * joined
-    else:
-        plain = torch.stack(parsed).mean(0)
-        joined = fusion.balance(parsed)
+    by_context = {  # what parses V, and what parses L
+        "both": [parsed[:2], parsed[2:]],
+        "language_to_vision": [parsed],
+        "vision_to_language": [parsed],
+        "none": [[own], [distributed]],
+    }[coparsing]
+    balanced = [semantic for parts in by_context for semantic in parts]
+    plain = torch.cat([sum(parts) / len(parts) for parts in by_context], 1)
+    joined = fusion.balance(balanced) if balancing else plain
     torch.testing.assert_close(fresh, own + fusion.out(plain), **EXACT)  # all start alike
     torch.testing.assert_close(fusion(vision, language, index), own + fusion.out(joined), **EXACT)
+
+
+@settings(max_examples=6)
+@given(size=sizes, seed=seeds)
+def test_of_both_roles_those_that_parse_the_vision_map_come_first(size: tuple[int, int], seed: int) -> None:
+    """With the states silenced, y = p/2 each: the balanced contexts are the halved contexts, V then L."""
+    fusion = S2RMFusion(
+        8,
+        LANGUAGE_WIDTH,
+        distribution="attention",
+        query="sentence",
+        coparsing="both",
+        rotations=4,
+        recurrence="scan",
+        state="generator",
+        slice_kernel=3,
+        balancing=True,
+    ).double()
+    for role in fusion.coparse.values():
+        for silenced in (*role.gate.parameters(), *role.read.parameters()):
+            torch.nn.init.zeros_(silenced)
+    vision, language = values(1, 8, *size, seed=seed), draw_language(1, 4, seed=seed + 1)
+    distributed, parsed = fusion.parse(vision, language, torch.tensor([0]))
+    torch.testing.assert_close(fusion.balance(parsed), torch.cat([vision, distributed], 1) / 2, **EXACT)
