@@ -81,7 +81,7 @@ def test_the_training_run_holds_curves_and_evaluation(clone: Clone) -> None:
     ("override", "expected"),
     [
         ("fusion.balancing=false", ["train@tiny", "evaluate@tiny", "report"]),
-        ("evaluate.threshold=0.4", ["evaluate@tiny", "report"]),
+        ("evaluate.threshold=0.1", ["evaluate@tiny", "report"]),
         ("report.decimals=1", ["report"]),
     ],
 )

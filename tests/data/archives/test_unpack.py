@@ -444,7 +444,8 @@ def test_members_that_share_their_data_condemn_a_zip(tmp_path: Path) -> None:
     body = outer.local() + header + quoting
     directory = outer.entry(0, len(header + quoting)) + kernel.entry(len(outer.local() + header))
     path = write(tmp_path, end_zip(body, directory, 2))
-    assert zipfile.ZipFile(path).read("outer") == outer.content
+    with suppress(zipfile.BadZipFile):  # newer ones, and Debian's 3.11, find this by themselves
+        assert zipfile.ZipFile(path).read("outer") == outer.content
     assert refuse(path, f"member 'outer' overlaps what follows it{NOT_TRUSTED}") == []
 
 
