@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from ablation_runs import make_scores
 
-from s2rm.benchmarks import BENCHMARKS, get_benchmark
+from s2rm.benchmarks import ALL_BENCHMARKS, BENCHMARKS, STRUCTURED, get_benchmark
 from s2rm.errors import UserError
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.params import Params
@@ -92,15 +92,18 @@ def test_the_mean_is_over_the_val_splits_of_the_five(effects: pd.DataFrame) -> N
     assert row["high"] - row["low"] < (val["high"] - val["low"]).min(), "five benchmarks know more than one"
 
 
-def test_another_benchmark_is_measured_and_not_averaged(
+def test_the_structured_partition_has_a_mean_of_its_own(
     scores: pd.DataFrame, effects: pd.DataFrame, tiny_params: Make
 ) -> None:
-    other = scores[scores["benchmark"] == "refcoco_unc"].assign(benchmark="refshapes_other")
-    other["intersection"] //= 2
+    other = scores[(scores["benchmark"] == "refcoco_unc") & (scores["split"] == "val")]
+    other = other.assign(benchmark=STRUCTURED.name, intersection=other["intersection"] // 2)
     found = measure_effects(pd.concat([scores, other]), tiny_params())
     found = found.set_index(["variant", "benchmark", "split"])
     pd.testing.assert_series_equal(found.loc[(WORSE, "mean", "val")], effects.loc[(WORSE, "mean", "val")])
-    assert (WORSE, "refshapes_other", "val") in found.index
+    val = found.xs(WORSE).xs("val", level="split")
+    for name in ("mIoU_mean", "oIoU_mean", "difference"):
+        six = val.loc[list(ALL_BENCHMARKS), name]
+        assert val.loc["mean_with_structured", name] == pytest.approx(six.mean())
 
 
 def test_the_csv(scores: pd.DataFrame, tiny_params: Make, tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from s2rm.benchmarks import BENCHMARKS
 from s2rm.data.official import Count, compare
 from s2rm.errors import UserError
 from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
 from s2rm.files import replace_text
 from s2rm.params import Params
-from s2rm.reporting.effects import COLUMNS, MEAN, measure_effects
+from s2rm.reporting.effects import COLUMNS, MEANS, measure_effects
 from s2rm.reporting.formats import Table, to_latex, to_markdown
 from s2rm.reporting.measured import name_benchmark
 from s2rm.reporting.tables import DRAWN
@@ -53,7 +52,9 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
     data, notes = ("RefShapes", [DRAWN]) if source == "refshapes" else ("the real benchmarks", [])
     shown = effects[effects["split"] == "val"]
     titles = {
-        str(name): MEAN if name == MEAN else name_benchmark(str(name), source, incomplete)
+        str(name): str(name).replace("_", " ")
+        if name in MEANS
+        else name_benchmark(str(name), source, incomplete)
         for name in shown["benchmark"].unique()
     }
     groups, lines = [], []
@@ -69,7 +70,13 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
         groups.append(f"run {run}" if run else "")
     frame = pd.DataFrame(lines, index=groups)
     frame.columns = pd.MultiIndex.from_tuples(lines[0])
-    averaged = ", ".join(title for name, title in titles.items() if name in BENCHMARKS)
+    means = [
+        f"{titles[mean]} = the mean over the val splits of "
+        + ", ".join(title for name, title in titles.items() if name in MEANS[mean])
+        + "; images are drawn within their benchmark."
+        for mean in MEANS
+        if mean in titles
+    ]
     return Table(
         name="ablation",
         title=f"Ablation on {data}",
@@ -85,7 +92,7 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
             "of its expressions, and the IoU of an expression is first averaged over seeds: the interval "
             "says what other images may change, the standard deviation what other seeds may. * = the "
             "interval excludes 0.",
-            f"{MEAN} = the mean over the val splits of {averaged}; images are drawn within their benchmark.",
+            *means,
             *notes,
         ),
         decimals=decimals,

@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.benchmarks import ALL_BENCHMARKS, BENCHMARKS
 from s2rm.evaluation.statistics import bootstrap_difference
 from s2rm.params import Params
 from s2rm.reporting.results import compute_iou
 from s2rm.reporting.variants import FULL
 
-MEAN = "mean"  # stands for a benchmark: the mean over the val splits of BENCHMARKS
+# Stand for a benchmark: the mean over the val splits of these, as far as the full model is scored on them.
+MEANS = {"mean": tuple(BENCHMARKS), "mean_with_structured": tuple(ALL_BENCHMARKS)}
 COLUMNS = [
     "variant",
     "benchmark",
@@ -37,23 +38,24 @@ class _Scored:
 
 
 def measure_effects(scores: pd.DataFrame, full: Params) -> pd.DataFrame:
-    """A row a variant, benchmark and split, in percent and in points; and MEAN behind them.
+    """A row a variant, benchmark and split, in percent and in points; and MEANS behind them.
 
     Args:
         scores: of `collect`; every run of the full model is among them.
 
-    Returns: COLUMNS, and `run`: "" unless several models of params.yaml share a benchmark. MEAN has a row
-        where a variant has a seed that all of its benchmarks share.
+    Returns: COLUMNS, and `run`: "" unless several models of params.yaml share a benchmark. A mean has a row
+        where a variant has a seed that all of its benchmarks share, and no other mean is of the same ones.
     """
     rows: list[dict[str, Any]] = []
     for label, runs in _group_runs(full).items():
         of_group = scores[scores["run"].isin(runs)].groupby("variant", sort=False)
         variants = {str(variant): _score(part) for variant, part in of_group}
-        averaged = [(name, "val") for name in BENCHMARKS if (name, "val") in variants[FULL]]
+        means = _means_of(variants[FULL])
         for variant, scored in variants.items():
             places = {place: [place] for place in scored}
-            if all(_share_a_seed(each, averaged) for each in (scored, variants[FULL])):
-                places[MEAN, "val"] = averaged
+            for mean, averaged in means.items():
+                if all(_share_a_seed(each, averaged) for each in (scored, variants[FULL])):
+                    places[mean, "val"] = averaged
             for (benchmark, split), members in places.items():
                 row: dict[str, Any] = {
                     "run": label,
@@ -66,6 +68,15 @@ def measure_effects(scores: pd.DataFrame, full: Params) -> pd.DataFrame:
                     row |= _compare([(scored[place], variants[FULL][place]) for place in members])
                 rows.append(row)
     return pd.DataFrame(rows, columns=["run", *COLUMNS])
+
+
+def _means_of(full: dict[Place, _Scored]) -> dict[str, list[Place]]:
+    means: dict[str, list[Place]] = {}
+    for mean, benchmarks in MEANS.items():
+        averaged = [(name, "val") for name in benchmarks if (name, "val") in full]
+        if averaged not in means.values():
+            means[mean] = averaged
+    return means
 
 
 def _group_runs(full: Params) -> dict[str, list[str]]:
