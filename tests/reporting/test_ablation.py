@@ -106,6 +106,17 @@ def test_the_structured_partition_has_a_mean_of_its_own(
         assert val.loc["mean_with_structured", name] == pytest.approx(six.mean())
 
 
+def test_another_benchmark_is_measured_and_not_averaged(
+    scores: pd.DataFrame, effects: pd.DataFrame, tiny_params: Make
+) -> None:
+    other = scores[scores["benchmark"] == "refcoco_unc"].assign(benchmark="refshapes_other")
+    other["intersection"] //= 2
+    found = measure_effects(pd.concat([scores, other]), tiny_params())
+    found = found.set_index(["variant", "benchmark", "split"])
+    pd.testing.assert_series_equal(found.loc[(WORSE, "mean", "val")], effects.loc[(WORSE, "mean", "val")])
+    assert (WORSE, "refshapes_other", "val") in found.index
+
+
 def test_the_csv(scores: pd.DataFrame, tiny_params: Make, tmp_path: Path) -> None:
     render_ablation(scores, tiny_params(), tmp_path)
     lines = (tmp_path / "ablation.csv").read_text().splitlines()

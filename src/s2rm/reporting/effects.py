@@ -44,7 +44,7 @@ def measure_effects(scores: pd.DataFrame, full: Params) -> pd.DataFrame:
         scores: of `collect`; every run of the full model is among them.
 
     Returns: COLUMNS, and `run`: "" unless several models of params.yaml share a benchmark. A mean has a row
-        where a variant has a seed that all of its benchmarks share, and no other mean is of the same ones.
+        where a variant has a seed that all of its benchmarks share; of two over the same ones the first has.
     """
     rows: list[dict[str, Any]] = []
     for label, runs in _group_runs(full).items():
