@@ -112,7 +112,7 @@ def watch_stage(model: S2RM, stage: int) -> Iterator[StageInsight]:
 
 
 def share_out(semantics: list[Tensor], weights: Tensor) -> Tensor:
-    """How much of the balanced sum is of each parsed semantic, position by position.
+    """How much each parsed semantic has of what all of them bring to the output convolution, by position.
 
     Args:
         semantics: K of (N, C, H, W); weights: (N, K, C).

@@ -61,7 +61,7 @@ class S2RM(nn.Module):
     ) -> Masks:
         """
         Args:
-            images: (B, 3, H, W), normalised; H and W multiples of 32.
+            images: (B, 3, H, W), normalised; H and W multiples of 16.
             token_ids, attention_mask: (N, T).
             expression_to_image: (N,), the image of each expression, in 0..B−1.
         """

@@ -15,7 +15,7 @@ STRIDES = [4, 8, 16, 32]
 
 
 class VisionEncoder(nn.Module):
-    """(B, 3, H, W) → V_1..V_4, (B, C_i, H/4, W/4) … (B, C_i, H/32, W/32)."""
+    """(B, 3, H, W) → V_1..V_4, (B, C_i, H/4, W/4) … (B, C_i, H/32, W/32), rounded up."""
 
     def __init__(
         self,

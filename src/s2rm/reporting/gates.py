@@ -1,7 +1,7 @@
 """What the gates see: one expression from inside of a trained model, a panel a sweep direction.
 
-For each role and direction two maps over the image: the update gate, and the share that the parsed
-semantic has in the balanced sum at each position; below it the balancing weight.
+For each role and direction two maps over the image: the update gate, and the share that the weighted
+parsed semantic has in the magnitude of all of them at each position; below it the balancing weight.
 """
 
 import textwrap
@@ -138,7 +138,7 @@ def draw_gates(path: Path, run: str, view: SweepView) -> Path:
         _draw_example(page, view.example, aspect)
         y = TITLE + 3 * shown + LINE / 2
         _draw_scale(page, gates, "update gate, mean over channels", y)
-        _draw_scale(page, shares, "share of the balanced sum (%)", y + SCALE + 2 * LINE)
+        _draw_scale(page, shares, "share of the weighted semantics (%)", y + SCALE + 2 * LINE)
         for k, (role, rotation) in enumerate(view.places):
             x = left + rotation * (PANEL + GAP)
             y = TITLE + DIRECTION + roles.index(role) * (block + GAP)

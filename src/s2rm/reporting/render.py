@@ -138,7 +138,7 @@ def _draw_inside(run: str, view: SweepView, folder: Path) -> dict[Path, str]:
     return {
         path: f"Inside of run {run}, an expression of {view.example.title} (white: the truth): for each "
         "role and direction of a sweep the update gate (bright: the state takes up what is here; dark: it "
-        "carries on what was before), below it the parsed semantic's share of the balanced sum at each "
-        "position, and its balancing weight (line: equal weights). A gate sees its slice and not the sense "
-        "of the sweep: opposite sweeps share it."
+        "carries on what was before), below it the weighted parsed semantic's share in the magnitude of all "
+        "at each position, and its balancing weight (line: equal weights). A gate sees its slice and not the "
+        "sense of the sweep: opposite sweeps share it."
     }

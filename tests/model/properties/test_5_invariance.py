@@ -1,6 +1,7 @@
 """Property 5: padding words, batch mates and the grouping of expressions under images change nothing.
 
-In float64, for outputs and gradients, of whole models; and expressions and images do matter.
+In float64, for outputs and gradients, of whole models in evaluation (a backbone's BatchNorm mixes the
+images of a training batch); and expressions and images do matter.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,12 @@ Build = Callable[..., S2RM]
 MODELS = {
     "s2rm": (),
     "gru-cascade": ("fusion.recurrence=gru", "fusion.cascade=bottom_up"),
+    "match-one-role": (
+        "fusion.state=match",
+        "fusion.coparsing=language_to_vision",
+        "fusion.rotations=2",
+    ),
+    "no-balancing": ("fusion.balancing=false", "fusion.rotations=1"),
     "word-query": ("fusion.query=word",),
     "no-coparsing": ("fusion.coparsing=none", "fusion.distribution=tile", "decoder.kind=fpn"),
     "pwam": ("fusion.kind=pwam",),
