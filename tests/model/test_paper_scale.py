@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from timm.layers import resize_rel_pos_bias_table
 from transformers import BertConfig, BertForPreTraining
 
+from s2rm.describe import describe
 from s2rm.errors import UserError
 from s2rm.model.language import build_bert, pretrained_bert_config
 from s2rm.model.vision import build_backbone
@@ -79,6 +80,14 @@ def test_every_variant_trains_within_12_gigabytes(overrides: tuple[str, ...]) ->
     assert torch.isfinite(torch.tensor(found["loss"]))
     assert not found["without"]
     assert found["bytes"] <= 12 * GIGABYTE
+
+
+@pytest.mark.slow
+def test_fusion_and_decoder_cost_little_beside_the_encoders() -> None:
+    parts = describe(load_params(PAPER))
+    ours = sum(part.parameters for name, part in parts.items() if name not in ("vision", "language", "total"))
+    assert 5e6 < ours <= 25e6
+    assert 0 < parts["total"].flops_expression <= 0.2 * parts["vision"].flops_image
 
 
 @pytest.mark.slow
