@@ -13,7 +13,7 @@ for seed in 1 2 3; do
         dvc exp run --queue -S "$variant" -S "train.seed=$seed"
     done
 done
-# The parts of the method one by one, and once none of 2 and 3 at all.
+# One seed of every other switch, and of the plainest model: the two contexts concatenated as they are.
 dvc exp run --queue -S fusion.coparsing=none -S fusion.balancing=false
 for variant in \
     fusion.distribution=tile fusion.query=word \
