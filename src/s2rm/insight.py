@@ -92,9 +92,11 @@ def watch_stage(model: S2RM, stage: int) -> Iterator[StageInsight]:
     seen = StageInsight(places_of(fusion))
 
     def read_gates(role: str) -> Any:
-        def hook(scan: ScanRecurrence, inputs: tuple[tuple[Tensor, ...], int, bool], states: Tensor) -> None:
-            (z, _), *sweep = inputs
-            seen.gates[role, SWEEPS.index(tuple(sweep))] = z
+        def hook(
+            scan: ScanRecurrence, inputs: tuple[Any, int, list[bool]], states: tuple[Tensor, ...]
+        ) -> None:
+            (z, _), dim, senses = inputs
+            seen.gates |= {(role, SWEEPS.index((dim, reverse))): z for reverse in senses}
 
         return hook
 

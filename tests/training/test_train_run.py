@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_a_number_stops_with_advice(
         return {name: value * float("nan") for name, value in original(*args).items()}
 
     monkeypatch.setattr(loop, "segmentation_loss", broken)
-    with pytest.raises(UserError, match=r"the loss is nan.*train\.learning_rate"):
+    with pytest.raises(UserError, match=r"the loss became nan.*train\.learning_rate"):
         training.run(tiny_params(*SHORT))
     assert not (training.folder / "model").exists()
 

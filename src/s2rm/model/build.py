@@ -11,6 +11,7 @@ from s2rm.model.config import ModelConfig
 from s2rm.model.fpn import FPN
 from s2rm.model.fusion import ConcatFusion, NoFusion, PixelWordAttention, S2RMFusion
 from s2rm.model.language import LanguageEncoder, build_bert, pretrained_bert_config, random_bert_config
+from s2rm.model.pointwise import Pointwise
 from s2rm.model.ris import S2RM
 from s2rm.model.vision import VisionEncoder
 from s2rm.params import Decoder, Fusion, Params
@@ -63,7 +64,7 @@ def assemble(
     cascade = None
     if fusion.cascade == "bottom_up":
         pairs = zip(fusion.widths, fusion.widths[1:], strict=False)
-        cascade = nn.ModuleList(nn.Conv2d(finer, coarser, 1) for finer, coarser in pairs)
+        cascade = nn.ModuleList(Pointwise(finer, coarser) for finer, coarser in pairs)
     return S2RM(
         encoder,
         language,

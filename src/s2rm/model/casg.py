@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.norm import group_norm
+from s2rm.model.pointwise import Pointwise
 
 
 class CASG(nn.Module):
@@ -37,9 +38,9 @@ class CASG(nn.Module):
         self.foreground_guidance = foreground_guidance
         sentence_width = language_width if self.language_guidance and language_width else 0
         foreground_width = width if foreground_guidance else 0
-        self.lateral = nn.ModuleList(nn.Conv2d(fused, width, 1) for fused in widths)
+        self.lateral = nn.ModuleList(Pointwise(fused, width) for fused in widths)
         self.merge = nn.ModuleList(SeparableConv(width) for _ in widths)
-        self.mask = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in widths)
+        self.mask = nn.ModuleList(Pointwise(width, 1) for _ in widths)
         # The coarsest stage has no coarser foreground: the sentence is all that can guide it.
         last = len(widths) - 1
         semantics = [sentence_width + (foreground_width if i < last else 0) for i in range(len(widths))]
@@ -80,7 +81,7 @@ class AbstractSemanticGuide(nn.Module):
         self.abstract = nn.Sequential(nn.Linear(semantic_width, width), nn.SiLU())
         self.gate = nn.Linear(width, width)
         self.match = nn.Linear(width, width)
-        self.key = nn.Conv2d(width, width, 1)
+        self.key = Pointwise(width, width)
         self.scale = nn.Parameter(torch.tensor(4.0))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
@@ -111,9 +112,9 @@ class SeparableConv(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
             group_norm(width),
-            nn.Conv2d(width, 2 * width, 1),
+            Pointwise(width, 2 * width),
             nn.ReLU(),  # a GELU costs more, and at stride 4 this is the largest map of all
-            nn.Conv2d(2 * width, width, 1),
+            Pointwise(2 * width, width),
         )
 
     def forward(self, x: Tensor) -> Tensor:

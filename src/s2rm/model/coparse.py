@@ -23,13 +23,15 @@ exactly rotation-equivariant.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.expand import expand_to_expressions
-from s2rm.model.scan import scan
+from s2rm.model.pointwise import Pointwise
+from s2rm.model.scan import sweep
 
 # (dim of the slices in an NCHW map, last to first?) of the rotations by 0°, 90°, 180°, 270°
 SWEEPS = ((2, False), (3, True), (2, True), (3, False))
@@ -66,8 +68,8 @@ class Coparse(nn.Module):
         self.recurrence = (
             ScanRecurrence(width, state) if recurrence == "scan" else GRURecurrence(width, state)
         )
-        self.gate = nn.Conv2d(width, width, 1)  # W_o
-        self.read = nn.Conv2d(width, width, 1)  # W_h
+        self.gate = Pointwise(width, width)  # W_o
+        self.read = Pointwise(width, width)  # W_h
 
     def forward(
         self,
@@ -91,8 +93,8 @@ class Coparse(nn.Module):
                 continue
             bundled = self.bundle(generator, sweep_dim)
             inputs = self.recurrence.project(bundled, parsed, generator_index, parsed_index)
-            for k in sweeps:
-                states[k] = self.recurrence(inputs, *SWEEPS[k])
+            senses = [SWEEPS[k][1] for k in sweeps]
+            states |= zip(sweeps, self.recurrence(inputs, sweep_dim, senses), strict=True)
         parsed = expand_to_expressions(parsed, parsed_index)
         semantics = []
         for k in range(self.rotations):
@@ -106,8 +108,8 @@ class Match(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.generator = nn.Conv2d(width, width, 1)
-        self.parsed = nn.Conv2d(width, width, 1, bias=False)
+        self.generator = Pointwise(width, width)
+        self.parsed = Pointwise(width, width, bias=False)
 
     def forward(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
@@ -122,9 +124,9 @@ class ScanRecurrence(nn.Module):
     def __init__(self, width: int, state: str) -> None:
         super().__init__()
         self.match = Match(width) if state == "match" else None
-        self.gate = nn.Conv2d(width, width, 1)  # W_z, of the match or of the generator
-        self.gate_parsed = None if self.match else nn.Conv2d(width, width, 1, bias=False)
-        self.candidate = nn.Conv2d(width, width, 1)  # W_c
+        self.gate = Pointwise(width, width)  # W_z, of the match or of the generator
+        self.gate_parsed = None if self.match else Pointwise(width, width, bias=False)
+        self.candidate = Pointwise(width, width)  # W_c
         # "Near and remote slice layers" [paper]: the channels start with memories of 1 to 32 slices.
         memory = torch.logspace(0, 5, width, base=2)
         with torch.no_grad():
@@ -143,10 +145,10 @@ class ScanRecurrence(nn.Module):
         c = expand_to_expressions(self.candidate(bundled).tanh(), generator_index)
         return z.sigmoid(), c
 
-    def forward(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
-        """The states of all slices, (N, C, H, W)."""
+    def forward(self, inputs: tuple[Tensor, ...], dim: int, senses: Sequence[bool]) -> tuple[Tensor, ...]:
+        """The states of all slices for each sense (true: last to first), (N, C, H, W) each."""
         z, c = inputs
-        return scan(z, c, dim, reverse)
+        return sweep(z, c, dim, senses)
 
 
 class GRURecurrence(nn.Module):
@@ -166,12 +168,15 @@ class GRURecurrence(nn.Module):
         generator = expand_to_expressions(bundled, generator_index)
         return (torch.cat([generator, expand_to_expressions(parsed, parsed_index)], dim=1),)
 
-    def forward(self, inputs: tuple[Tensor, ...], dim: int, reverse: bool) -> Tensor:
-        """The states of all slices, (N, C, H, W)."""
+    def forward(self, inputs: tuple[Tensor, ...], dim: int, senses: Sequence[bool]) -> tuple[Tensor, ...]:
+        """The states of all slices for each sense (true: last to first), (N, C, H, W) each."""
         x = inputs[0] if dim == 2 else inputs[0].transpose(2, 3)
         count, channels, length, breadth = x.shape
         steps = x.permute(2, 0, 3, 1).reshape(length, count * breadth, channels)
-        states = self.gru(steps.flip(0) if reverse else steps)[0]
-        states = states.flip(0) if reverse else states
-        states = states.reshape(length, count, breadth, -1).permute(1, 3, 0, 2)
-        return states if dim == 2 else states.transpose(2, 3)
+        maps = []
+        for reverse in senses:
+            states = self.gru(steps.flip(0) if reverse else steps)[0]
+            states = states.flip(0) if reverse else states
+            states = states.reshape(length, count, breadth, -1).permute(1, 3, 0, 2)
+            maps.append(states if dim == 2 else states.transpose(2, 3))
+        return tuple(maps)

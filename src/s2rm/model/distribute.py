@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from s2rm.model.expand import expand_to_expressions
 from s2rm.model.norm import group_norm
+from s2rm.model.pointwise import Pointwise
 
 
 class DistributeByAttention(nn.Module):
@@ -28,10 +29,10 @@ class DistributeByAttention(nn.Module):
     def __init__(self, width: int, language_width: int, *, query: str) -> None:
         super().__init__()
         self.query_by_word = query == "word"
-        self.query = nn.Conv2d(width, width, 1)
+        self.query = Pointwise(width, width)
         self.modulation = nn.Linear(language_width, width)
         self.key_value = nn.Linear(language_width, 2 * width)
-        self.out = nn.Sequential(nn.Conv2d(width, width, 1), group_norm(width))
+        self.out = nn.Sequential(Pointwise(width, width), group_norm(width))
 
     def forward(
         self, vision: Tensor, words: Tensor, word_mask: Tensor, sentence: Tensor, expression_to_image: Tensor

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.norm import group_norm
+from s2rm.model.pointwise import Pointwise
 
 
 class FPN(nn.Module):
@@ -11,11 +12,11 @@ class FPN(nn.Module):
 
     def __init__(self, widths: list[int], width: int) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(fused, width, 1) for fused in widths)
+        self.lateral = nn.ModuleList(Pointwise(fused, width) for fused in widths)
         self.merge = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 3, padding=1), group_norm(width), nn.GELU()) for _ in widths
         )
-        self.mask = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in widths)
+        self.mask = nn.ModuleList(Pointwise(width, 1) for _ in widths)
 
     def forward(self, fused: list[Tensor], sentence: Tensor | None) -> list[Tensor]:
         """(N, C_i, H_i, W_i) at strides 4..32 → mask logits (N, 1, H_i, W_i), finest first."""

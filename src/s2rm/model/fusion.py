@@ -14,6 +14,7 @@ from s2rm.model.balance import Balance, Mean
 from s2rm.model.coparse import Coparse
 from s2rm.model.distribute import DistributeByAttention, DistributeByTiling
 from s2rm.model.expand import expand_to_expressions
+from s2rm.model.pointwise import Pointwise
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class S2RMFusion(nn.Module):
         contexts = len(roles) or 2  # that are parsed; without coparsing, the two as they are
         semantics = len(roles) * rotations or 2
         self.balance = Balance(width, semantics, contexts) if balancing else Mean(contexts)
-        self.out = nn.Conv2d(contexts * width, width, 1)
+        self.out = Pointwise(contexts * width, width)
 
     def parse(
         self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor
@@ -94,8 +95,8 @@ class PixelWordAttention(nn.Module):
     def __init__(self, width: int, language_width: int, *, query: str) -> None:
         super().__init__()
         self.attention = DistributeByAttention(width, language_width, query=query)
-        self.vision = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU())
-        self.out = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU())
+        self.vision = nn.Sequential(Pointwise(width, width), nn.GELU())
+        self.out = nn.Sequential(Pointwise(width, width), nn.GELU())
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
         gathered = self.attention(
@@ -111,7 +112,7 @@ class ConcatFusion(nn.Module):
     def __init__(self, width: int, language_width: int) -> None:
         super().__init__()
         self.tile = DistributeByTiling(width, language_width)
-        self.out = nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.GELU())
+        self.out = nn.Sequential(Pointwise(2 * width, width), nn.GELU())
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
         tile = self.tile(vision, language.words, language.word_mask, language.sentence, expression_to_image)

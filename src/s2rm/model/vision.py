@@ -10,6 +10,7 @@ from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from s2rm.errors import UserError
+from s2rm.model.pointwise import Pointwise
 
 STRIDES = [4, 8, 16, 32]
 
@@ -50,8 +51,8 @@ class StageProjection(nn.Module):
     def __init__(self, channels: int, width: int, *, coordinates: bool) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(1, channels)
-        self.project = nn.Conv2d(channels, width, 1)
-        self.place = nn.Conv2d(2, width, 1, bias=False) if coordinates else None
+        self.project = Pointwise(channels, width)
+        self.place = Pointwise(2, width, bias=False) if coordinates else None
 
     def forward(self, x: Tensor) -> Tensor:
         projected = self.project(self.norm(x))

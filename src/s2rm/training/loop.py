@@ -23,6 +23,7 @@ from s2rm.data.weights import find_weights
 from s2rm.errors import UserError
 from s2rm.evaluation.evaluate import dataset_for, score_expressions
 from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.memory import keep_freed_memory
 from s2rm.model.build import build_model
 from s2rm.model.ris import S2RM
 from s2rm.params import Params, Run
@@ -63,6 +64,9 @@ def train_run(
     accelerator = _accelerator(params)
     set_seed(train.seed)
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
+    # Else determinism also fills all memory that nothing has been written to: a pass over each new map.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    keep_freed_memory()
 
     table, validation = load_rows(params, run, prepared)
     start = find_weights(weights, params.vision, params.language)
@@ -159,7 +163,10 @@ def _train_epoch(
     log: LogMetrics,
     title: str,
 ) -> dict[str, float]:
-    """One pass over the expressions; the mean of each part of the loss."""
+    """One pass over the expressions; the mean of each part of the loss.
+
+    The losses stay on the device until they are logged: to look at each would make a GPU wait for it.
+    """
     model.train()
     sums: dict[str, torch.Tensor] = {}
     seen, since, started = 0, 0, time.perf_counter()
@@ -169,11 +176,6 @@ def _train_epoch(
             with accelerator.autocast():
                 masks = model(batch.images, batch.token_ids, batch.attention_mask, batch.expression_to_image)
             parts = segmentation_loss(masks, batch.masks, params.loss)
-            if not torch.isfinite(parts["loss"]):
-                raise UserError(
-                    f"the loss is {parts['loss'].item()} after {progress.step} steps: lower "
-                    f"train.learning_rate ({params.train.learning_rate}) or train.clip ({params.train.clip})"
-                )
             accelerator.backward(parts["loss"])
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(model.parameters(), params.train.clip)
@@ -187,14 +189,31 @@ def _train_epoch(
             schedule.step()
             progress.step += 1
             if progress.step % params.train.log_every == 0:
+                losses = _fetch(parts)
+                _check_finite(sums["loss"], progress.step, params)
                 now = time.perf_counter()
-                metrics = {f"train/{name}": value.item() for name, value in parts.items()}
+                metrics = {f"train/{name}": value for name, value in losses.items()}
                 metrics["train/learning_rate"] = schedule.get_last_lr()[-1]
                 metrics["train/expressions_per_second"] = since / (now - started)
                 log(metrics, progress.step)
-                bar.set_postfix(loss=f"{parts['loss'].item():.3f}")
+                bar.set_postfix(loss=f"{losses['loss']:.3f}")
                 since, started = 0, now
-    return {f"train/{name}": round(value.item() / seen, 6) for name, value in sums.items()}
+    _check_finite(sums["loss"], progress.step, params)
+    return {f"train/{name}": round(value / seen, 6) for name, value in _fetch(sums).items()}
+
+
+def _fetch(values: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Scalars of the device in one transfer."""
+    return dict(zip(values, torch.stack(list(values.values())).detach().tolist(), strict=True))
+
+
+def _check_finite(total: torch.Tensor, step: int, params: Params) -> None:
+    """`total`: the sum of the epoch's losses so far."""
+    if not torch.isfinite(total):
+        raise UserError(
+            f"the loss became {total.item()} in one of the {params.train.log_every} steps up to step {step}: "
+            f"lower train.learning_rate ({params.train.learning_rate}) or train.clip ({params.train.clip})"
+        )
 
 
 def validate(

@@ -22,7 +22,7 @@ def build_optimiser(model: S2RM, train: Train) -> AdamW:
             if chosen:
                 decay = train.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return AdamW(groups, betas=(0.9, 0.98))
+    return AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
 def build_schedule(optimiser: AdamW, train: Train, steps: int) -> LambdaLR:

@@ -85,7 +85,11 @@ def test_image_ids_and_files_are_unique_over_all_splits(written):
     assert len(set(files)) == len(files) == len(owners)
 
 
-def test_same_seed_same_bytes_whichever_benchmarks_are_asked_for(written, tmp_path):
+@pytest.mark.parametrize("smallest_shared", [1, 1_000_000], ids=["several processes", "one process"])
+def test_same_seed_same_bytes_whichever_benchmarks_are_asked_for(
+    written, tmp_path, monkeypatch, smallest_shared
+):
+    monkeypatch.setattr("s2rm.data.refshapes.write._SMALLEST_SHARED", smallest_shared)
     params = RefShapes(
         seed=7, train_images=30, eval_images=10, structured_train_images=30, structured_eval_images=10
     )

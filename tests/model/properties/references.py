@@ -1,6 +1,6 @@
 """The recurrence and the coparsing written out plainly, for autograd to differentiate.
 
-The formulas are those of the docstrings of scan.py and coparse.py, in their order: maps are really
+The formulas are those of the docstrings of scan and coparse.py, in their order: maps are really
 rotated, slices are rows, and a loop walks over them. The only thing shared with the code is where it
 keeps its weights.
 """

@@ -1,6 +1,7 @@
 """Property 3: the recurrence, and the coparsing around it, equal a plain step-by-step reference."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from references import EXACT, coparse_plainly, scan_plainly
 from torch import Tensor
 
-from s2rm.model.scan import scan
+from s2rm.model.scan import cpu, implementation_for, loop, scan
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,
@@ -29,26 +30,56 @@ def gates(*shape: int, seed: int) -> Tensor:
     return (2 * torch.rand(shape, generator=random, dtype=torch.float64) - 0.5).clamp(0, 1)
 
 
+@pytest.mark.parametrize("implementation", [loop, cpu], ids=["loop", "numba"])
 @settings(max_examples=80)
 @given(
     shape=st.tuples(*(st.integers(1, top) for top in (3, 4, 7, 7))),
     dim=dims,
-    reverse=senses,
+    senses=st.sampled_from([(False,), (True,), (False, True), (True, False)]),
     laid=st.tuples(layouts, layouts, layouts),
     seed=seeds,
 )
 def test_the_scan_is_the_plain_recurrence(
-    shape: tuple[int, ...], dim: int, reverse: bool, laid: tuple[str, str, str], seed: int
+    implementation: ModuleType,
+    shape: tuple[int, ...],
+    dim: int,
+    senses: tuple[bool, ...],
+    laid: tuple[str, str, str],
+    seed: int,
 ) -> None:
     inputs = gates(*shape, seed=seed).requires_grad_(), values(*shape, seed=seed).requires_grad_()
-    z, c, upstream = (
-        LAYOUTS[layout](x) for layout, x in zip(laid, (*inputs, values(*shape, seed=seed + 1)), strict=True)
-    )
-    states, expected = scan(z, c, dim, reverse), scan_plainly(z, c, dim, reverse)
-    torch.testing.assert_close(states, expected, **EXACT)
-    found = torch.autograd.grad(states, inputs, upstream, retain_graph=True)
-    wanted = torch.autograd.grad(expected, inputs, upstream)
-    torch.testing.assert_close(found, wanted, **EXACT)
+    z, c = (LAYOUTS[layout](x) for layout, x in zip(laid, inputs, strict=False))
+    upstream = [LAYOUTS[laid[2]](values(*shape, seed=seed + k)) for k in range(len(senses))]
+    expected = [scan_plainly(z, c, dim, reverse) for reverse in senses]
+    wanted = torch.autograd.grad(expected, (z, c), upstream)
+    z, c = z.detach(), c.detach()
+    torch.testing.assert_close(implementation.forward(z, c, dim, senses), expected, **EXACT)
+    torch.testing.assert_close(implementation.backward(z, c, upstream, dim, senses), wanted, **EXACT)
+
+
+def test_the_blocks_and_threads_of_the_cpu_join_without_a_seam() -> None:
+    """Several blocks a line, the last one narrower, in two threads: the same bits as in one."""
+    shape = 2, cpu.BLOCK + 40, 9, 30
+    z, c = gates(*shape, seed=0), values(*shape, seed=1)
+    upstream = [values(*shape, seed=2), values(*shape, seed=3)]
+    assert z.numel() >= cpu.SMALLEST_SHARED
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(
+            [*cpu.forward(z, c, 3, (False, True)), *cpu.backward(z, c, upstream, 3, (False, True))]
+        )
+    torch.set_num_threads(before)
+    plain = [*loop.forward(z, c, 3, (False, True)), *loop.backward(z, c, upstream, 3, (False, True))]
+    torch.testing.assert_close(results[0], plain, **EXACT)
+    for result in results[1:]:
+        assert all(map(torch.equal, result, results[0]))
+
+
+def test_the_implementation_follows_device_and_dtype() -> None:
+    assert implementation_for(torch.zeros(1)) is cpu
+    assert implementation_for(torch.zeros(1, dtype=torch.bfloat16)) is loop
 
 
 @pytest.mark.parametrize("reverse", [False, True])

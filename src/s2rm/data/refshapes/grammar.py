@@ -49,6 +49,9 @@ RELATIONS = {
     ("below",): "bottom", ("under",): "bottom", ("beneath",): "bottom",
     ("next", "to"): "next to", ("beside",): "next to", ("close", "to"): "next to",
 }  # fmt: skip
+# Looked up by the first word, as most words begin none of them.
+LINKS_FROM = {first: [words for words in LINKS if words[0] == first] for first, *_ in LINKS}
+RELATIONS_FROM = {first: [words for words in RELATIONS if words[0] == first] for first, *_ in RELATIONS}
 PREPOSITIONS = ("on", "in", "at", "to")
 
 
@@ -137,11 +140,12 @@ class _Parser:
                 return
 
     def _at_relation(self) -> bool:
-        return any(tuple(self.rest[: len(words)]) == words for words in RELATIONS)
+        starting = RELATIONS_FROM.get(self.rest[0], ())
+        return any(tuple(self.rest[: len(words)]) == words for words in starting)
 
     def _modifier(self, phrase: Phrase) -> bool:
         linked = False
-        while any(self._take(*link) for link in LINKS):
+        while self.rest and any(self._take(*words) for words in LINKS_FROM.get(self.rest[0], ())):
             linked = True
         if relation := self._relation():
             if phrase.relation:
@@ -160,9 +164,9 @@ class _Parser:
         return False
 
     def _relation(self) -> Relation | None:
-        for words, name in RELATIONS.items():
+        for words in RELATIONS_FROM.get(self.rest[0], ()) if self.rest else ():
             if self._take(*words):
-                return Relation(name, self.phrase())
+                return Relation(RELATIONS[words], self.phrase())
         return None
 
     def _after_preposition(self, phrase: Phrase) -> None:

@@ -11,10 +11,13 @@ whichever benchmarks are asked for.
 import io
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
@@ -32,8 +35,20 @@ from s2rm.params import RefShapes
 CATEGORIES = {name: number for number, name in enumerate(("person", *SHAPES, *BACKGROUNDS), start=1)}
 _SLOTS = [(benchmark.name, split) for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits]
 _PICKLE_PROTOCOL = 4
+_SMALLEST_SHARED = 500  # images; fewer are drawn before a second process has begun
+_CHUNK = 16  # images that a process is given at a time
 
 Record = dict[str, Any]
+Map = Callable[..., Iterator[Any]]
+
+
+class _Drawn(NamedTuple):
+    """What one image takes, but for numbers that go through a benchmark."""
+
+    composition: Composition
+    image: Record
+    jpeg: bytes
+    annotations: list[Record]  # by region
 
 
 def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progress: bool = True) -> None:
@@ -49,8 +64,12 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
             folder: stack.enter_context(PackWriter(root / f"{folder}.zip"))
             for folder in dict.fromkeys(benchmark.images for benchmark in chosen)
         }
+        in_turn: Map = map
+        if total >= _SMALLEST_SHARED:  # each image has a seed of its own: who draws it changes nothing
+            pool = stack.enter_context(ProcessPoolExecutor())
+            in_turn = partial(pool.map, chunksize=_CHUNK)
         for benchmark in chosen:
-            _write_benchmark(params, benchmark, root, packs[benchmark.images], bar)
+            _write_benchmark(params, benchmark, root, packs[benchmark.images], bar, in_turn)
 
 
 def image_id_of(benchmark: str, split: str, index: int) -> int:
@@ -64,7 +83,9 @@ def _count(params: RefShapes, benchmark: Benchmark, split: str) -> int:
     return params.train_images if split == "train" else params.eval_images
 
 
-def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, pack: PackWriter, bar: Any) -> None:
+def _write_benchmark(
+    params: RefShapes, benchmark: Benchmark, root: Path, pack: PackWriter, bar: Any, in_turn: Map
+) -> None:
     folder = root / benchmark.name
     folder.mkdir(parents=True, exist_ok=True)
     refs: list[Record] = []
@@ -73,17 +94,12 @@ def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, pack: 
     split_of: dict[str, str] = {}
     sentences = 0
     for split in benchmark.splits:
-        for index in range(_count(params, benchmark, split)):
-            composition = compose(params.seed, benchmark.name, split, index)
+        indices = range(_count(params, benchmark, split))
+        made = in_turn(_draw_image, repeat(params.seed), repeat(benchmark), repeat(split), indices)
+        for index, (composition, image, jpeg, annotated) in enumerate(made):
             if split_of.setdefault(composition.scene.digest, split) != split:
                 raise RuntimeError(f"a scene of {benchmark.name} is in two splits: choose another seed")
-            image = _image_record(benchmark, image_id_of(benchmark.name, split, index), composition)
-            random = random_of(params.seed, benchmark.name, split, index, "drawing")
-            jpeg = io.BytesIO()
-            # Without chroma subsampling, which would wash out the colours of small things.
-            draw(composition.scene, random).save(jpeg, "JPEG", quality=90, subsampling=0)
-            pack.add(image["file_name"], jpeg.getvalue())
-            annotated = list(_annotations(benchmark, image["id"], composition))
+            pack.add(image["file_name"], jpeg)
             random = random_of(params.seed, benchmark.name, split, index, "typing")
             for referred in composition.refs:
                 spoken = [
@@ -99,11 +115,23 @@ def _write_benchmark(params: RefShapes, benchmark: Benchmark, root: Path, pack: 
     write_origin(folder, Origin("refshapes"))
 
 
+def _draw_image(seed: int, benchmark: Benchmark, split: str, index: int) -> _Drawn:
+    composition = compose(seed, benchmark.name, split, index)
+    image = _image_record(benchmark, image_id_of(benchmark.name, split, index), composition)
+    random = random_of(seed, benchmark.name, split, index, "drawing")
+    jpeg = io.BytesIO()
+    # Without chroma subsampling, which would wash out the colours of small things.
+    draw(composition.scene, random).save(jpeg, "JPEG", quality=90, subsampling=0)
+    annotations = list(_annotations(benchmark, image["id"], composition))
+    return _Drawn(composition, image, jpeg.getvalue(), annotations)
+
+
 def _write_files(
     folder: Path, benchmark: Benchmark, refs: list[Record], images: list[Record], annotations: list[Record]
 ) -> None:
     with (folder / f"refs({benchmark.split_by}).p").open("wb") as file:
-        pickle.dump(refs, file, protocol=_PICKLE_PROTOCOL)
+        # A pickle also says which equal strings are one object, which other processes change; JSON does not.
+        pickle.dump(json.loads(json.dumps(refs)), file, protocol=_PICKLE_PROTOCOL)
     used = {annotation["category_id"] for annotation in annotations}
     instances = {
         "info": {"description": f"RefShapes for {benchmark.title}: synthetic, drawn by s2rm", "version": "1"},

@@ -1,0 +1,69 @@
+"""The linear recurrence of the sweep, h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ c_t with h_0 = 0.
+
+The gates depend on inputs only, so there is no matrix product inside the loop: what bounds the sweep
+is reading and writing its maps, and the implementations here do that once. The backward pass is the
+same kind of recurrence, run the other way:
+
+    D_t = g_t + (1 − z_{t+1}) ⊙ D_{t+1},   ∂c_t = z_t ⊙ D_t,   ∂z_t = (c_t − h_{t−1}) ⊙ D_t
+
+Two senses of one axis (rotations by 0° and 180°, or 90° and 270°) share gates and candidates, and are
+swept together. A rotation is an axis and a sense, hence strides: no map is ever rotated or copied.
+
+    cpu.py    numba: blocks of channels that stay in the cache; the states are computed again backward
+    loop.py   torch, a kernel a slice: what runs anywhere, and what the others are compared with
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from s2rm.model.scan import loop
+
+
+def sweep(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> tuple[Tensor, ...]:
+    """The states of all slices along `dim`, once for each sense: first to last, or last to first (true).
+
+    Args:
+        z: gates in [0, 1], (N, C, H, W); dim: 2 sweeps the rows, 3 the columns.
+        c: candidates, same shape.
+
+    Returns: the states h, same shape each.
+    """
+    return _Sweep.apply(z, c, dim, tuple(senses), implementation_for(z))
+
+
+def scan(z: Tensor, c: Tensor, dim: int, reverse: bool = False) -> Tensor:
+    """`sweep` in one sense."""
+    return sweep(z, c, dim, (reverse,))[0]
+
+
+def implementation_for(z: Tensor) -> ModuleType:
+    """The fastest implementation that takes `z`."""
+    if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
+        from s2rm.model.scan import cpu
+
+        return cpu
+    return loop
+
+
+class _Sweep(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, c: Tensor, dim: int, senses: tuple[bool, ...], implementation: ModuleType
+    ) -> tuple[Tensor, ...]:
+        states = implementation.forward(z, c, dim, senses)
+        # What reads the states keeps them anyway, but they would have to be read once more.
+        ctx.save_for_backward(z, c)
+        ctx.dim, ctx.senses, ctx.implementation = dim, senses, implementation
+        return tuple(states)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        z, c = ctx.saved_tensors
+        z_gradient, c_gradient = ctx.implementation.backward(z, c, gradients, ctx.dim, ctx.senses)
+        return z_gradient, c_gradient, None, None, None
