@@ -45,3 +45,15 @@ def test_light_modules_load_no_heavy_library(module: str) -> None:
     code = f"import sys, {module}; print(*{{'torch', 'transformers', 'mlflow', 'timm'}} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == []
+
+
+def test_training_and_evaluation_need_no_library_that_a_gpu_machine_may_lack() -> None:
+    """With `tracking.enabled=false`, from prepared tables: no DVC, no MLflow, no pycocotools, no reports."""
+    lacking = ("dvc", "mlflow", "pycocotools", "matplotlib", "jinja2", "requests", "scipy")
+    code = f"""
+import sys
+for name in {lacking}:
+    sys.modules[name] = None
+import s2rm.evaluation.benchmarks, s2rm.predict, s2rm.training.loop
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

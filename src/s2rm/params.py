@@ -180,6 +180,8 @@ class Train(Section):
 class Evaluate(Section):
     images_per_batch: Positive
     threshold: Annotated[float, Field(gt=0, lt=1)]
+    precision: Literal["float32", "bf16"]
+    workers: Annotated[int, Field(ge=0)]
 
 
 class Report(Section):

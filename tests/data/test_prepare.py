@@ -13,9 +13,9 @@ from tiny_refer import TinyRefer
 
 from s2rm.benchmarks import BENCHMARKS
 from s2rm.data.folder import lay_out_folder
-from s2rm.data.masks import decode
 from s2rm.data.packs import RawFiles
 from s2rm.data.prepare import prepare
+from s2rm.data.rle import decode
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.errors import UserError
 from s2rm.params import Preprocess

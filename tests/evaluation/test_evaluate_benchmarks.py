@@ -20,7 +20,7 @@ from s2rm.evaluation.metrics import METRICS, segmentation_metrics
 from s2rm.model.ris import S2RM
 from s2rm.params import Evaluate
 
-SETTINGS = Evaluate(images_per_batch=4, threshold=0.3)
+SETTINGS = Evaluate(images_per_batch=4, threshold=0.3, precision="float32", workers=0)
 NAMES = ["refcoco_unc", "referit_berkeley"]
 
 

@@ -26,7 +26,7 @@ def test_examples_are_predicted_anew_and_named_by_their_data(
 ) -> None:
     build_tiny().float().save_pretrained(tmp_path / "model", tiny_tokenizer)
     folders = {"prepared": tiny_data.prepared, "raw": tiny_data.raw}
-    params = Evaluate(images_per_batch=4, threshold=0.5)
+    params = Evaluate(images_per_batch=4, threshold=0.5, precision="float32", workers=0)
     evaluate_benchmarks(
         tmp_path / "model", ["refcoco_unc"], output=tmp_path / "results", params=params, **folders
     )

@@ -37,7 +37,7 @@ def trained(build_tiny, tiny_tokenizer, tiny_data, tmp_path_factory) -> Path:
         prepared=tiny_data.prepared,
         raw=tiny_data.raw,
         output=folder / "results",
-        params=Evaluate(images_per_batch=4, threshold=0.5),
+        params=Evaluate(images_per_batch=4, threshold=0.5, precision="float32", workers=0),
     )
     return folder
 

@@ -1,14 +1,9 @@
-"""Masks: from REFER's segmentations to compressed run lengths and back.
+"""Masks from REFER's segmentations, as compressed run lengths (`s2rm.data.rle`).
 
-A mask is kept as the `counts` of COCO's compressed RLE, an ASCII string; its size is the image's
-(height, width). Runs go down the columns and start with background. The C code of pycocotools trusts
-its input: run lengths that do not fill the image make it read or write beyond its memory, and a
-polygon of two points is taken for a box. So all is checked first.
-
-https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c
+The C code of pycocotools trusts its input: run lengths that do not fill the image make it read or write
+beyond its memory, and a polygon of two points is taken for a box. So all is checked first.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from s2rm.data.rle import SegmentationError, check_runs, read_runs
+
 BORDER = 0.5  # pixels that a polygon may stick out: rounding of its coordinates, not a fault
 LONGEST_OUTLINE = 2_000_000  # pixels; pycocotools' memory grows with it, 5 samples a pixel
-LONGEST_RUN_CODE = 7  # characters of 5 bits: any run below 2³⁴
-
-
-class SegmentationError(ValueError):
-    """A segmentation that gives no mask; `kind` is one of `s2rm.data.faults.RULES`."""
-
-    def __init__(self, kind: str, detail: str, repairs: Sequence[str] = ()) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.repairs = tuple(repairs)  # kinds of faults that were mended before
 
 
 @dataclass(frozen=True)
@@ -42,13 +29,6 @@ def encode(mask: NDArray[np.bool_]) -> str:
     """The compressed RLE of a mask (H, W)."""
     rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
     return rle["counts"].decode("ascii")
-
-
-def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
-    """The mask (H, W) of a compressed RLE; `SegmentationError` where the runs do not fill it."""
-    runs = _read_runs(counts)
-    _check_runs(runs, height, width)
-    return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height).T
 
 
 def rasterise(segmentation: Any, height: int, width: int) -> Mask:
@@ -114,33 +94,7 @@ def _check_rle(rle: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     if isinstance(counts, list):
         if not all(type(run) is int and 0 <= run <= height * width for run in counts):
             raise SegmentationError("malformed_segmentation", "the counts of an RLE are no run lengths")
-        _check_runs(np.array(counts, dtype=np.int64), height, width)
+        check_runs(np.array(counts, dtype=np.int64), height, width)
         return coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    _check_runs(_read_runs(counts), height, width)
+    check_runs(read_runs(counts), height, width)
     return {"size": [height, width], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
-
-
-def _check_runs(runs: NDArray[np.int64], height: int, width: int) -> None:
-    if (runs < 0).any() or runs.sum() != height * width:
-        raise SegmentationError("malformed_segmentation", f"the runs do not fill {height} × {width} pixels")
-
-
-def _read_runs(counts: str | bytes) -> NDArray[np.int64]:
-    """The run lengths in COCO's code: characters of 5 bits, lowest first, bit 6 = more follow; from the
-    fourth run on, the difference to the run before the last (`rleFrString` in maskApi.c).
-    """
-    data = counts.encode("latin1", "replace") if isinstance(counts, str) else counts
-    codes = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
-    if not codes.size or (codes < 0).any() or (codes > 63).any() or codes[-1] & 32:
-        raise SegmentationError("malformed_segmentation", "the counts of an RLE are no COCO code")
-    ends = np.flatnonzero((codes & 32) == 0)
-    starts = np.append(0, ends[:-1] + 1)
-    lengths = ends - starts + 1
-    if lengths.max() > LONGEST_RUN_CODE:
-        raise SegmentationError("malformed_segmentation", "the counts of an RLE have an endless run")
-    places = np.arange(codes.size) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((codes & 31) << (5 * places), starts)
-    runs -= np.where(codes[ends] & 16, 1 << (5 * lengths), 0)  # two's complement
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs

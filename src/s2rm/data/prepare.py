@@ -21,13 +21,14 @@ from tqdm import tqdm
 
 from s2rm.benchmarks import Benchmark, get_benchmark
 from s2rm.data.faults import Faults
-from s2rm.data.masks import Mask, SegmentationError, rasterise
+from s2rm.data.masks import Mask, rasterise
 from s2rm.data.official import check_official
 from s2rm.data.origin import read_origin
 from s2rm.data.packs import RawFiles
 from s2rm.data.queries import load_queries
 from s2rm.data.readable import keep_readable
 from s2rm.data.refer import Referent, load_instances, load_refs, read_referents
+from s2rm.data.rle import SegmentationError
 from s2rm.data.table import SCHEMA
 from s2rm.errors import UserError
 from s2rm.files import replace, replace_text

@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from s2rm.data.faults import Faults
-from s2rm.data.masks import SegmentationError, encode
+from s2rm.data.masks import encode
 from s2rm.data.packs import Pack
 from s2rm.data.refer import load_json
+from s2rm.data.rle import SegmentationError
 from s2rm.errors import UserError
 
 SPLITS = ("train", "val", "test")

@@ -10,6 +10,7 @@ from s2rm.data.table import load_table
 from s2rm.errors import UserError
 from s2rm.evaluation.evaluate import score_expressions
 from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.memory import keep_freed_memory
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
 from s2rm.params import Evaluate
@@ -29,6 +30,7 @@ def evaluate_benchmarks(
     model = S2RM.from_pretrained(model_folder).to(device)
     if device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)
+        keep_freed_memory()
     tokenizer = load_tokenizer(model_folder)
     output.mkdir(parents=True, exist_ok=True)
     metrics: Metrics = {}
@@ -49,6 +51,8 @@ def evaluate_benchmarks(
                 images_per_batch=params.images_per_batch,
                 threshold=params.threshold,
                 device=device,
+                precision=params.precision,
+                workers=params.workers,
                 title=f"{name} {split}",
             )
             scores.to_parquet(output / f"{name}-{split}.parquet", index=False)

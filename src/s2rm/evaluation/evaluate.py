@@ -16,9 +16,12 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.grouping import OrderedBatches, group_by_image
-from s2rm.data.masks import decode
+from s2rm.data.rle import decode
 from s2rm.data.samples import ExpressionDataset
+from s2rm.evaluation.language import EncodedExpressions
 from s2rm.model.ris import S2RM
+
+EXPRESSIONS_AT_ONCE = 32  # that are fused and decoded together: what bounds the memory
 
 SCORE_COLUMNS = (
     "sent_id",
@@ -42,6 +45,7 @@ def score_expressions(
     images_per_batch: int,
     threshold: float,
     device: torch.device,
+    precision: str = "float32",
     workers: int = 0,
     original: bool = True,
     title: str | None = None,
@@ -50,10 +54,14 @@ def score_expressions(
 
     Args:
         threshold: on the probability; a pixel above it is foreground.
+        precision: of the encoders, the fusion and the decoder: float32 or bf16.
         original: False leaves the original size out, as validation during training does.
         title: shows a progress bar of that name.
 
     `score` is the mean probability inside the predicted mask, 0 where it is empty.
+
+    Every distinct expression is encoded once, every image once; and a GPU is never waited for: what is
+    counted stays there until the end, while the CPU decodes the next masks.
     """
     table = table.reset_index(drop=True)
     dataset = dataset_for(model, tokenizer, table, raw)
@@ -62,32 +70,41 @@ def score_expressions(
         batch_sampler=OrderedBatches(group_by_image(dataset.image_path), images_per_batch),
         collate_fn=dataset.collate,
         num_workers=workers,
+        pin_memory=device.type == "cuda",
     )
     cut = float(np.log(threshold / (1 - threshold)))  # on the logits
-    scores = {name: np.zeros(len(table)) for name in SCORE_COLUMNS[3:]}
+    rows: list[Tensor] = []
+    counted: list[Tensor] = []  # (5, n) each: what follows the ids in SCORE_COLUMNS
     model.eval()
-    for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
-        on_device = batch.to(device)
-        logits = model(
-            on_device.images, on_device.token_ids, on_device.attention_mask, on_device.expression_to_image
-        ).logits.float()
-        rows = batch.rows.numpy()
-        predicted = logits > cut
-        intersection, union = overlap(predicted, on_device.masks)
-        scores["intersection_model"][rows], scores["union_model"][rows] = intersection, union
-        scores["score"][rows] = _confidence(logits, predicted)
-        if original:
-            for row, logit in zip(rows, logits.cpu(), strict=True):
-                height, width = dataset.sizes[row]
-                truth = torch.from_numpy(decode(dataset.mask_rle[row], height, width))
-                own_size = F.interpolate(logit[None], (height, width), mode="bilinear") > cut
-                intersection, union = overlap(own_size, truth[None, None])
-                scores["intersection_original"][row] = intersection[0]
-                scores["union_original"][row] = union[0]
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        encoded = (
+            None
+            if model.language is None
+            else EncodedExpressions(model, dataset.token_ids, dataset.pad, device)
+        )
+        for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
+            maps = model.encode_images(batch.images.to(device, non_blocking=True))
+            for part in torch.arange(len(batch.rows)).split(EXPRESSIONS_AT_ONCE):
+                chosen = batch.rows[part]
+                logits = model.segment(
+                    maps,
+                    None if encoded is None else encoded(chosen.tolist()),
+                    batch.expression_to_image[part].to(device, non_blocking=True),
+                    batch.images.shape[-2:],
+                ).logits.float()
+                predicted = logits > cut
+                found = [*overlap(predicted, batch.masks[part].to(device, non_blocking=True))]
+                found += _overlap_original(logits, dataset, chosen.tolist(), cut) if original else found
+                counted.append(
+                    torch.stack([*(count.double() for count in found), _confidence(logits, predicted)])
+                )
+                rows.append(chosen)
+    order = torch.cat(rows).argsort()
+    values = torch.cat(counted, dim=1).cpu().numpy()[:, order]
     result = table[["sent_id", "ref_id", "image_id"]].copy()
-    for name, values in scores.items():
+    for name, column in zip(SCORE_COLUMNS[3:], values, strict=True):
         if original or not name.endswith("_original"):
-            result[name] = values if name == "score" else values.astype(np.int64)
+            result[name] = column if name == "score" else column.astype(np.int64)
     return result
 
 
@@ -106,13 +123,25 @@ def dataset_for(
     )
 
 
-def overlap(predicted: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def overlap(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Intersection and union in pixels, (N,) each, of boolean masks (N, 1, H, W)."""
-    intersection = (predicted & truth).sum((1, 2, 3))
-    union = (predicted | truth).sum((1, 2, 3))
-    return intersection.cpu().numpy(), union.cpu().numpy()
+    return (predicted & truth).sum((1, 2, 3)), (predicted | truth).sum((1, 2, 3))
 
 
-def _confidence(logits: Tensor, predicted: Tensor) -> np.ndarray:
+def _overlap_original(
+    logits: Tensor, dataset: ExpressionDataset, rows: list[int], cut: float
+) -> tuple[Tensor, Tensor]:
+    """As `overlap`, at the size of each row's own image."""
+    pairs = []
+    for row, logit in zip(rows, logits, strict=True):
+        height, width = dataset.sizes[row]
+        truth = torch.from_numpy(decode(dataset.mask_rle[row], height, width))
+        own_size = F.interpolate(logit[None], (height, width), mode="bilinear") > cut
+        pairs.append(torch.cat(overlap(own_size, truth[None, None].to(logits.device))))
+    intersection, union = torch.stack(pairs, dim=1)
+    return intersection, union
+
+
+def _confidence(logits: Tensor, predicted: Tensor) -> Tensor:
     area = predicted.sum((1, 2, 3))
-    return ((logits.sigmoid() * predicted).sum((1, 2, 3)) / area.clamp_min(1)).cpu().numpy()
+    return (logits.sigmoid() * predicted).sum((1, 2, 3)) / area.clamp_min(1)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from s2rm.model.config import ModelConfig
+    from s2rm.model.fusion import LanguageFeatures
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class S2RM(nn.Module):
         """(B, 3, H, W), normalised → the projected maps V_1..V_4, at strides 4 to 32."""
         return self.vision(images)
 
+    def encode_expressions(self, token_ids: Tensor, attention_mask: Tensor) -> "LanguageFeatures | None":
+        """(N, T) each → words and sentences of N expressions; None where the model is language-blind."""
+        return None if self.language is None else self.language(token_ids, attention_mask)
+
     def forward(
         self, images: Tensor, token_ids: Tensor, attention_mask: Tensor, expression_to_image: Tensor
     ) -> Masks:
@@ -65,20 +70,17 @@ class S2RM(nn.Module):
             token_ids, attention_mask: (N, T).
             expression_to_image: (N,), the image of each expression, in 0..B−1.
         """
-        return self.segment(
-            self.encode_images(images), token_ids, attention_mask, expression_to_image, images.shape[-2:]
-        )
+        language = self.encode_expressions(token_ids, attention_mask)
+        return self.segment(self.encode_images(images), language, expression_to_image, images.shape[-2:])
 
     def segment(
         self,
         maps: list[Tensor],
-        token_ids: Tensor,
-        attention_mask: Tensor,
+        language: "LanguageFeatures | None",
         expression_to_image: Tensor,
         size: tuple[int, ...],
     ) -> Masks:
-        """The masks of N expressions from the maps of `encode_images`; `size` is (H, W)."""
-        language = None if self.language is None else self.language(token_ids, attention_mask)
+        """The masks of N expressions, of what `encode_images` and `encode_expressions` gave; `size`: (H, W)."""
         fused: list[Tensor] = []
         for i, fuse in enumerate(self.fusion):
             vision, index = maps[i], expression_to_image

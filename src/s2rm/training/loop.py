@@ -238,6 +238,7 @@ def validate(
             images_per_batch=max(1, params.train.expressions_per_batch // params.train.expressions_per_image),
             threshold=0.5,
             device=device,
+            precision=params.train.precision,
             workers=params.train.workers,
             original=False,
             title=f"{name} val",

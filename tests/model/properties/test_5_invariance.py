@@ -151,7 +151,8 @@ def test_an_image_is_encoded_once_for_all_of_its_expressions(build_tiny: Build, 
     expected = logits(model, batch)
     assert seen == [2]
     maps = model.encode_images(batch.images)
-    found = model.segment(maps, batch.token_ids, batch.mask, batch.owners, (64, 64)).logits
+    language = model.encode_expressions(batch.token_ids, batch.mask)
+    found = model.segment(maps, language, batch.owners, (64, 64)).logits
     torch.testing.assert_close(found, expected, **EXACT)
 
 

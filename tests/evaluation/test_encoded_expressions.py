@@ -1,0 +1,54 @@
+"""Every distinct expression is encoded once, with its like in length, and comes out as if it were alone."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from s2rm.evaluation import language
+from s2rm.evaluation.language import EncodedExpressions
+from s2rm.model.ris import S2RM
+
+PAD = 0
+LEFT, RED, LONG = [2, 7, 3], [2, 9, 3], [2, 8, 9, 7, 11, 3]
+TABLE = [LONG, LEFT, RED, LEFT, LEFT, LONG]
+
+
+@pytest.fixture(scope="module")
+def model(build_tiny: Callable[..., S2RM]) -> S2RM:
+    return build_tiny().float().eval()
+
+
+def encode(model: S2RM) -> EncodedExpressions:
+    with torch.inference_mode():
+        return EncodedExpressions(model, TABLE, PAD, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("rows", [[0], [1, 2], [4, 0, 3, 5]])
+def test_they_are_those_of_each_alone(model: S2RM, rows: list[int]) -> None:
+    found = encode(model)(rows)
+    assert found.words.shape[1] == max(len(TABLE[row]) for row in rows)  # no padding beyond the longest
+    for row, words, mask, sentence in zip(rows, found.words, found.word_mask, found.sentence, strict=True):
+        ids = torch.tensor([TABLE[row]])
+        with torch.inference_mode():
+            alone = model.encode_expressions(ids, torch.ones_like(ids))
+        assert alone is not None
+        assert mask.tolist() == [True] * len(TABLE[row]) + [False] * (len(mask) - len(TABLE[row]))
+        torch.testing.assert_close(words[mask], alone.words[0])
+        torch.testing.assert_close(sentence, alone.sentence[0])
+
+
+def test_each_is_encoded_once_beside_those_of_its_length(
+    model: S2RM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "BATCH", 2)
+    seen: list[list[list[int]]] = []
+    original = model.encode_expressions
+
+    def watched(ids: torch.Tensor, mask: torch.Tensor) -> object:
+        seen.append([row[keep.bool()].tolist() for row, keep in zip(ids, mask, strict=True)])
+        return original(ids, mask)
+
+    monkeypatch.setattr(model, "encode_expressions", watched)
+    encode(model)
+    assert seen == [[LEFT, RED], [LONG]]
