@@ -6,6 +6,8 @@ UV_VERSION := 0.13.9
 # Stages and tools run by the environment's own programs, activated or not.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
+# Every stage is a process of its own: without bytecode each of them would compile torch anew, for 15 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check format lock bench ablation ui report
@@ -46,11 +48,8 @@ lock: ## resolve pyproject.toml anew into requirements.lock (names, versions, ha
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-annotate --extra dev --upgrade --output-file requirements.lock pyproject.toml
 
-bench: setup ## run the benchmarks of speed and memory (one JSON each: python benchmarks/NAME.py --json)
-	python benchmarks/model.py
-	python benchmarks/prepare.py
-	python benchmarks/loader.py --params presets/paper.yaml
-	python benchmarks/status.py
+bench: setup ## run every benchmark of speed and memory, into reports/benchmarks and docs/performance.md
+	python benchmarks/all.py
 
 report: setup ## render the report again
 	dvc repro report

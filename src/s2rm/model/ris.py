@@ -80,7 +80,7 @@ class S2RM(nn.Module):
         expression_to_image: Tensor,
         size: tuple[int, ...],
     ) -> Masks:
-        """The masks of N expressions, of what `encode_images` and `encode_expressions` gave; `size`: (H, W)."""
+        """The masks, of `size` (H, W), from what `encode_images` and `encode_expressions` gave."""
         fused: list[Tensor] = []
         for i, fuse in enumerate(self.fusion):
             vision, index = maps[i], expression_to_image
