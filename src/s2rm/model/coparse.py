@@ -130,7 +130,7 @@ class ScanRecurrence(nn.Module):
         # "Near and remote slice layers" [paper]: the channels start with memories of 1 to 32 slices.
         memory = torch.logspace(0, 5, width, base=2)
         with torch.no_grad():
-            self.gate.bias.copy_(-torch.log(memory))  # type: ignore[union-attr]
+            self.gate.bias.copy_(-torch.log(memory))
 
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None

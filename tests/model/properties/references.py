@@ -55,8 +55,8 @@ def bundle(layer: Bundle, row: Tensor) -> Tensor:
     return bundled
 
 
-def pointwise(layer: nn.Conv2d, row: Tensor) -> Tensor:
-    y = torch.einsum("oc,ncw->now", layer.weight[:, :, 0, 0], row)
+def pointwise(layer: nn.Linear, row: Tensor) -> Tensor:
+    y = torch.einsum("oc,ncw->now", layer.weight, row)
     return y if layer.bias is None else y + layer.bias[:, None]
 
 

@@ -10,6 +10,7 @@ Two senses of one axis (rotations by 0° and 180°, or 90° and 270°) share gat
 swept together. A rotation is an axis and a sense, hence strides: no map is ever rotated or copied.
 
     cpu.py    numba: blocks of channels that stay in the cache; the states are computed again backward
+    gpu.py    Triton: bf16 or float32 maps, float32 state
     loop.py   torch, a kernel a slice: what runs anywhere, and what the others are compared with
 """
 
@@ -47,6 +48,10 @@ def implementation_for(z: Tensor) -> ModuleType:
         from s2rm.model.scan import cpu
 
         return cpu
+    if z.device.type == "cuda" and z.dtype in (torch.float32, torch.bfloat16, torch.float16):
+        from s2rm.model.scan import gpu
+
+        return gpu
     return loop
 
 
