@@ -25,6 +25,7 @@ RUNS: dict[str, tuple[str, ...]] = {  # name → script and arguments
     "evaluate": ("evaluate.py", *PAPER, "--repeats", "5"),
     "train": ("train.py", *PAPER, "--repeats", "5"),
     "train-demo": ("train.py", "--repeats", "15"),
+    "step": ("step.py", "--repeats", "3"),
     "overhead": ("overhead.py", "--repeats", "5"),
     "loader": ("loader.py", *PAPER, "--repeats", "3"),
     "prepare": ("prepare.py", "--repeats", "3"),

@@ -30,7 +30,7 @@ class Predictor:
     def from_pretrained(cls, folder: str | Path, threshold: float = 0.5) -> Self:
         """From a trained folder (models/<run>), on the GPU where there is one."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = S2RM.from_pretrained(folder).to(device)
+        model = S2RM.from_pretrained(folder).to(device).to(memory_format=torch.channels_last)
         return cls(model, load_tokenizer(Path(folder)), threshold)
 
     @torch.inference_mode()

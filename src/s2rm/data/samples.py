@@ -31,6 +31,10 @@ class Batch:
     def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
         return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in vars(self).values()))
 
+    def pin_memory(self) -> "Batch":
+        """What a DataLoader calls with `pin_memory`, so that copies to a GPU run beside its work."""
+        return Batch(*(tensor.pin_memory() for tensor in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -27,10 +27,8 @@ def evaluate_benchmarks(
 ) -> Metrics:
     """Writes `output`/<benchmark>-<split>.parquet, one row an expression; returns the metrics."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = S2RM.from_pretrained(model_folder).to(device)
-    if device.type == "cpu":
-        model = model.to(memory_format=torch.channels_last)
-        keep_freed_memory()
+    model = S2RM.from_pretrained(model_folder).to(device).to(memory_format=torch.channels_last)
+    keep_freed_memory()
     tokenizer = load_tokenizer(model_folder)
     output.mkdir(parents=True, exist_ok=True)
     metrics: Metrics = {}

@@ -72,8 +72,7 @@ def train_run(
     start = find_weights(weights, params.vision, params.language)
     tokenizer = build_tokenizer(table["expression"], params.language, start.language)
     model = build_model(params, tokenizer, vision_weights=start.vision, language_weights=start.language)
-    if accelerator.device.type == "cpu":
-        model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)
 
     dataset = dataset_for(model, tokenizer, table, raw)
     batches = GroupedBatches(
@@ -87,6 +86,7 @@ def train_run(
         batch_sampler=batches,
         collate_fn=dataset.collate,
         num_workers=train.workers,
+        persistent_workers=train.workers > 0,
         pin_memory=accelerator.device.type == "cuda",
     )
     _warn_of_small_batches(train.expressions_per_batch * train.accumulation)
@@ -147,7 +147,7 @@ def _accelerator(params: Params) -> Accelerator:
         cpu=train.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision="bf16" if train.precision == "bf16" else "no",
         gradient_accumulation_steps=train.accumulation,
-        dataloader_config=DataLoaderConfiguration(even_batches=False),
+        dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
         step_scheduler_with_optimizer=False,
     )
 
