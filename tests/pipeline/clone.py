@@ -27,6 +27,7 @@ def make_model_small(params: dict[str, Any]) -> None:
     params["fusion"]["widths"], params["decoder"]["width"] = [8, 8, 8, 8], 8
     small = {"epochs": 2, "expressions_per_batch": 16, "log_every": 1, "workers": 0}
     params["train"] |= {"device": "cpu", "precision": "float32", **small}
+    params["evaluate"] |= {"precision": "float32", "workers": 0}
 
 
 class Clone:
