@@ -136,6 +136,17 @@ def test_original_size_may_be_left_out(
     pd.testing.assert_frame_equal(small, whole.drop(columns=["intersection_original", "union_original"]))
 
 
+def test_bf16_scores_nearly_the_same(
+    model: S2RM, tiny_tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, tiny_data: Any
+) -> None:
+    arguments = {"images_per_batch": 4, "threshold": THRESHOLD, "device": CPU}
+    exact = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, **arguments)
+    rough = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, precision="bf16", **arguments)
+    assert not np.array_equal(rough["score"], exact["score"])
+    union = "union_original"
+    assert (rough[union] - exact[union]).abs().mean() < 0.05 * exact[union].mean()
+
+
 @pytest.mark.parametrize(("threshold", "empty"), [(1 - 1e-16, True), (1e-300, False)])
 def test_empty_and_full_masks(
     model: S2RM,

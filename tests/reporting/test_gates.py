@@ -14,7 +14,7 @@ from report_inputs import make_example, make_view
 from s2rm.evaluation.benchmarks import evaluate_benchmarks
 from s2rm.insight import watch_stage
 from s2rm.model.coparse import SWEEPS
-from s2rm.model.scan import scan
+from s2rm.model.scan import sweep
 from s2rm.params import Evaluate
 from s2rm.predict import Predictor
 from s2rm.reporting import gates
@@ -93,7 +93,7 @@ def test_a_direction_is_called_as_its_sweep_runs(rotation: int) -> None:
     candidates = torch.zeros(5, 7)
     candidates[2, 3] = 1
     dim, reverse = SWEEPS[rotation]
-    states = scan(torch.full((1, 1, 5, 7), 0.5), candidates[None, None], dim, reverse)[0, 0]
+    states = sweep(torch.full((1, 1, 5, 7), 0.5), candidates[None, None], dim, (reverse,))[0][0, 0]
     rows, columns = states.nonzero(as_tuple=True)
     name = next(
         name

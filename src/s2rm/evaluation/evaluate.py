@@ -60,8 +60,8 @@ def score_expressions(
 
     `score` is the mean probability inside the predicted mask, 0 where it is empty.
 
-    Every distinct expression is encoded once, every image once; and a GPU is never waited for: what is
-    counted stays there until the end, while the CPU decodes the next masks.
+    Every distinct expression is encoded once, every image once. What is counted stays on the device until the
+    end, so that the CPU can decode the next masks meanwhile.
     """
     table = table.reset_index(drop=True)
     dataset = dataset_for(model, tokenizer, table, raw)
@@ -77,11 +77,9 @@ def score_expressions(
     counted: list[Tensor] = []  # (5, n) each: what follows the ids in SCORE_COLUMNS
     model.eval()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        encoded = (
-            None
-            if model.language is None
-            else EncodedExpressions(model, dataset.token_ids, dataset.pad, device)
-        )
+        encoded = None
+        if model.language is not None:
+            encoded = EncodedExpressions(model, dataset.token_ids, dataset.pad, device)
         for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
             maps = model.encode_images(batch.images.to(device, non_blocking=True))
             for part in torch.arange(len(batch.rows)).split(EXPRESSIONS_AT_ONCE):
@@ -93,11 +91,10 @@ def score_expressions(
                     batch.images.shape[-2:],
                 ).logits.float()
                 predicted = logits > cut
-                found = [*overlap(predicted, batch.masks[part].to(device, non_blocking=True))]
+                found = overlap(predicted, batch.masks[part].to(device, non_blocking=True))
                 found += _overlap_original(logits, dataset, chosen.tolist(), cut) if original else found
-                counted.append(
-                    torch.stack([*(count.double() for count in found), _confidence(logits, predicted)])
-                )
+                found += (_confidence(logits, predicted),)
+                counted.append(torch.stack([each.double() for each in found]))
                 rows.append(chosen)
     order = torch.cat(rows).argsort()
     values = torch.cat(counted, dim=1).cpu().numpy()[:, order]
@@ -123,14 +120,14 @@ def dataset_for(
     )
 
 
-def overlap(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def overlap(predicted: Tensor, truth: Tensor) -> tuple[Tensor, ...]:
     """Intersection and union in pixels, (N,) each, of boolean masks (N, 1, H, W)."""
     return (predicted & truth).sum((1, 2, 3)), (predicted | truth).sum((1, 2, 3))
 
 
 def _overlap_original(
     logits: Tensor, dataset: ExpressionDataset, rows: list[int], cut: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """As `overlap`, at the size of each row's own image."""
     pairs = []
     for row, logit in zip(rows, logits, strict=True):
@@ -138,8 +135,7 @@ def _overlap_original(
         truth = torch.from_numpy(decode(dataset.mask_rle[row], height, width))
         own_size = F.interpolate(logit[None], (height, width), mode="bilinear") > cut
         pairs.append(torch.cat(overlap(own_size, truth[None, None].to(logits.device))))
-    intersection, union = torch.stack(pairs, dim=1)
-    return intersection, union
+    return torch.stack(pairs, dim=1).unbind()
 
 
 def _confidence(logits: Tensor, predicted: Tensor) -> Tensor:

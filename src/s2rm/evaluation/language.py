@@ -21,7 +21,7 @@ BATCH = 64  # expressions
 class EncodedExpressions:
     """The language features of expressions, by the row of their table.
 
-    They are kept on the CPU without padding: of RefCOCO's val split (10,834 expressions) about 250 MB.
+    They are kept without padding: of RefCOCO's val split at most 0.67 GB (10,834 expressions of 20 tokens).
     """
 
     def __init__(
@@ -35,27 +35,24 @@ class EncodedExpressions:
         distinct = sorted({tuple(ids) for ids in token_ids}, key=lambda ids: (len(ids), ids))
         place = {ids: number for number, ids in enumerate(distinct)}
         self.place = np.array([place[tuple(ids)] for ids in token_ids], dtype=np.int64)
-        self.device = device
         self._words: list[Tensor] = []
         sentences = []
         for first in range(0, len(distinct), BATCH):
             ids, mask = pad([list(ids) for ids in distinct[first : first + BATCH]], pad_token_id)
             features = model.encode_expressions(ids.to(device), mask.to(device))
             assert features is not None
-            for words, length in zip(features.words.cpu(), mask.sum(1).tolist(), strict=True):
+            for words, length in zip(features.words, mask.sum(1).tolist(), strict=True):
                 self._words.append(words[:length].clone())
-            sentences.append(features.sentence.cpu())
+            sentences.append(features.sentence)
         self._sentences = torch.cat(sentences)
 
     def __call__(self, rows: Sequence[int]) -> LanguageFeatures:
         """Of these rows, padded to the longest of them."""
-        places = self.place[list(rows)]
-        words = [self._words[place] for place in places]
-        lengths = torch.tensor([len(each) for each in words])
-        mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        padded = torch.nn.utils.rnn.pad_sequence(words, batch_first=True)
+        places = self.place[list(rows)].tolist()
+        words = torch.nn.utils.rnn.pad_sequence([self._words[place] for place in places], batch_first=True)
+        lengths = torch.tensor([len(self._words[place]) for place in places], device=words.device)
         return LanguageFeatures(
-            words=padded.to(self.device),
-            word_mask=mask.to(self.device),
-            sentence=self._sentences[torch.from_numpy(places)].to(self.device),
+            words=words,
+            word_mask=torch.arange(words.shape[1], device=words.device) < lengths[:, None],
+            sentence=self._sentences[places],
         )

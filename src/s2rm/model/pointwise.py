@@ -1,7 +1,7 @@
 """A 1×1 convolution as the matrix product that it is.
 
-On channels-last maps that is a view. The convolution kernels of a CPU take up to twice the time for it,
-forward and backward, where maps are small and narrow.
+On channels-last maps that is a view. A CPU's convolution kernels are slower at it, forward and backward, where
+maps are small and narrow (benchmarks/step.py).
 """
 
 from torch import Tensor, nn

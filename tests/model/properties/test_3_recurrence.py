@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from references import EXACT, coparse_plainly, scan_plainly
 from torch import Tensor
 
-from s2rm.model.scan import cpu, implementation_for, loop, scan
+from s2rm.model.scan import cpu, implementation_for, loop, sweep
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,
@@ -86,7 +86,7 @@ def test_the_implementation_follows_device_and_dtype() -> None:
 @pytest.mark.parametrize("dim", [2, 3])
 def test_the_scan_s_gradients_are_the_numerical_ones(dim: int, reverse: bool) -> None:
     inputs = gates(2, 2, 4, 3, seed=0).requires_grad_(), values(2, 2, 4, 3, seed=0).requires_grad_()
-    assert torch.autograd.gradcheck(lambda z, c: scan(z, c, dim, reverse), inputs)
+    assert torch.autograd.gradcheck(lambda z, c: sweep(z, c, dim, (reverse,)), inputs)
 
 
 @given(gate=st.sampled_from([0.0, 1.0]), dim=dims, reverse=senses)
@@ -94,13 +94,13 @@ def test_a_closed_gate_keeps_the_start_and_an_open_one_takes_the_candidate(
     gate: float, dim: int, reverse: bool
 ) -> None:
     c = values(1, 2, 5, 4, seed=0)
-    assert torch.equal(scan(torch.full_like(c, gate), c, dim, reverse), gate * c)
+    assert torch.equal(sweep(torch.full_like(c, gate), c, dim, (reverse,))[0], gate * c)
 
 
 def test_the_scan_leaves_its_inputs_as_they_are() -> None:
     z, c = gates(2, 3, 4, 5, seed=0).requires_grad_(), values(2, 3, 4, 5, seed=0).requires_grad_()
     before = z.detach().clone(), c.detach().clone()
-    scan(z, c, 3).square().sum().backward()
+    sweep(z, c, 3, (False,))[0].square().sum().backward()
     assert torch.equal(z, before[0])
     assert torch.equal(c, before[1])
 

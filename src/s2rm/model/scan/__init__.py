@@ -37,11 +37,6 @@ def sweep(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> tuple[Tenso
     return _Sweep.apply(z, c, dim, tuple(senses), implementation_for(z))
 
 
-def scan(z: Tensor, c: Tensor, dim: int, reverse: bool = False) -> Tensor:
-    """`sweep` in one sense."""
-    return sweep(z, c, dim, (reverse,))[0]
-
-
 def implementation_for(z: Tensor) -> ModuleType:
     """The fastest implementation that takes `z`."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
