@@ -1,7 +1,7 @@
 """A 1×1 convolution as the matrix product that it is.
 
-On channels-last maps that is a view. A CPU's convolution kernels are slower at it, forward and backward, where
-maps are small and narrow (benchmarks/step.py).
+On channels-last maps that is a view. A CPU's convolution kernels are slower at it, both forward and backward,
+where maps are small and narrow (benchmarks/step.py).
 """
 
 from torch import Tensor, nn
