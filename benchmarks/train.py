@@ -3,7 +3,7 @@
     python benchmarks/train.py --params presets/paper.yaml --repeats 3 --json
 
 Random weights, float32: forward, loss, backward, clipping, fused AdamW. The encoders alone are the backbone
-and BERT with a mean for a loss.
+and BERT with a mean for a loss; train.activation_checkpointing is of the model, not of them.
 """
 
 import resource
@@ -21,6 +21,7 @@ from s2rm.errors import exit_on_user_error
 from s2rm.memory import keep_freed_memory
 from s2rm.model.ris import S2RM
 from s2rm.params import Params, load_params
+from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser
 
@@ -64,14 +65,17 @@ def model_step(model: S2RM, params: Params, batch: Made, optimiser: Any = None) 
 
 def build(params: Params, names: list[str]) -> dict[str, Callable[[], None]]:
     """Name → its step; the two of the model share its weights and its optimiser."""
-    model = make_model(params).train()
-    optimiser = build_optimiser(model, params.train) if {ONE, THREE} & set(names) else None
     steps = {}
-    for name in names:
-        batch = make_batch(params, IMAGES, 3 if name == THREE else 1)
-        steps[name] = (
-            encoders_step(model, batch) if name == ENCODERS else model_step(model, params, batch, optimiser)
-        )
+    if ENCODERS in names:
+        steps[ENCODERS] = encoders_step(make_model(params).train(), make_batch(params, IMAGES, 1))
+    if {ONE, THREE} & set(names):
+        model = make_model(params).train()
+        if params.train.activation_checkpointing:
+            checkpoint_activations(model)
+        optimiser = build_optimiser(model, params.train)
+        for name, expressions in ((ONE, 1), (THREE, 3)):
+            if name in names:
+                steps[name] = model_step(model, params, make_batch(params, IMAGES, expressions), optimiser)
     return steps
 
 

@@ -84,6 +84,7 @@ TINY = (
     "train.validate_every=1",
     "train.select_by=mIoU",
     "train.workers=0",
+    "train.activation_checkpointing=false",
     "train.deterministic=true",
     "train.log_every=1",
 )

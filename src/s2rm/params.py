@@ -173,6 +173,7 @@ class Train(Section):
     validate_every: Positive
     select_by: Literal["mIoU", "oIoU"]
     workers: Annotated[int, Field(ge=0)]
+    activation_checkpointing: bool
     deterministic: bool
     log_every: Positive
 

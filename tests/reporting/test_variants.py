@@ -23,7 +23,16 @@ Make = Callable[..., Params]
         (["language.pretrained=bert"], "language.pretrained=bert"),
         (["vision.options={}"], "vision.options.channels=null"),
         (["vision.options.channels=[8, 8]"], "vision.options.channels=[8,8]"),
-        (["train.seed=5", "train.device=cuda", "train.workers=3", "train.log_every=7"], "full"),
+        (
+            [
+                "train.seed=5",
+                "train.device=cuda",
+                "train.workers=3",
+                "train.log_every=7",
+                "train.activation_checkpointing=true",
+            ],
+            "full",
+        ),
         (["report.decimals=1", "tracking.experiment=other", "evaluate.images_per_batch=1"], "full"),
     ],
 )

@@ -12,7 +12,13 @@ from s2rm.params import Params
 from s2rm.tracking import flatten
 
 VARIES = ("vision", "language", "fusion", "decoder", "loss", "train")
-IGNORED = ("train.seed", "train.device", "train.workers", "train.log_every")
+IGNORED = (
+    "train.seed",
+    "train.device",
+    "train.workers",
+    "train.activation_checkpointing",
+    "train.log_every",
+)
 FULL = "full"
 _SEPARATOR = ", "
 

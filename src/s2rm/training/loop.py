@@ -27,6 +27,7 @@ from s2rm.memory import keep_freed_memory
 from s2rm.model.build import build_model
 from s2rm.model.ris import S2RM
 from s2rm.params import Params, Run
+from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.checkpoint import Progress, load_state, save_state
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser, build_schedule
@@ -73,6 +74,8 @@ def train_run(
     tokenizer = build_tokenizer(table["expression"], params.language, start.language)
     model = build_model(params, tokenizer, vision_weights=start.vision, language_weights=start.language)
     model = model.to(memory_format=torch.channels_last)
+    if train.activation_checkpointing:
+        checkpoint_activations(model)
 
     dataset = dataset_for(model, tokenizer, table, raw)
     batches = GroupedBatches(

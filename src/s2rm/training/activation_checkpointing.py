@@ -1,0 +1,61 @@
+"""Activations that are computed again in the backward pass, not kept: memory for a few percent of time.
+
+Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174), with torch's selective
+policy: the backbone's blocks keep what their matrix products and convolutions gave, which is what costs time,
+and compute norms, activations and attention weights again. Fusion and decoder keep nothing but their inputs.
+"""
+
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
+from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+
+from s2rm.model.ris import S2RM
+
+aten = torch.ops.aten
+KEPT = {
+    aten.mm.default,
+    aten.addmm.default,
+    aten.convolution.default,
+    aten._scaled_dot_product_flash_attention.default,
+    aten._scaled_dot_product_efficient_attention.default,
+    aten._scaled_dot_product_cudnn_attention.default,
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+}
+
+
+def checkpoint_activations(model: S2RM) -> None:
+    """Changes the model in place; its values, its gradients and the names in its state_dict stay the same.
+
+    Which blocks a backbone has is read off timm's naming, `blocks`; those with a BatchNorm are left as they
+    are, since a second forward pass would count twice in its statistics.
+    """
+    blocks = {
+        block
+        for path, parent in model.vision.backbone.named_modules()
+        if path.rpartition(".")[2] == "blocks"
+        for block in parent.children()
+        if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in block.modules())
+    }
+    whole = {*model.fusion, model.decoder}
+    selective = functools.partial(
+        checkpoint_wrapper, context_fn=functools.partial(create_selective_checkpoint_contexts, _policy)
+    )
+    _wrap(model, selective, blocks)
+    _wrap(model, checkpoint_wrapper, whole)
+
+
+def _wrap(model: nn.Module, wrapper: Any, chosen: set[nn.Module]) -> None:
+    apply_activation_checkpointing(
+        model, checkpoint_wrapper_fn=wrapper, check_fn=lambda module: module in chosen
+    )
+
+
+def _policy(_context: Any, operation: Any, *_args: Any, **_options: Any) -> CheckpointPolicy:
+    return CheckpointPolicy.MUST_SAVE if operation in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
