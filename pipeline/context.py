@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,13 +18,37 @@ RAW, WEIGHTS, PREPARED, MODELS, RESULTS, REPORTS = map(
     Path, ("data/raw", "data/weights", "data/prepared", "models", "results", "reports")
 )
 METRICS = REPORTS / "metrics"
+LAUNCHED = "S2RM_LAUNCHED"  # set in what a launcher has started: not every launcher tells of itself
 
 
 def set_up_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO if is_main_process() else logging.WARNING, format="%(message)s")
     for chatty in ("httpx", "httpx2", "huggingface_hub", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings have whole addresses, with secrets
+
+
+def launch() -> None:
+    """Runs this stage by the launcher that $S2RM_LAUNCH names, and ends with its exit code.
+
+    As `S2RM_LAUNCH="accelerate launch --num_processes 4" dvc repro`: how many processes there are is of the
+    machine, not of the experiment, so it is no parameter. Inside of a launched process it does nothing.
+    """
+    launcher = os.environ.get("S2RM_LAUNCH", "")
+    if not launcher or LAUNCHED in os.environ:
+        return
+    command = [*shlex.split(launcher), *sys.argv]
+    try:
+        process = subprocess.Popen(command, env={**os.environ, LAUNCHED: "1"})
+    except OSError as error:
+        raise UserError(f"$S2RM_LAUNCH is {launcher!r}: {error.strerror}") from None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: process.send_signal(number))
+    sys.exit(process.wait())
+
+
+def is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def is_offline() -> bool:

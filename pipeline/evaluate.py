@@ -3,7 +3,8 @@
 import json
 import sys
 
-from context import METRICS, MODELS, PREPARED, RAW, RESULTS, set_up_logging
+from context import METRICS, MODELS, PREPARED, RAW, RESULTS, is_main_process, launch, set_up_logging
+from scratch import discard_finished
 
 from s2rm.errors import exit_on_user_error
 from s2rm.evaluation.benchmarks import evaluate_benchmarks
@@ -11,6 +12,7 @@ from s2rm.params import load_params
 
 
 def main() -> None:
+    launch()
     set_up_logging()
     (name,) = sys.argv[1:]
     params = load_params()
@@ -22,8 +24,11 @@ def main() -> None:
         output=RESULTS / name,
         params=params.evaluate,
     )
+    if not is_main_process():
+        return
     METRICS.mkdir(parents=True, exist_ok=True)
     (METRICS / f"{name}.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    discard_finished(MODELS / name)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ TINY = (
     "train.workers=0",
     "train.activation_checkpointing=false",
     "train.deterministic=true",
+    "train.save_every=3",
     "train.log_every=1",
 )
 

@@ -1,8 +1,10 @@
 """The command line as a user meets it: what it writes, and one clear line for bad input."""
 
 import json
+import platform
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +183,14 @@ def test_help_is_complete(run: Callable) -> None:
     code, out, _ = run("--help")
     assert code == 0
     assert all(command in out for command in ("predict", "describe", "ablation", "ui"))
+
+
+def test_env_tells_versions_and_settings(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    code, output, _ = run("env", "--json")
+    found = json.loads(output)
+    assert code == 0
+    assert found["libraries"]["torch"] == version("torch")
+    assert found["variables"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert found["python"] == platform.python_version()
+    assert "torch: " + version("torch") in run("env")[1]

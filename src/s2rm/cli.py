@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablation.set_defaults(command=_ablation)
 
+    environment = commands.add_parser(
+        "env", help="machine, libraries and settings that results and speed depend on, for reports"
+    )
+    environment.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    environment.set_defaults(command=_env)
+
     ui = commands.add_parser("ui", help="open MLflow's pages on the recorded runs")
     ui.add_argument("--port", type=int, default=5000, help="default: 5000")
     ui.set_defaults(command=_ui)
@@ -139,6 +145,22 @@ def _ablation(arguments: argparse.Namespace) -> None:
     written = render_ablation(scores, full, reports)
     for path in (*written, keep(scores, full, kept)):
         print(path)
+
+
+def _env(arguments: argparse.Namespace) -> None:
+    from s2rm.environment import describe_environment
+
+    found = describe_environment()
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            for key, each in value.items():
+                print(f"  {key}: {each}")
+        else:
+            print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 def _ui(arguments: argparse.Namespace) -> None:

@@ -171,6 +171,7 @@ class Train(Section):
     power: Annotated[float, Field(ge=0)]
     clip: Annotated[float, Field(gt=0)]
     validate_every: Positive
+    save_every: Positive
     select_by: Literal["mIoU", "oIoU"]
     workers: Annotated[int, Field(ge=0)]
     activation_checkpointing: bool

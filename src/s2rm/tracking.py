@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
-if TYPE_CHECKING:
-    pass
+from s2rm.errors import StoppedError
 
 EVALUATION = "evaluation"  # tag: a digest of the published evaluation
 EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments that this run answers
+STOPS = (KeyboardInterrupt, StoppedError)
 PARAM_BATCH, METRIC_BATCH = 100, 1000  # the most that one MLflow request may hold
 MOST_RUNS = 50_000  # that one search may give
 
@@ -63,12 +63,21 @@ class Store:
         # Processes that first use a fresh SQLite file together corrupt its schema: one at a time.
         with FileLock(lock) if local else nullcontext():
             self.client: MlflowClient = MlflowClient(uri)
-            found = self.client.get_experiment_by_name(experiment)
-            if found is None:
-                artifacts = (root.resolve() / "mlartifacts").as_uri() if local else None
-                self.experiment_id = self.client.create_experiment(experiment, artifacts)
-            else:
-                self.experiment_id = found.experiment_id
+            artifacts = (root.resolve() / "mlartifacts").as_uri() if local else None
+            self.experiment_id = self._experiment(experiment, artifacts)
+
+    def _experiment(self, name: str, artifacts: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self.client.create_experiment(name, artifacts))
+            except MlflowException as error:  # another process was faster
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)
+        return str(found.experiment_id)
 
     def find(self, run_id: str) -> Any | None:
         """The run, or None where this store has none of that id (another machine's, say)."""
@@ -127,6 +136,15 @@ class Store:
         for i in range(0, len(entries), METRIC_BATCH):
             self.client.log_batch(run_id, metrics=entries[i : i + METRIC_BATCH])
 
+    def log_json(self, run_id: str, content: Mapping[str, Any], name: str) -> None:
+        self.client.log_dict(run_id, dict(content), name)
+
+    def last_steps(self, run_id: str) -> dict[str, int]:
+        """Metric → the last step that the run has of it."""
+        names = self.client.get_run(run_id).data.metrics
+        histories = {name: self.client.get_metric_history(run_id, name) for name in names}
+        return {name: max(entry.step for entry in history) for name, history in histories.items()}
+
     @contextmanager
     def training(
         self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_file: Path
@@ -146,7 +164,7 @@ class Store:
         try:
             yield run_id
         except BaseException as error:
-            self.client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            self.client.set_terminated(run_id, "KILLED" if isinstance(error, STOPS) else "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
 

@@ -19,7 +19,7 @@ def make_model_small(params: dict[str, Any]) -> None:
     params["vision"] |= {
         "backbone": "resnet10t",
         "pretrained": False,
-        "image_size": 32,
+        "image_size": 64,  # at 32 a batch of one image is one value at stride 32: no BatchNorm
         "options": {"channels": [8, 8, 8, 8]},
     }
     small = {"pretrained": None, "hidden": 16, "layers": 1, "heads": 2, "vocabulary": 100}

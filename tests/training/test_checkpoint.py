@@ -1,11 +1,15 @@
 """The state of an unfinished training."""
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from s2rm.training.checkpoint import Progress, load_state, save_state
+from s2rm.errors import UserError
+from s2rm.training import checkpoint
+from s2rm.training.checkpoint import Progress, Random, load_state, previous_of, save_state
 
 
 def trained() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
@@ -17,27 +21,66 @@ def trained() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
     return model, optimiser
 
 
+def save(path: Path, progress: Progress, **states: Any) -> None:
+    save_state(path, progress, [Random.now()], **states)
+
+
 def test_round_trip(tmp_path: Path) -> None:
     model, optimiser = trained()
-    progress = Progress(epoch=3, step=17, best=41.5, history=[{"epoch": 3, "val/mean/mIoU": 41.5}])
+    progress = Progress(epoch=3, batch=5, step=17, best=41.5, seen=80, sums={"loss": 0.1 + 0.2})
+    progress.history.append({"epoch": 3, "val/mean/mIoU": 41.5})
     path = tmp_path / "new" / "state.pt"
-    save_state(path, progress, model=model, optimiser=optimiser)
+    save(path, progress, model=model, optimiser=optimiser)
     drawn = torch.rand(3)
     fresh = torch.nn.Linear(3, 2)
     fresh_optimiser = torch.optim.AdamW(fresh.parameters())
     torch.manual_seed(99)
-    assert load_state(path, model=fresh, optimiser=fresh_optimiser) == progress
-    assert torch.equal(torch.rand(3), drawn)  # the random state too
+    found, random = load_state(path, model=fresh, optimiser=fresh_optimiser)
+    assert found == progress
+    assert random is not None
+    random.restore()
+    assert torch.equal(torch.rand(3), drawn)
     assert torch.equal(fresh.weight, model.weight)
     for state, other in zip(
         optimiser.state_dict()["state"].values(), fresh_optimiser.state_dict()["state"].values(), strict=True
     ):
         assert torch.equal(state["exp_avg"], other["exp_avg"])
-    assert [file.name for file in path.parent.iterdir()] == ["state.pt"]  # no .part is left
+    assert [file.name for file in path.parent.iterdir()] == ["state.pt"]  # nothing partial is left
+
+
+def test_each_process_has_its_own_random_state(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first, drawn = Random.now(), torch.rand(2)
+    torch.manual_seed(2)
+    second, other = Random.now(), torch.rand(2)
+    save_state(tmp_path / "state.pt", Progress(step=1), [first, second])
+    for process, expected in enumerate((drawn, other)):
+        random = load_state(tmp_path / "state.pt", process)[1]
+        assert random is not None
+        random.restore()
+        assert torch.equal(torch.rand(2), expected)
+    assert load_state(tmp_path / "state.pt", 2) == (Progress(step=1), None)  # there were two
 
 
 def test_nothing_to_continue(tmp_path: Path) -> None:
-    assert load_state(tmp_path / "state.pt") == Progress(epoch=0, step=0, history=[])
+    assert load_state(tmp_path / "state.pt") == (Progress(epoch=0, step=0, history=[]), None)
+
+
+def test_the_one_before_is_kept_and_taken_where_the_last_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state.pt"
+    for step in (1, 2, 3):
+        save(path, Progress(step=step))
+    assert load_state(path)[0].step == 3
+    content = path.read_bytes()
+    for damaged in (b"", content[:-1], content[:50], content[:100] + b"x" + content[101:], content + b"x"):
+        path.write_bytes(damaged)
+        caplog.clear()
+        assert load_state(path)[0].step == 2
+        assert "state.pt is damaged" in caplog.text
+    path.unlink()  # as between its two moves
+    assert load_state(path)[0].step == 2
 
 
 class Unwritable:
@@ -45,24 +88,24 @@ class Unwritable:
         raise OSError("disk full")
 
 
-def test_a_crash_before_or_while_writing_keeps_the_old_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_fault_before_or_while_writing_keeps_the_old_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     model, _ = trained()
     path = tmp_path / "state.pt"
-    save_state(path, Progress(epoch=1), model=model)
+    save(path, Progress(epoch=1), model=model)
     with pytest.raises(OSError, match="disk full"):
-        save_state(path, Progress(epoch=2), model=Unwritable())
+        save(path, Progress(epoch=2), model=Unwritable())
 
-    def half_written(state: object, file: Path) -> None:
-        Path(file).write_bytes(b"half")
-        raise OSError("disk full")
+    def refuse(descriptor: int) -> None:
+        raise OSError(error, "refused")
 
     with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", half_written)
-        with pytest.raises(OSError, match="disk full"):
-            save_state(path, Progress(epoch=2), model=model)
-    assert load_state(path, model=model).epoch == 1
-    save_state(path, Progress(epoch=2), model=model)
-    assert load_state(path, model=model).epoch == 2
-    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+        patched.setattr(checkpoint.os, "fsync", refuse)
+        with pytest.raises(UserError, match=r"cannot be written to .*: refused; make room"):
+            save(path, Progress(epoch=2), model=model)
+    assert load_state(path, model=model)[0].epoch == 1
+    save(path, Progress(epoch=2), model=model)
+    assert load_state(path, model=model)[0].epoch == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == [previous_of(path).name, path.name]

@@ -28,10 +28,6 @@ RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_un
 SHORT = ("train.epochs=2", "language.dropout=0.2")  # dropout, so that the random state matters
 
 
-class StoppedError(Exception):
-    pass
-
-
 @dataclass
 class Training:
     """One call of train_run after another, in one folder."""
@@ -39,11 +35,8 @@ class Training:
     folder: Path
     data: Any  # conftest.TinyData
     logged: list[tuple[dict[str, float], int]] = field(default_factory=list)
-    stop_at: int = 10**6  # raise when this step is logged
 
     def log(self, metrics: dict[str, float], step: int) -> None:
-        if step >= self.stop_at:
-            raise StoppedError
         self.logged.append((metrics, step))
 
     def run(self, params: Params, run: Run = RUN, prepared: Path | None = None) -> Progress:
@@ -128,24 +121,6 @@ def test_another_seed_gives_other_weights(
 ) -> None:
     training.run(tiny_params(*SHORT, "train.seed=2", "train.epochs=1"))
     assert training.files["last.safetensors"] != whole.files["last.safetensors"]
-
-
-def test_an_interrupted_training_continues_to_the_same_weights(
-    whole: Training, training: Training, tiny_params: TinyParams
-) -> None:
-    steps = -(-expressions(whole, "train") // 32)
-    training.stop_at = steps + 2  # in the second epoch
-    with pytest.raises(StoppedError):
-        training.run(tiny_params(*SHORT))
-    assert not (training.folder / "model").exists()
-    before = len(training.logged)
-    training.stop_at = 10**6
-    torch.manual_seed(12345)
-    progress = training.run(tiny_params(*SHORT))
-    assert progress.epoch == 2
-    again = [step for metrics, step in training.logged[before:] if "train/loss" in metrics]
-    assert again[0] == steps + 1
-    assert training.files == whole.files
 
 
 def test_epochs_see_every_expression_in_another_order(

@@ -21,21 +21,35 @@ class GroupedBatches(Sampler[list[Group]]):
     A batch has exactly `expressions` (the last may have fewer), of as many images as it takes: the
     effective batch is constant, and so are the shapes of all that is computed for an expression.
     The order depends on the seed and the epoch alone.
+
+    For several processes each batch comes as so many shares, one after the other, as even as it goes. Where
+    an epoch's last batch has fewer expressions than there are processes, its last one is in several shares.
     """
 
     def __init__(
-        self, groups: list[Group], *, expressions: int, expressions_per_image: int, seed: int
+        self,
+        groups: list[Group],
+        *,
+        expressions: int,
+        expressions_per_image: int,
+        seed: int,
+        processes: int = 1,
     ) -> None:
         self.groups, self.seed, self.epoch = groups, seed, 0
         self.expressions, self.expressions_per_image = expressions, expressions_per_image
+        self.processes = processes
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-sum(map(len, self.groups)) // self.expressions)
+        return -(-sum(map(len, self.groups)) // self.expressions) * self.processes
 
     def __iter__(self) -> Iterator[list[Group]]:
+        for batch in self._batches():
+            yield from share_out(batch, self.processes)
+
+    def _batches(self) -> Iterator[list[Group]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         chunks = []
         for group in self.groups:
@@ -55,6 +69,20 @@ class GroupedBatches(Sampler[list[Group]]):
                     batch, room = [], self.expressions
         if batch:
             yield batch
+
+
+def share_out(batch: list[Group], processes: int) -> list[list[Group]]:
+    """A batch as so many, in its order; an image may be in two of them."""
+    if processes == 1:
+        return [batch]
+    owners = np.repeat(np.arange(len(batch)), [len(group) for group in batch])
+    rows = np.concatenate(batch)
+    shares = []
+    for share in np.array_split(np.arange(len(rows)), processes):
+        chosen = share if len(share) else np.array([len(rows) - 1])
+        starts = np.flatnonzero(np.diff(owners[chosen], prepend=-1))
+        shares.append([part.tolist() for part in np.split(rows[chosen], starts[1:])])
+    return shares
 
 
 class OrderedBatches(Sampler[list[Group]]):

@@ -4,12 +4,13 @@ import logging
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from s2rm.benchmarks import get_benchmark
 from s2rm.data.table import load_table
 from s2rm.errors import UserError
-from s2rm.evaluation.evaluate import score_expressions
 from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.evaluation.sharding import score_together
 from s2rm.memory import keep_freed_memory
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
@@ -26,7 +27,8 @@ def evaluate_benchmarks(
     model_folder: Path, names: list[str], *, prepared: Path, raw: Path, output: Path, params: Evaluate
 ) -> Metrics:
     """Writes `output`/<benchmark>-<split>.parquet, one row an expression; returns the metrics."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    state = PartialState(cpu=not torch.cuda.is_available())  # of a Mac's GPU nothing is known
+    device = state.device
     model = S2RM.from_pretrained(model_folder).to(device).to(memory_format=torch.channels_last)
     keep_freed_memory()
     tokenizer = load_tokenizer(model_folder)
@@ -41,7 +43,7 @@ def evaluate_benchmarks(
             if rows.empty:
                 logger.warning("%s has no expression in split %s: left out", name, split)
                 continue
-            scores = score_expressions(
+            scores = score_together(
                 model,
                 tokenizer,
                 rows,
@@ -53,7 +55,8 @@ def evaluate_benchmarks(
                 workers=params.workers,
                 title=f"{name} {split}",
             )
-            scores.to_parquet(output / f"{name}-{split}.parquet", index=False)
+            if state.is_main_process:
+                scores.to_parquet(output / f"{name}-{split}.parquet", index=False)
             counts = {"images": scores["image_id"].nunique(), "expressions": len(scores)}
             metrics[name][split] = {
                 protocol: {

@@ -1,0 +1,114 @@
+"""A training in a process of its own, to be killed."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2rm.errors import exit_on_user_error
+from s2rm.params import Params, Run
+from s2rm.training import loop
+
+PATIENCE = 60.0  # seconds
+# Processes of a server that has imported torch already and started no thread: they begin within a second.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["s2rm.training.loop"])
+
+
+def nothing() -> None:
+    """No preparation."""
+
+
+@dataclass
+class Apart:
+    """One training after another of the same parameters, in one folder."""
+
+    folder: Path
+    prepared: Path
+    raw: Path
+    params: Params
+    run: Run
+    prepare: Callable[[], None] = nothing  # in the new process, before it trains; pickled
+
+    def start(self) -> Any:
+        self.folder.mkdir(exist_ok=True)
+        process = SERVER.Process(target=self.main)
+        process.start()
+        return process
+
+    def main(self) -> None:
+        with (self.folder / "output.txt").open("a") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        multiprocessing.set_start_method("fork", force=True)  # of a loader's processes, as outside of tests
+        self.prepare()
+        exit_on_user_error(self._train)
+
+    def _train(self) -> None:
+        loop.train_run(
+            self.params,
+            self.run,
+            prepared=self.prepared,
+            raw=self.raw,
+            weights=self.folder / "weights",
+            output=self.folder / "model",
+            scratch=self.folder / "scratch",
+            log=self._log,
+        )
+
+    def _log(self, metrics: dict[str, float], step: int) -> None:
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps([step, metrics]) + "\n")
+
+    def finish(self) -> int:
+        """Trains to the end, or wherever it ends; the exit code."""
+        process = self.start()
+        return self.wait(process)
+
+    def wait(self, process: Any) -> int:
+        process.join(PATIENCE)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"the training hangs: {self.output}")
+        return int(process.exitcode)
+
+    def stop(self, number: int, at: int, delay: float = 0.0) -> int:
+        """Sends a signal when step `at` is logged, `delay` seconds later; the exit code."""
+        process = self.start()
+        deadline = time.monotonic() + PATIENCE
+        while process.is_alive() and (self.steps or [0])[-1] < at:
+            if time.monotonic() > deadline:
+                process.kill()
+                raise TimeoutError(f"step {at} does not come: {self.output}")
+            time.sleep(0.002)
+        time.sleep(delay)
+        if process.is_alive():
+            os.kill(process.pid, number)
+        return self.wait(process)
+
+    def kill(self, at: int, delay: float = 0.0) -> int:
+        return self.stop(signal.SIGKILL, at, delay)
+
+    @property
+    def log(self) -> list[tuple[int, dict[str, float]]]:
+        path = self.folder / "log.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        return [tuple(json.loads(line)) for line in lines if line.endswith("\n")]
+
+    @property
+    def steps(self) -> list[int]:
+        """Those that were logged by the training, in their order."""
+        return [step for step, metrics in self.log if "train/loss" in metrics]
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output.txt").read_text()
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted((self.folder / "model").iterdir())}

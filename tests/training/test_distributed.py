@@ -1,0 +1,173 @@
+"""Two processes on the CPU (gloo) against one: the same global batches, weights and metrics."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from accelerate.state import PartialState
+from apart import SERVER, Apart
+from safetensors.torch import load_file
+
+from s2rm.data.table import load_table
+from s2rm.evaluation.evaluate import score_expressions
+from s2rm.evaluation.sharding import score_together
+from s2rm.model.pretrained import load_tokenizer
+from s2rm.model.ris import S2RM
+from s2rm.params import Params, Run
+from s2rm.training import loop
+
+pytestmark = pytest.mark.distributed
+RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
+STEPS = 20
+TINY = Callable[..., Params]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def as_rank(rank: int, count: int, port: int, work: Callable[[], None]) -> None:
+    names = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "MASTER_PORT": port,
+    }
+    os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
+    work()
+
+
+def start_processes(count: int, work: Callable[[], None]) -> list[Any]:
+    """Starts it in each of so many processes, which know of each other as torchrun's do."""
+    port = free_port()
+    processes = [SERVER.Process(target=as_rank, args=(rank, count, port, work)) for rank in range(count)]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def in_processes(count: int, work: Callable[[], None]) -> list[int]:
+    """The exit codes of so many processes."""
+    return wait_for(start_processes(count, work))
+
+
+def wait_for(processes: list[Any]) -> list[int]:
+    for process in processes:
+        process.join(180)
+        if process.exitcode is None:
+            for each in processes:
+                each.kill()
+            raise TimeoutError("the processes hang")
+    return [int(process.exitcode or 0) for process in processes]
+
+
+def cut_to_steps(wanted: int) -> None:
+    """Training rows for one epoch of so many expressions: whole batches, so that no last one is smaller."""
+    original = loop.load_rows
+
+    def rows(*arguments: Any) -> Any:
+        train, validation = original(*arguments)
+        return pd.concat([train] * -(-wanted // len(train)), ignore_index=True)[:wanted], validation
+
+    loop.load_rows = rows
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_the_weights_after_twenty_steps(
+    tmp_path: Path, tiny_data: Any, tiny_params: TINY, accumulation: int
+) -> None:
+    params = tiny_params(
+        "train.epochs=1", "train.expressions_per_batch=16", f"train.accumulation={accumulation}",
+        "train.learning_rate=0.0003", "vision.options={channels: [8, 8, 8, 8], norm_layer: groupnorm1}",
+    )  # fmt: skip
+    prepare = partial(cut_to_steps, STEPS * 16 * accumulation)
+    weights = []
+    for count in (1, 2):
+        training = Apart(tmp_path / str(count), tiny_data.prepared, tiny_data.raw, params, RUN, prepare)
+        training.folder.mkdir()
+        assert in_processes(count, training.main) == [0] * count, training.output
+        assert training.steps == list(range(1, STEPS + 1))  # logged by one process
+        weights.append(load_file(training.folder / "model" / "last.safetensors"))
+    assert weights[0].keys() == weights[1].keys()
+    for name, alone in weights[0].items():
+        together = weights[1][name]
+        if name.endswith("distribute.key_value.bias"):
+            # A softmax does not see a key's bias: its gradient is rounding, which AdamW makes a step of.
+            alone, together = (each[len(each) // 2 :] for each in (alone, together))
+        torch.testing.assert_close(alone, together, rtol=0, atol=1e-5, msg=name)
+
+
+OPTIONS = {"images_per_batch": 2, "threshold": 0.5, "device": torch.device("cpu")}
+
+
+def score(model: Path, table: pd.DataFrame, raw: Path, output: Path) -> None:
+    PartialState(cpu=True)
+    together = score_together(S2RM.from_pretrained(model), load_tokenizer(model), table, raw, **OPTIONS)
+    together.to_parquet(output / f"{os.environ['RANK']}.parquet")
+
+
+@pytest.fixture
+def model(tmp_path: Path, build_tiny: Any, tiny_tokenizer: Any) -> Path:
+    build_tiny().float().save_pretrained(tmp_path / "model", tiny_tokenizer)
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("images", [1, 1000])  # fewer than processes, and all
+def test_every_expression_is_scored_once(
+    tmp_path: Path, tiny_data: Any, model: Path, count: int, images: int
+) -> None:
+    table = load_table(tiny_data.prepared / "refcoco_unc.parquet").query("split == 'val'")
+    table = table[table["image_id"].isin(table["image_id"].unique()[:images])]
+    table = table.sample(frac=1, random_state=0)
+    assert in_processes(count, partial(score, model, table, tiny_data.raw, tmp_path)) == [0] * count
+    alone = score_expressions(
+        S2RM.from_pretrained(model), load_tokenizer(model), table, tiny_data.raw, **OPTIONS
+    )
+    for rank in range(count):
+        together = pd.read_parquet(tmp_path / f"{rank}.parquet")
+        pd.testing.assert_frame_equal(together.drop(columns="score"), alone.drop(columns="score"))
+        pd.testing.assert_series_equal(together["score"], alone["score"], rtol=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_out(tmp_path: Path, tiny_data: Any, tiny_params: TINY) -> None:
+    params = tiny_params("train.expressions_per_batch=33")
+    training = Apart(tmp_path / "odd", tiny_data.prepared, tiny_data.raw, params, RUN)
+    training.folder.mkdir()
+    assert in_processes(2, training.main) == [2, 2]
+    assert "train.expressions_per_batch is 33: it must be a multiple of the 2 processes" in training.output
+
+
+def test_two_processes_stopped_in_an_epoch(tmp_path: Path, tiny_data: Any, tiny_params: TINY) -> None:
+    """One of them gets the signal; both stop at the same step, and go on to the same bits."""
+    params = tiny_params("train.expressions_per_batch=16", "train.log_every=2", "language.dropout=0.2")
+    trainings = [
+        Apart(tmp_path / name, tiny_data.prepared, tiny_data.raw, params, RUN)
+        for name in ("whole", "stopped")
+    ]
+    for training in trainings:
+        training.folder.mkdir()
+    whole, stopped = trainings
+    assert in_processes(2, whole.main) == [0, 0]
+    processes = start_processes(2, stopped.main)
+    deadline = time.monotonic() + 60
+    while not stopped.steps:
+        assert time.monotonic() < deadline, stopped.output
+        time.sleep(0.01)
+    os.kill(processes[1].pid, signal.SIGTERM)
+    assert wait_for(processes) == [128 + signal.SIGTERM] * 2, stopped.output
+    assert len(stopped.steps) < len(whole.steps)
+    assert in_processes(2, stopped.main) == [0, 0], stopped.output
+    assert stopped.steps == whole.steps
+    assert stopped.files == whole.files

@@ -1,0 +1,180 @@
+"""What goes wrong in a training gives one line and exit code 2; the same command goes on to the same bits."""
+
+import ctypes
+import os
+import random
+import resource
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from apart import Apart, nothing
+
+from s2rm.data import samples
+from s2rm.errors import UserError
+from s2rm.params import Params, Run
+from s2rm.training import loop
+from s2rm.training.checkpoint import Progress
+from s2rm.training.faults import explain_faults
+
+pytestmark = pytest.mark.faults
+RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
+SETTINGS = ("train.epochs=2", "train.expressions_per_batch=16", "language.dropout=0.2", "train.save_every=3")
+Start = Callable[..., Apart]
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, tiny_data: Any, tiny_params: Callable[..., Params]
+) -> Apart:
+    training = Apart(
+        tmp_path_factory.mktemp("whole"), tiny_data.prepared, tiny_data.raw, tiny_params(*SETTINGS), RUN
+    )
+    assert training.finish() == 0, training.output
+    return training
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_data: Any, tiny_params: Callable[..., Params]) -> Start:
+    def build(prepare: Callable[[], None], *overrides: str) -> Apart:
+        params = tiny_params(*SETTINGS, *overrides)
+        return Apart(tmp_path / "training", tiny_data.prepared, tiny_data.raw, params, RUN, prepare)
+
+    return build
+
+
+def one_line_and_on(training: Apart, whole: Apart, *words: str) -> None:
+    """The fault, then the same training without it."""
+    assert training.finish() == 2, training.output
+    (line,) = [line for line in training.output.splitlines() if line.startswith("error: ")]
+    assert all(word in line for word in words), line
+    assert "Traceback" not in training.output
+    assert not (training.folder / "model").exists()
+    training.prepare = nothing
+    assert training.finish() == 0, training.output
+    assert training.files == whole.files
+
+
+def limit_files(size: int) -> None:
+    """No file may grow beyond: a write then fails as on a full disk (EFBIG instead of ENOSPC)."""
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_full_disk(start: Start, whole: Apart) -> None:
+    state = whole_state_size(whole)
+    one_line_and_on(start(partial(limit_files, state // 2)), whole, "cannot be written", "make room")
+
+
+def whole_state_size(whole: Apart) -> int:
+    return (whole.folder / "scratch" / "state.pt").stat().st_size
+
+
+def mount_read_only(folder: Path) -> None:
+    """A read-only tmpfs over the folder, in a mount namespace of this process alone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    clone_newns, ms_rdonly, ms_rec, ms_private = 0x00020000, 1, 16384, 1 << 18
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = (
+        lambda: libc.unshare(clone_newns),
+        lambda: libc.mount(b"none", b"/", None, ms_rec | ms_private, None),
+        lambda: libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", ms_rdonly, None),
+    )
+    for step in steps:
+        if step():
+            os._exit(77)  # not allowed here
+
+
+def test_a_read_only_disk(start: Start, whole: Apart, tmp_path: Path) -> None:
+    training = start(partial(mount_read_only, tmp_path / "training" / "scratch"))
+    if training.finish() == 77:
+        pytest.skip("mount namespaces are not allowed here")
+    (training.folder / "output.txt").unlink()
+    (training.folder / "log.jsonl").unlink(missing_ok=True)
+    one_line_and_on(training, whole, "cannot be written", "Read-only file system")
+
+
+def break_step(at: int, error: Callable[[], None]) -> None:
+    """Step `at` meets the error."""
+    original, steps = loop.segmentation_loss, [0]
+
+    def loss(*arguments: Any) -> dict[str, torch.Tensor]:
+        steps[0] += 1
+        if steps[0] == at:
+            error()
+        return original(*arguments)
+
+    loop.segmentation_loss = loss  # type: ignore[assignment]
+
+
+def allocate_too_much() -> None:
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_out_of_memory(start: Start, whole: Apart) -> None:
+    one_line_and_on(
+        start(partial(break_step, 5, allocate_too_much)),
+        whole,
+        "out of memory",
+        "train.expressions_per_batch",
+    )
+
+
+def die() -> None:
+    os._exit(1)
+
+
+def break_loading(error: Callable[[], None]) -> None:
+    """The loader meets the error at some image of the first epoch."""
+    original, drawn = samples.decode_image, random.Random(0)
+
+    def decode(*arguments: Any) -> Any:
+        if drawn.random() < 0.02:
+            error()
+        return original(*arguments)
+
+    samples.decode_image = decode  # type: ignore[assignment]
+
+
+def test_a_loader_process_that_dies(start: Start, whole: Apart, tmp_path: Path) -> None:
+    training = start(partial(break_loading, die), "train.workers=1")
+    one_line_and_on(training, whole, "a loader process died", "train.workers (1)")
+
+
+def raise_corrupt() -> None:
+    raise UserError("train2014/1.jpg is no image that can be read: fetch it again")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_image_in_the_middle_of_an_epoch(
+    start: Start, whole: Apart, tmp_path: Path, workers: int
+) -> None:
+    training = start(partial(break_loading, raise_corrupt), f"train.workers={workers}")
+    one_line_and_on(training, whole, "error: train2014/1.jpg is no image that can be read: fetch it again")
+
+
+def poison() -> None:
+    original = loop.segmentation_loss
+
+    def loss(*arguments: Any) -> dict[str, torch.Tensor]:
+        return {name: value * float("nan") for name, value in original(*arguments).items()}
+
+    loop.segmentation_loss = loss  # type: ignore[assignment]
+
+
+def test_a_state_that_is_not_a_number_is_not_saved(start: Start, whole: Apart) -> None:
+    """Between two logged steps nothing has looked at the loss yet."""
+    training = start(poison, "train.log_every=100")
+    assert training.finish() == 2, training.output
+    assert "the loss became nan" in training.output
+    assert not (training.folder / "scratch" / "state.pt").exists()
+
+
+def test_other_errors_stay_what_they_are(tiny_params: Callable[..., Params]) -> None:
+    with pytest.raises(RuntimeError, match="shapes"), explain_faults(tiny_params().train, Progress()):
+        raise RuntimeError("shapes do not fit")
