@@ -16,7 +16,7 @@ from apart import Apart, nothing
 from s2rm.data import samples
 from s2rm.errors import UserError
 from s2rm.params import Params, Run
-from s2rm.training import loop
+from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
 from s2rm.training.faults import explain_faults
 
@@ -101,7 +101,7 @@ def test_a_read_only_disk(start: Start, whole: Apart, tmp_path: Path) -> None:
 
 def break_step(at: int, error: Callable[[], None]) -> None:
     """Step `at` meets the error."""
-    original, steps = loop.segmentation_loss, [0]
+    original, steps = epoch.segmentation_loss, [0]
 
     def loss(*arguments: Any) -> dict[str, torch.Tensor]:
         steps[0] += 1
@@ -109,7 +109,7 @@ def break_step(at: int, error: Callable[[], None]) -> None:
             error()
         return original(*arguments)
 
-    loop.segmentation_loss = loss  # type: ignore[assignment]
+    epoch.segmentation_loss = loss  # type: ignore[assignment]
 
 
 def allocate_too_much() -> None:
@@ -159,12 +159,12 @@ def test_a_corrupt_image_in_the_middle_of_an_epoch(
 
 
 def poison() -> None:
-    original = loop.segmentation_loss
+    original = epoch.segmentation_loss
 
     def loss(*arguments: Any) -> dict[str, torch.Tensor]:
         return {name: value * float("nan") for name, value in original(*arguments).items()}
 
-    loop.segmentation_loss = loss  # type: ignore[assignment]
+    epoch.segmentation_loss = loss  # type: ignore[assignment]
 
 
 def test_a_state_that_is_not_a_number_is_not_saved(start: Start, whole: Apart) -> None:

@@ -20,7 +20,7 @@ from s2rm.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
 from s2rm.params import Params, Run
-from s2rm.training import loop
+from s2rm.training import epoch, loop
 from s2rm.training.checkpoint import Progress
 
 TinyParams = Callable[..., Params]
@@ -219,12 +219,12 @@ def test_gradients_are_clipped_at_every_step(
 def test_a_loss_that_is_not_a_number_stops_with_advice(
     training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.segmentation_loss
+    original = epoch.segmentation_loss
 
     def broken(*args: object) -> dict[str, torch.Tensor]:
         return {name: value * float("nan") for name, value in original(*args).items()}
 
-    monkeypatch.setattr(loop, "segmentation_loss", broken)
+    monkeypatch.setattr(epoch, "segmentation_loss", broken)
     with pytest.raises(UserError, match=r"the loss became nan.*train\.learning_rate"):
         training.run(tiny_params(*SHORT))
     assert not (training.folder / "model").exists()

@@ -4,44 +4,34 @@ import json
 import logging
 import math
 import shutil
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, gather_object, set_seed
 from torch.utils.data import DataLoader
-from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.grouping import GroupedBatches, group_by_image
-from s2rm.data.samples import Batch
 from s2rm.data.tokens import build_tokenizer
 from s2rm.data.weights import find_weights
 from s2rm.errors import UserError
 from s2rm.evaluation.evaluate import dataset_for
-from s2rm.evaluation.metrics import segmentation_metrics
-from s2rm.evaluation.sharding import score_together
 from s2rm.memory import keep_freed_memory
 from s2rm.model.build import build_model
-from s2rm.model.ris import S2RM
 from s2rm.params import Params, Run
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.checkpoint import Progress, Random, load_state, save_state
+from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.faults import explain_faults
-from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser, build_schedule
 from s2rm.training.rows import load_rows
-from s2rm.training.stopping import Stop, heed_signals
+from s2rm.training.stopping import heed_signals
+from s2rm.training.validation import summary, validate
 
 logger = logging.getLogger(__name__)
 
 SMALLEST_BATCH = 16  # LAVT's users saw trainings collapse below (LAVT-RIS issue 10)
-LogMetrics = Callable[[dict[str, float], int], None]
 
 
 def train_run(
@@ -117,7 +107,7 @@ def train_run(
         progress.seen, progress.sums = 0, dict.fromkeys(progress.sums, 0.0)
     if progress.step:
         logger.info("continuing after step %d of %d", progress.step, steps)
-    training = _Training(
+    training = EpochLoop(
         accelerator=accelerator,
         model=model,
         optimiser=optimiser,
@@ -134,7 +124,7 @@ def train_run(
 
     with heed_signals() as stop, explain_faults(train, progress):
         for epoch in range(progress.epoch, train.epochs):
-            losses = training.run_epoch(epoch, random, stop)
+            losses = training.run(epoch, random, stop)
             random = None
             progress.epoch, progress.batch, progress.seen, progress.sums = epoch + 1, 0, 0, {}
             if progress.epoch % train.validate_every and progress.epoch < train.epochs:
@@ -144,7 +134,7 @@ def train_run(
             record |= validate(plain, tokenizer, validation, raw, params, accelerator)
             progress.history.append(record)
             log({key: value for key, value in record.items() if key.startswith("val/")}, progress.step)
-            logger.info("epoch %d: %s", progress.epoch, _summary(record))
+            logger.info("epoch %d: %s", progress.epoch, summary(record))
             if accelerator.is_main_process:
                 plain.save_pretrained(kept, tokenizer, "last")
                 if record[f"val/mean/{train.select_by}"] > progress.best:
@@ -183,165 +173,6 @@ def _accelerator(params: Params) -> Accelerator:
     )
 
 
-@dataclass
-class _Training:
-    """What an epoch needs and leaves."""
-
-    accelerator: Accelerator
-    model: Any
-    optimiser: Any
-    schedule: Any
-    loader: Any
-    batches: GroupedBatches
-    params: Params
-    progress: Progress
-    steps: int  # optimiser steps in all
-    log: LogMetrics
-    save: Callable[[], None]
-
-    def run_epoch(self, epoch: int, random: Random | None, stop: Stop) -> dict[str, float]:
-        """One pass over the expressions, or the rest of one; the mean of each part of the loss.
-
-        The losses stay on the device until they are logged: to look at each would make a GPU wait for it.
-        """
-        train, progress, accelerator = self.params.train, self.progress, self.accelerator
-        self.batches.set_epoch(epoch)
-        loader = self.loader
-        if progress.batch:
-            loader = accelerator.skip_first_batches(loader, progress.batch)
-        loader.set_epoch(epoch)  # else accelerate's own count, 0 after a restart, overrides it
-        if random is not None and not progress.batch:
-            random.restore()
-            random = None
-        self.model.train()
-        sums = {name: torch.tensor(value, device=accelerator.device) for name, value in progress.sums.items()}
-        seen, since, started = progress.seen, 0, time.perf_counter()
-        bar = tqdm(
-            loader,
-            desc=f"epoch {epoch + 1}/{train.epochs}",
-            unit="batch",
-            initial=progress.batch,
-            total=len(self.loader),
-            disable=not accelerator.is_main_process,
-        )
-        for batch in bar:
-            if random is not None:  # of inside the epoch, whose beginning drew from it already
-                random.restore()
-                random = None
-            parts = self._step(batch)
-            count = len(batch.token_ids)
-            seen, since = seen + count, since + count
-            progress.batch += 1
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0) + value.detach() * count
-            if not accelerator.sync_gradients:
-                continue
-            self.schedule.step()
-            progress.step += 1
-            if progress.step % train.log_every == 0:
-                losses = _fetch(parts)
-                _check_finite(sums["loss"], progress.step, self.params)
-                now = time.perf_counter()
-                metrics = {f"train/{name}": value for name, value in losses.items()}
-                metrics["train/learning_rate"] = self.schedule.get_last_lr()[-1]
-                metrics["train/expressions_per_second"] = since * accelerator.num_processes / (now - started)
-                self.log(metrics, progress.step)
-                bar.set_postfix(loss=f"{losses['loss']:.3f}")
-                since, started = 0, now
-            stopped = self._is_stopped(stop)
-            if stopped or progress.step % train.save_every == 0:
-                _check_finite(sums["loss"], progress.step, self.params)
-                progress.sums, progress.seen = self._total(sums, seen)
-                self.save()
-            if stopped:
-                stop.raise_stopped(progress.step, self.steps)
-        if random is not None:
-            random.restore()
-        _check_finite(sums["loss"], progress.step, self.params)
-        totals, seen = self._total(sums, seen)
-        return {f"train/{name}": round(value / seen, 6) for name, value in totals.items()}
-
-    def _total(self, sums: dict[str, torch.Tensor], seen: int) -> tuple[dict[str, float], int]:
-        """Over all processes."""
-        everything = torch.stack([*sums.values(), torch.tensor(float(seen), device=self.accelerator.device)])
-        *totals, count = self.accelerator.reduce(everything, "sum").tolist()
-        return dict(zip(sums, totals, strict=True)), int(count)
-
-    def _step(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Forward, backward and, once enough batches are accumulated, an optimiser step; the loss's parts."""
-        with self.accelerator.accumulate(self.model):
-            with self.accelerator.autocast():
-                masks = self.model(
-                    batch.images, batch.token_ids, batch.attention_mask, batch.expression_to_image
-                )
-            parts = segmentation_loss(masks, batch.masks, self.params.loss)
-            self.accelerator.backward(parts["loss"])
-            if self.accelerator.sync_gradients:
-                self.accelerator.clip_grad_norm_(self.model.parameters(), self.params.train.clip)
-            self.optimiser.step()
-            self.optimiser.zero_grad()
-        return parts
-
-    def _is_stopped(self, stop: Stop) -> bool:
-        """Whether a signal has come to any process; several ask each other only when they log."""
-        if self.accelerator.num_processes == 1:
-            return stop.signal is not None
-        if self.progress.step % self.params.train.log_every:
-            return False
-        if stop.signal is not None:
-            self.accelerator.set_trigger()
-        return bool(self.accelerator.check_trigger())
-
-
-def _fetch(values: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Scalars of the device in one transfer."""
-    return dict(zip(values, torch.stack(list(values.values())).detach().tolist(), strict=True))
-
-
-def _check_finite(total: torch.Tensor, step: int, params: Params) -> None:
-    """`total`: the sum of the epoch's losses so far."""
-    if not torch.isfinite(total):
-        raise UserError(
-            f"the loss became {total.item()} in one of the {params.train.log_every} steps up to step {step}: "
-            f"lower train.learning_rate ({params.train.learning_rate}) or train.clip ({params.train.clip})"
-        )
-
-
-def validate(
-    model: S2RM,
-    tokenizer: PreTrainedTokenizerBase,
-    tables: dict[str, pd.DataFrame],
-    raw: Path,
-    params: Params,
-    accelerator: Accelerator,
-) -> dict[str, float]:
-    """oIoU and mIoU at the model's size on the val split of each benchmark, and their means."""
-    metrics: dict[str, float] = {}
-    scored = [name for name, table in tables.items() if len(table)]
-    if not scored:
-        raise UserError(f"no expression to validate on: {', '.join(tables)} have no split 'val'")
-    for name in scored:
-        scores = score_together(
-            model,
-            tokenizer,
-            tables[name],
-            raw,
-            images_per_batch=max(1, params.train.expressions_per_batch // params.train.expressions_per_image),
-            threshold=0.5,
-            device=accelerator.device,
-            precision=params.train.precision,
-            workers=params.train.workers,
-            original=False,
-            title=f"{name} val",
-        )
-        found = segmentation_metrics(scores["intersection_model"], scores["union_model"])
-        metrics |= {f"val/{name}/{metric}": found[metric] for metric in ("oIoU", "mIoU")}
-    for metric in ("oIoU", "mIoU"):
-        values = [metrics[f"val/{name}/{metric}"] for name in scored]
-        metrics[f"val/mean/{metric}"] = round(sum(values) / len(values), 4)
-    return metrics
-
-
 def _warn_of_small_batches(effective: int) -> None:
     if effective < SMALLEST_BATCH:
         logger.warning(
@@ -350,14 +181,3 @@ def _warn_of_small_batches(effective: int) -> None:
             effective,
             SMALLEST_BATCH,
         )
-
-
-def _summary(record: dict[str, float]) -> str:
-    return (
-        ", ".join(
-            f"{key.removeprefix('val/').removesuffix('/mIoU')} {value:.1f}"
-            for key, value in record.items()
-            if key.endswith("/mIoU")
-        )
-        + f" mIoU; loss {record['train/loss']:.3f}"
-    )

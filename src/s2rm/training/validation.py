@@ -1,0 +1,60 @@
+"""The metrics on the val splits, by which the best checkpoint is selected."""
+
+from pathlib import Path
+
+import pandas as pd
+from accelerate import Accelerator
+from transformers import PreTrainedTokenizerBase
+
+from s2rm.errors import UserError
+from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.evaluation.sharding import score_together
+from s2rm.model.ris import S2RM
+from s2rm.params import Params
+
+
+def validate(
+    model: S2RM,
+    tokenizer: PreTrainedTokenizerBase,
+    tables: dict[str, pd.DataFrame],
+    raw: Path,
+    params: Params,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """oIoU and mIoU at the model's size on the val split of each benchmark, and their means."""
+    metrics: dict[str, float] = {}
+    scored = [name for name, table in tables.items() if len(table)]
+    if not scored:
+        raise UserError(f"no expression to validate on: {', '.join(tables)} have no split 'val'")
+    for name in scored:
+        scores = score_together(
+            model,
+            tokenizer,
+            tables[name],
+            raw,
+            images_per_batch=max(1, params.train.expressions_per_batch // params.train.expressions_per_image),
+            threshold=0.5,
+            device=accelerator.device,
+            precision=params.train.precision,
+            workers=params.train.workers,
+            original=False,
+            title=f"{name} val",
+        )
+        found = segmentation_metrics(scores["intersection_model"], scores["union_model"])
+        metrics |= {f"val/{name}/{metric}": found[metric] for metric in ("oIoU", "mIoU")}
+    for metric in ("oIoU", "mIoU"):
+        values = [metrics[f"val/{name}/{metric}"] for name in scored]
+        metrics[f"val/mean/{metric}"] = round(sum(values) / len(values), 4)
+    return metrics
+
+
+def summary(record: dict[str, float]) -> str:
+    """One line for the log."""
+    return (
+        ", ".join(
+            f"{key.removeprefix('val/').removesuffix('/mIoU')} {value:.1f}"
+            for key, value in record.items()
+            if key.endswith("/mIoU")
+        )
+        + f" mIoU; loss {record['train/loss']:.3f}"
+    )
