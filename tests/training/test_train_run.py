@@ -186,10 +186,10 @@ def test_the_best_validation_is_kept(
     monkeypatch.setattr(loop, "validate", validate)
     progress = training.run(tiny_params(*SHORT, "train.epochs=3", "train.select_by=oIoU"))
     assert progress.best == 30
-    for name, epoch in (("model", 1), ("last", 2)):
+    for name, count in (("model", 1), ("last", 2)):
         saved = load_file(training.folder / "model" / f"{name}.safetensors")
         key = "decoder.mask.0.weight"
-        assert torch.equal(saved[key], weights[epoch][key])
+        assert torch.equal(saved[key], weights[count][key])
         assert not torch.equal(saved[key], weights[0][key])
 
 
