@@ -71,6 +71,12 @@ def test_a_full_disk(start: Start, whole: Apart) -> None:
     one_line_and_on(start(partial(limit_files, state // 2)), whole, "cannot be written", "make room")
 
 
+def test_a_disk_that_is_full_for_the_weights(start: Start, whole: Apart) -> None:
+    weights = (whole.folder / "model" / "last.safetensors").stat().st_size
+    training = start(partial(limit_files, weights // 2), "train.save_every=100")
+    one_line_and_on(training, whole, "after step 5", "make room")
+
+
 def whole_state_size(whole: Apart) -> int:
     return (whole.folder / "scratch" / "state.pt").stat().st_size
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from safetensors import SafetensorError
 
 from s2rm.errors import UserError
 from s2rm.params import Train
@@ -14,7 +15,7 @@ AGAIN = "the same command continues from the last saved state"
 
 @contextmanager
 def explain_faults(train: Train, progress: Progress) -> Iterator[None]:
-    """Out of memory, a loader process that died, and what a loader process raised become a `UserError`."""
+    """Out of memory, a loader process that died, what one raised, a disk that refuses: a `UserError`."""
     try:
         yield
     except UserError as error:
@@ -34,6 +35,8 @@ def explain_faults(train: Train, progress: Progress) -> Iterator[None]:
         if "not enough memory" in text or "can't allocate memory" in text:  # torch's allocator on a CPU
             raise UserError(_out_of_memory(train, progress)) from error
         raise
+    except (OSError, SafetensorError) as error:  # the weights' writer has an exception of its own
+        raise UserError(f"after step {progress.step}: {error}; mend it or make room, then {AGAIN}") from error
 
 
 def _out_of_memory(train: Train, progress: Progress) -> str:
