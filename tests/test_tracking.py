@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from s2rm.benchmarks import BENCHMARKS
 from s2rm.params import Params
@@ -207,3 +208,15 @@ def test_flatten() -> None:
     tree = {"fusion": {"kind": "s2rm", "widths": [1, 2]}, "runs": {"a": {"b": None}}, "c": 1}
     flat = {"fusion.kind": "s2rm", "fusion.widths": [1, 2], "runs.a.b": None, "c": 1}
     assert flatten(tree) == flat
+
+
+def test_an_experiment_that_another_process_makes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not there when one looks, and there when one makes it."""
+    first = Store(tmp_path, "shared")
+    look, looks = MlflowClient.get_experiment_by_name, iter([None])
+    monkeypatch.setattr(
+        MlflowClient, "get_experiment_by_name", lambda client, name: next(looks, look(client, name))
+    )
+    assert Store(tmp_path, "shared").experiment_id == first.experiment_id

@@ -1,0 +1,32 @@
+"""What signals do to a process that heeds them."""
+
+import os
+import signal
+
+import pytest
+
+from s2rm.errors import StoppedError
+from s2rm.training import stopping
+from s2rm.training.stopping import heed_signals
+
+
+def test_a_signal_is_noted_and_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with heed_signals() as stop:
+        assert stop.signal is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+        with pytest.raises(StoppedError, match="SIGTERM after step 3 of 10") as stopped:
+            stop.raise_stopped(3, 10)
+    assert stopped.value.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_echo_is_not_a_second_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    with heed_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal == signal.SIGINT
+        monkeypatch.setattr(stopping, "ECHO", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
