@@ -2,14 +2,11 @@
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 
-import torch
+from s2rm.environment import describe_environment
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -39,13 +36,11 @@ def time_interleaved(works: dict[str, Callable[[], object]], repeats: int) -> di
 
 
 def machine() -> dict[str, object]:
-    packages = ("torch", "torchvision", "timm", "transformers", "numpy")
+    found = describe_environment()
+    libraries = ("torch", "torchvision", "timm", "transformers", "numpy")
     return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{key: found[key] for key in ("processor", "cores", "threads", "python")},
+        **{name: found["libraries"][name] for name in libraries},
     }
 
 

@@ -1,4 +1,4 @@
-"""The one exception for what the user can mend: shown as one line, exit code 2."""
+"""How a command ends early, in one line: what the user can mend (exit code 2), and a signal."""
 
 import sys
 from collections.abc import Callable

@@ -108,6 +108,26 @@ def test_a_finished_state_is_kept_until_the_model_is_evaluated(clone: Clone) -> 
     assert not list((clone.folder / ".scratch").glob("*/run.json"))
 
 
+def test_the_same_training_at_once_is_done_once(clone: Clone) -> None:
+    """As of two experiments in a queue that differ in what evaluates: one waits for the other's result."""
+    before = {run.info.run_id for run in clone.runs()}
+    command = [sys.executable, "pipeline/train.py", "tiny"]
+    trainings = [
+        subprocess.Popen(
+            command, cwd=clone.folder, env=clone.environment, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    outputs = [training.communicate(timeout=PATIENCE)[0] for training in trainings]
+    assert [training.returncode for training in trainings] == [0, 0], outputs
+    assert sum("the same training runs in another process" in output for output in outputs) == 1
+    assert sum("epoch 1/2" in output for output in outputs) == 1
+    assert len({run.info.run_id for run in clone.runs()} - before) == 1
+    shutil.rmtree(clone.folder / ".scratch")
+    clone.dvc("checkout", "--force", "models/tiny")
+
+
 @pytest.mark.distributed
 def test_stages_by_two_processes(clone: Clone) -> None:
     launch = "torchrun --standalone --nproc-per-node 2"

@@ -15,6 +15,13 @@ from s2rm.params import Params, Run
 from s2rm.training import loop
 
 PATIENCE = 60.0  # seconds
+RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
+SETTINGS = (
+    "train.epochs=2",
+    "train.expressions_per_batch=16",
+    "language.dropout=0.2",  # draws random numbers
+    "train.save_every=3",
+)
 # Processes of a server that has imported torch already and started no thread: they begin within a second.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["s2rm.training.loop"])

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from accelerate.state import PartialState
-from apart import SERVER, Apart
+from apart import RUN, SERVER, Apart
 from safetensors.torch import load_file
 
 from s2rm.data.table import load_table
@@ -21,11 +21,10 @@ from s2rm.evaluation.evaluate import score_expressions
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
-from s2rm.params import Params, Run
+from s2rm.params import Params
 from s2rm.training import loop
 
 pytestmark = pytest.mark.distributed
-RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
 STEPS = 20
 TINY = Callable[..., Params]
 

@@ -15,35 +15,13 @@ from apart import Apart, nothing
 
 from s2rm.data import samples
 from s2rm.errors import UserError
-from s2rm.params import Params, Run
+from s2rm.params import Params
 from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
 from s2rm.training.faults import explain_faults
 
 pytestmark = pytest.mark.faults
-RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
-SETTINGS = ("train.epochs=2", "train.expressions_per_batch=16", "language.dropout=0.2", "train.save_every=3")
 Start = Callable[..., Apart]
-
-
-@pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory, tiny_data: Any, tiny_params: Callable[..., Params]
-) -> Apart:
-    training = Apart(
-        tmp_path_factory.mktemp("whole"), tiny_data.prepared, tiny_data.raw, tiny_params(*SETTINGS), RUN
-    )
-    assert training.finish() == 0, training.output
-    return training
-
-
-@pytest.fixture
-def start(tmp_path: Path, tiny_data: Any, tiny_params: Callable[..., Params]) -> Start:
-    def build(prepare: Callable[[], None], *overrides: str) -> Apart:
-        params = tiny_params(*SETTINGS, *overrides)
-        return Apart(tmp_path / "training", tiny_data.prepared, tiny_data.raw, params, RUN, prepare)
-
-    return build
 
 
 def one_line_and_on(training: Apart, whole: Apart, *words: str) -> None:
@@ -68,12 +46,12 @@ def limit_files(size: int) -> None:
 
 def test_a_full_disk(start: Start, whole: Apart) -> None:
     state = whole_state_size(whole)
-    one_line_and_on(start(partial(limit_files, state // 2)), whole, "cannot be written", "make room")
+    one_line_and_on(start(prepare=partial(limit_files, state // 2)), whole, "cannot be written", "make room")
 
 
 def test_a_disk_that_is_full_for_the_weights(start: Start, whole: Apart) -> None:
     weights = (whole.folder / "model" / "last.safetensors").stat().st_size
-    training = start(partial(limit_files, weights // 2), "train.save_every=100")
+    training = start("train.save_every=100", prepare=partial(limit_files, weights // 2))
     one_line_and_on(training, whole, "after step 5", "make room")
 
 
@@ -97,7 +75,7 @@ def mount_read_only(folder: Path) -> None:
 
 
 def test_a_read_only_disk(start: Start, whole: Apart, tmp_path: Path) -> None:
-    training = start(partial(mount_read_only, tmp_path / "training" / "scratch"))
+    training = start(prepare=partial(mount_read_only, tmp_path / "training" / "scratch"))
     if training.finish() == 77:
         pytest.skip("mount namespaces are not allowed here")
     (training.folder / "output.txt").unlink()
@@ -124,7 +102,7 @@ def allocate_too_much() -> None:
 
 def test_out_of_memory(start: Start, whole: Apart) -> None:
     one_line_and_on(
-        start(partial(break_step, 5, allocate_too_much)),
+        start(prepare=partial(break_step, 5, allocate_too_much)),
         whole,
         "out of memory",
         "train.expressions_per_batch",
@@ -148,7 +126,7 @@ def break_loading(error: Callable[[], None]) -> None:
 
 
 def test_a_loader_process_that_dies(start: Start, whole: Apart, tmp_path: Path) -> None:
-    training = start(partial(break_loading, die), "train.workers=1")
+    training = start("train.workers=1", prepare=partial(break_loading, die))
     one_line_and_on(training, whole, "a loader process died", "train.workers (1)")
 
 
@@ -160,7 +138,7 @@ def raise_corrupt() -> None:
 def test_a_corrupt_image_in_the_middle_of_an_epoch(
     start: Start, whole: Apart, tmp_path: Path, workers: int
 ) -> None:
-    training = start(partial(break_loading, raise_corrupt), f"train.workers={workers}")
+    training = start(f"train.workers={workers}", prepare=partial(break_loading, raise_corrupt))
     one_line_and_on(training, whole, "error: train2014/1.jpg is no image that can be read: fetch it again")
 
 
@@ -175,7 +153,7 @@ def poison() -> None:
 
 def test_a_state_that_is_not_a_number_is_not_saved(start: Start, whole: Apart) -> None:
     """Between two logged steps nothing has looked at the loss yet."""
-    training = start(poison, "train.log_every=100")
+    training = start("train.log_every=100", prepare=poison)
     assert training.finish() == 2, training.output
     assert "the loss became nan" in training.output
     assert not (training.folder / "scratch" / "state.pt").exists()

@@ -7,40 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apart import Apart
+from apart import RUN, SETTINGS, Apart
 
-from s2rm.params import Params, Run
+from s2rm.params import Params
 from s2rm.training.checkpoint import previous_of
 
-RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
-SETTINGS = (
-    "train.epochs=2",
-    "train.expressions_per_batch=16",
-    "language.dropout=0.2",
-    "train.save_every=3",
-)  # dropout draws random numbers
 Start = Callable[..., Apart]
-
-
-@pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory, tiny_data: Any, tiny_params: Callable[..., Params]
-) -> Apart:
-    """Never stopped."""
-    training = Apart(
-        tmp_path_factory.mktemp("whole"), tiny_data.prepared, tiny_data.raw, tiny_params(*SETTINGS), RUN
-    )
-    assert training.finish() == 0, training.output
-    return training
-
-
-@pytest.fixture
-def start(tmp_path: Path, tiny_data: Any, tiny_params: Callable[..., Params]) -> Start:
-    def build(*overrides: str) -> Apart:
-        params = tiny_params(*SETTINGS, *overrides)
-        return Apart(tmp_path / "training", tiny_data.prepared, tiny_data.raw, params, RUN)
-
-    return build
 
 
 def test_the_epochs_are_long_enough_to_stop_inside_of_them(whole: Apart) -> None:
