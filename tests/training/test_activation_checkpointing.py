@@ -17,6 +17,7 @@ SWIN = (
     "language.dropout=0.2",
 )
 RESNET = ("vision.backbone=resnet10t",)
+MOBILENET = ("vision.backbone=mobilenetv3_small_050", "vision.options={}")  # blocks with BatchNorms
 
 
 @contextmanager
@@ -66,9 +67,10 @@ def test_gradients_are_bitwise_the_same(
     assert kept_bytes < 0.8 * all_bytes
 
 
-def test_names_and_statistics_stay(build_tiny: Callable[..., S2RM]) -> None:
+@pytest.mark.parametrize("encoder", [RESNET, MOBILENET])
+def test_names_and_statistics_stay(build_tiny: Callable[..., S2RM], encoder: tuple[str, ...]) -> None:
     """A state saved with it loads without it; a BatchNorm sees a batch once."""
-    plain, model = (build_tiny(*RESNET).train() for _ in range(2))
+    plain, model = (build_tiny(*encoder).train() for _ in range(2))
     checkpoint_activations(model)
     gradients(plain)
     gradients(model)
