@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from s2rm.errors import UserError, exit_on_user_error
+from s2rm.core.errors import UserError, exit_on_user_error
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "reports" / "benchmarks"

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2rm.benchmarks import get_benchmark
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.core.files import replace
 from s2rm.data.official import load_official
 from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import PackWriter
-from s2rm.files import replace
 
 BENCHMARK = get_benchmark("refcoco_unc")
 ANNOTATIONS_PER_IMAGE = 9.85  # a sum of 197,000
@@ -49,7 +49,7 @@ start = time.perf_counter()
 import json, sys
 from pathlib import Path
 from s2rm.data.prepare import prepare
-from s2rm.params import Preprocess
+from s2rm.config.params import Preprocess
 raw, output, statistics = sys.argv[1:]
 settings = Preprocess(sentence="raw", faults="refuse", statistics=statistics)
 prepare("refcoco_unc", Path(raw), Path(output), settings)

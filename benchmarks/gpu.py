@@ -27,11 +27,11 @@ from made_up import Made, make_batch, make_model
 from timing import machine
 from torch import nn
 
+from s2rm.config.params import Params, load_params
+from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.describe import Part, describe
-from s2rm.errors import UserError, exit_on_user_error
 from s2rm.model.ris import S2RM
 from s2rm.model.scan import gpu, loop
-from s2rm.params import Params, load_params
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from s2rm.config.params import Params
 from s2rm.describe import build_untrained
 from s2rm.model.ris import S2RM
-from s2rm.params import Params
 
 
 @dataclass(frozen=True)

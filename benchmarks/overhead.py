@@ -11,12 +11,12 @@ from pathlib import Path
 
 from timing import machine, parser, show, time_interleaved
 
-from s2rm.errors import exit_on_user_error
+from s2rm.core.errors import exit_on_user_error
 
 BIN = Path(sys.executable).parent
 FIRST_BATCH = """
 from pathlib import Path
-from s2rm.params import load_params
+from s2rm.config.params import load_params
 from s2rm.training.rows import load_rows
 from s2rm.data.tokens import build_tokenizer
 from s2rm.data.samples import ExpressionDataset

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from train import model_step
 
 import s2rm.model.scan
-from s2rm.errors import exit_on_user_error
-from s2rm.memory import keep_freed_memory
+from s2rm.config.params import load_params
+from s2rm.core.errors import exit_on_user_error
+from s2rm.core.process import keep_freed_memory
 from s2rm.model.pointwise import Pointwise
-from s2rm.params import load_params
 
 STEPS, EACH = 10, 4
 EVERYTHING = "everything"

@@ -13,7 +13,7 @@ import argparse
 import json
 from dataclasses import replace
 
-from s2rm.benchmarks import STRUCTURED
+from s2rm.config.benchmarks import STRUCTURED
 from s2rm.data.refshapes import compose
 from s2rm.data.refshapes.scene import Scene
 from s2rm.data.refshapes.semantics import AmbiguousError

@@ -17,10 +17,10 @@ import torch
 from timing import machine, parser, show, time_interleaved
 from torch import Tensor
 
-from s2rm.errors import exit_on_user_error
-from s2rm.memory import keep_freed_memory
+from s2rm.config.params import load_params
+from s2rm.core.errors import exit_on_user_error
+from s2rm.core.process import keep_freed_memory
 from s2rm.model.scan import cpu, loop
-from s2rm.params import load_params
 
 STRIDE, STAGE = 8, 1
 AXES = (2, 3)

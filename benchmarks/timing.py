@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from s2rm.environment import describe_environment
+from s2rm.core.environment import describe_environment
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

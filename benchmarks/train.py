@@ -17,10 +17,10 @@ from made_up import Made, make_batch, make_model
 from timing import machine, parser, show, time_interleaved
 from torch import nn
 
-from s2rm.errors import exit_on_user_error
-from s2rm.memory import keep_freed_memory
+from s2rm.config.params import Params, load_params
+from s2rm.core.errors import exit_on_user_error
+from s2rm.core.process import keep_freed_memory
 from s2rm.model.ris import S2RM
-from s2rm.params import Params, load_params
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser

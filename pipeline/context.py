@@ -11,7 +11,7 @@ from pathlib import Path
 # In an experiment's copy its own code runs, not that of the folder which the environment was made for.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 ROOT = Path(os.environ.get("DVC_ROOT", Path.cwd()))  # the project, also inside an experiment's copy
 RAW, WEIGHTS, PREPARED, MODELS, RESULTS, REPORTS = map(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from context import RAW, ROOT, is_offline, set_up_logging
 
+from s2rm.config.params import load_params
+from s2rm.core.errors import exit_on_user_error
 from s2rm.data.archives.catalog import load_catalog
 from s2rm.data.archives.layout import lay_out_archives
 from s2rm.data.archives.store import Store
 from s2rm.data.folder import lay_out_folder
 from s2rm.data.refshapes import write_refshapes
-from s2rm.errors import exit_on_user_error
-from s2rm.params import load_params
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import sys
 from context import METRICS, MODELS, PREPARED, RAW, RESULTS, is_main_process, launch, set_up_logging
 from scratch import discard_finished
 
-from s2rm.errors import exit_on_user_error
+from s2rm.config.params import load_params
+from s2rm.core.errors import exit_on_user_error
 from s2rm.evaluation.benchmarks import evaluate_benchmarks
-from s2rm.params import load_params
 
 
 def main() -> None:

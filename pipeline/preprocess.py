@@ -4,9 +4,9 @@ import sys
 
 from context import PREPARED, RAW, set_up_logging
 
+from s2rm.config.params import load_params
+from s2rm.core.errors import exit_on_user_error
 from s2rm.data.prepare import prepare
-from s2rm.errors import exit_on_user_error
-from s2rm.params import load_params
 
 
 def main() -> None:

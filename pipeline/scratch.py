@@ -15,7 +15,7 @@ from pathlib import Path
 from context import ROOT
 from filelock import FileLock, Timeout
 
-from s2rm.params import Params, Run
+from s2rm.config.params import Params, Run
 from s2rm.training.fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from s2rm.params import Params, Preprocess, RefShapes, load_params
+from s2rm.config.params import Params, Preprocess, RefShapes, load_params
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

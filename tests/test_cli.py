@@ -14,7 +14,7 @@ from ablation_runs import record
 from PIL import Image
 
 from s2rm import cli
-from s2rm.params import Params
+from s2rm.config.params import Params
 from s2rm.tracking import Store
 
 ROOT = Path(__file__).parents[1]

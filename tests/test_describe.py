@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from s2rm.config.params import Params
 from s2rm.describe import PARTS, Part, build_untrained, describe
 from s2rm.model.ris import S2RM
-from s2rm.params import Params
 
 TinyParams = Callable[..., Params]
 # Of tests/conftest.py's tiny model: width and pixels a stage, tokens, width of BERT.

@@ -40,7 +40,9 @@ def test_the_pipeline_is_not_imported_by_the_package() -> None:
     assert not [file for file in package if (stages | {"pipeline"}) & imported(file)]
 
 
-@pytest.mark.parametrize("module", ["s2rm", "s2rm.params", "s2rm.benchmarks", "s2rm.errors", "s2rm.tracking"])
+@pytest.mark.parametrize(
+    "module", ["s2rm", "s2rm.config.params", "s2rm.config.benchmarks", "s2rm.core.errors", "s2rm.tracking"]
+)
 def test_light_modules_load_no_heavy_library(module: str) -> None:
     code = f"import sys, {module}; print(*{{'torch', 'transformers', 'mlflow', 'timm'}} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from s2rm.benchmarks import BENCHMARKS
-from s2rm.params import Params
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.config.params import Params
 from s2rm.tracking import EXPERIMENTS, Store, flatten, has_store, tracking_uri
 
 METRICS = {"refcoco_plus_unc/testA/original/oIoU": 41.5, "refcoco_plus_unc/testA/original/P_0.5": 40.0}

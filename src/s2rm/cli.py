@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from s2rm.errors import UserError, exit_on_user_error
+from s2rm.core.errors import UserError, exit_on_user_error
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def _only_model() -> Path:
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from s2rm.params import load_params
+    from s2rm.config.params import load_params
 
     params = load_params(arguments.params, arguments.overrides)
 
@@ -131,7 +131,7 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _ablation(arguments: argparse.Namespace) -> None:
-    from s2rm.params import load_params
+    from s2rm.config.params import load_params
     from s2rm.reporting.ablation import render_ablation
     from s2rm.reporting.recorded import collect, keep
     from s2rm.tracking import Store, has_store
@@ -148,7 +148,7 @@ def _ablation(arguments: argparse.Namespace) -> None:
 
 
 def _env(arguments: argparse.Namespace) -> None:
-    from s2rm.environment import describe_environment
+    from s2rm.core.environment import describe_environment
 
     found = describe_environment()
     if arguments.json:

@@ -12,11 +12,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from s2rm.config.params import Fusion
 from s2rm.model.balance import Balance
 from s2rm.model.coparse import SWEEPS, Coparse, ScanRecurrence
 from s2rm.model.fusion import S2RMFusion
 from s2rm.model.ris import S2RM
-from s2rm.params import Fusion
 
 Place = tuple[str, int]  # role (key of S2RMFusion.coparse), rotation (index into SWEEPS)
 

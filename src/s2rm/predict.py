@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
+from s2rm.core.errors import UserError
 from s2rm.data.resize import to_tensor
 from s2rm.data.tokens import pad, tokenize
-from s2rm.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
 

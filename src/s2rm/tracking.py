@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from s2rm.errors import StoppedError
+from s2rm.core.errors import StoppedError
 
 EVALUATION = "evaluation"  # tag: a digest of the published evaluation
 EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments that this run answers

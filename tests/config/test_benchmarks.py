@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from s2rm.benchmarks import BENCHMARKS, get_benchmark
-from s2rm.errors import UserError
+from s2rm.config.benchmarks import BENCHMARKS, get_benchmark
+from s2rm.core.errors import UserError
 
 
 def test_names_and_splits_of_the_refer_api() -> None:

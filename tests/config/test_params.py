@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from s2rm.errors import UserError
-from s2rm.params import Params, load_params
-from s2rm.switches import FULL_METHOD, IDLE
+from s2rm.config.params import Params, load_params
+from s2rm.config.switches import FULL_METHOD, IDLE
+from s2rm.core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"

@@ -9,7 +9,7 @@ import pytest
 COUNT = """
 import resource, sys
 import numpy as np
-from s2rm.memory import keep_freed_memory
+from s2rm.core.process import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def faults():

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from s2rm.benchmarks import get_benchmark
-from s2rm.params import Params
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.params import Params
 from s2rm.tracking import Store, flatten
 
 IMAGES, EACH = 24, 3  # of a split, and expressions of an image

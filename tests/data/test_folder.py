@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from tiny_refer import TinyRefer
 
-from s2rm.benchmarks import COCO_IMAGES
+from s2rm.config.benchmarks import COCO_IMAGES
+from s2rm.config.params import Preprocess
+from s2rm.core.errors import UserError
 from s2rm.data.folder import lay_out_folder
 from s2rm.data.packs import RawFiles
 from s2rm.data.prepare import prepare
-from s2rm.errors import UserError
-from s2rm.params import Preprocess
 
 
 @pytest.fixture

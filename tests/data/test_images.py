@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from s2rm.core.errors import UserError
 from s2rm.data.images import read_image
 from s2rm.data.resize import resize_mask, to_tensor
-from s2rm.errors import UserError
 
 
 @pytest.fixture

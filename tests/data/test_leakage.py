@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.core.errors import UserError
 from s2rm.data.leakage import Dropped, drop_evaluated, read_image_splits, report_shared
 from s2rm.data.table import SCHEMA
-from s2rm.errors import UserError
 
 
 def table(benchmark: str, **splits: str) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.core.errors import UserError
 from s2rm.data.faults import RULES, Faults
 from s2rm.data.official import (
     COUNTS_STAND,
@@ -18,7 +19,6 @@ from s2rm.data.official import (
     find_incomplete,
     load_official,
 )
-from s2rm.errors import UserError
 
 ROUTES = [(name, "refer") for name in BENCHMARKS] + [("referit_berkeley", "queries")]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s2rm.core.errors import UserError
 from s2rm.data.packs import MissingFileError, Pack, PackWriter, RawFiles
-from s2rm.errors import UserError
 
 MEMBERS = {f"{number}.jpg": np.random.default_rng(number).bytes(1000 + number) for number in range(50)}
 

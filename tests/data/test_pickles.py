@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from s2rm.core.errors import UserError
 from s2rm.data.pickles import load_pickle
-from s2rm.errors import UserError
 
 PLAIN = [
     {"ref_id": 7, "box": (1, 2.5, -3), "text": "naïve café", "ok": True, "none": None, "tokens": ["a"] * 300},

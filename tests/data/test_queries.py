@@ -31,13 +31,13 @@ from tiny_queries import (
     square,
 )
 
-from s2rm.benchmarks import get_benchmark
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.core.errors import UserError
 from s2rm.data.faults import Faults
 from s2rm.data.masks import rasterise
 from s2rm.data.queries import MASKS, load_queries, mentioned_crops
 from s2rm.data.refer import read_referents
 from s2rm.data.rle import decode
-from s2rm.errors import UserError
 
 ALL = ["9_2", "9_10", "16_1", "16_3"]
 MATLABS_FILES = Path(scipy.io.matlab.__file__).parent / "tests" / "data"

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from tiny_refer import TinyRefer
 
+from s2rm.core.errors import UserError
 from s2rm.data.faults import HARMLESS, LISTED, RULES
-from s2rm.errors import UserError
 
 pytestmark = pytest.mark.hostile
 

@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from tiny_encoders import bert_files
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase, RobertaConfig, RobertaModel
 
+from s2rm.config.params import Params
+from s2rm.core.errors import UserError
 from s2rm.data.tokens import build_tokenizer
-from s2rm.errors import UserError
 from s2rm.model.build import build_model
 from s2rm.model.language import build_bert, pretrained_bert_config
-from s2rm.params import Params
 
 SIZES = {
     "vocab_size": 40,

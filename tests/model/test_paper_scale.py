@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from timm.layers import resize_rel_pos_bias_table
 from transformers import BertConfig, BertForPreTraining
 
+from s2rm.config.params import load_params
+from s2rm.core.errors import UserError
 from s2rm.describe import describe
-from s2rm.errors import UserError
 from s2rm.model.language import build_bert, pretrained_bert_config
 from s2rm.model.vision import build_backbone
-from s2rm.params import load_params
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "presets/paper.yaml"
@@ -42,7 +42,7 @@ STEP = """
 import json, resource, sys
 import torch
 from s2rm.describe import build_untrained
-from s2rm.params import load_params
+from s2rm.config.params import load_params
 from s2rm.training.loss import segmentation_loss
 
 path, *overrides = sys.argv[1:]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from timm.layers import resize_rel_pos_bias_table
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.model.vision import StageProjection, VisionEncoder, build_backbone, coordinate_map
 
 

@@ -20,7 +20,7 @@ from hub_server import HubServer, publish
 from real_archives import make_archives
 from served import write_catalog
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.real]
 PAPER = "presets/paper.yaml"

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.config.params import Params, load_params
 from s2rm.evaluation.metrics import segmentation_metrics
-from s2rm.params import Params, load_params
 from s2rm.reporting.gates import ROLES, SweepView
 from s2rm.reporting.overlays import Example
 from s2rm.reporting.render import render

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from report_inputs import make_example, make_view
 
+from s2rm.config.params import Evaluate
 from s2rm.evaluation.benchmarks import evaluate_benchmarks
 from s2rm.insight import watch_stage
 from s2rm.model.coparse import SWEEPS
 from s2rm.model.scan import sweep
-from s2rm.params import Evaluate
 from s2rm.predict import Predictor
 from s2rm.reporting import gates
 from s2rm.reporting.examples import pick_examples

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.reporting.plots import precision_table, share_above, training_table
 from s2rm.reporting.results import load_history, load_ious
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from s2rm.benchmarks import BENCHMARKS
-from s2rm.errors import UserError
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.core.errors import UserError
 from s2rm.reporting.published import (
     METRIC_DISPUTED,
     METRIC_UNKNOWN,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from report_inputs import make_example, make_inputs, make_view, make_weights
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.reporting.published import load_published
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from report_inputs import EXPRESSIONS, SHARED, ReportInputs, make_inputs
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.reporting.comparison import OURS, build_comparison
 from s2rm.reporting.formats import to_markdown
 from s2rm.reporting.measured import Measured, load_scores, name_benchmark

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2rm.errors import exit_on_user_error
-from s2rm.params import Params, Run
+from s2rm.config.params import Params, Run
+from s2rm.core.errors import exit_on_user_error
 from s2rm.training import loop
 
 PATIENCE = 60.0  # seconds

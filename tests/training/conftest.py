@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from apart import RUN, SETTINGS, Apart, nothing
 
-from s2rm.params import Params
+from s2rm.config.params import Params
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.training import checkpoint
 from s2rm.training.checkpoint import Progress, Random, load_state, previous_of, save_state
 

@@ -16,12 +16,12 @@ from accelerate.state import PartialState
 from apart import RUN, SERVER, Apart
 from safetensors.torch import load_file
 
+from s2rm.config.params import Params
 from s2rm.data.table import load_table
 from s2rm.evaluation.evaluate import score_expressions
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
-from s2rm.params import Params
 from s2rm.training import loop
 
 pytestmark = pytest.mark.distributed

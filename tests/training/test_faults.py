@@ -13,9 +13,9 @@ import pytest
 import torch
 from apart import Apart, nothing
 
+from s2rm.config.params import Params
+from s2rm.core.errors import UserError
 from s2rm.data import samples
-from s2rm.errors import UserError
-from s2rm.params import Params
 from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
 from s2rm.training.faults import explain_faults

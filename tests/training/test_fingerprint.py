@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import s2rm
-from s2rm.params import Params, Run
+from s2rm.config.params import Params, Run
 from s2rm.training.fingerprint import fingerprint
 
 RUN = Run(train_on=["refcoco_unc"], evaluate_on=["refcoco_unc"])

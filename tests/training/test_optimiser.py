@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from s2rm.config.params import Params, Train
 from s2rm.model.ris import S2RM
-from s2rm.params import Params, Train
 from s2rm.training.optimiser import build_optimiser, build_schedule
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from s2rm.config.params import Params, Run
+from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.errors import UserError
-from s2rm.params import Params, Run
 from s2rm.training.rows import load_rows
 
 FIRST, SECOND = "refcoco_unc", "referit_berkeley"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from apart import RUN, SETTINGS, Apart
 
-from s2rm.params import Params
+from s2rm.config.params import Params
 from s2rm.training.checkpoint import previous_of
 
 Start = Callable[..., Apart]

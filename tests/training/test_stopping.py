@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from s2rm.errors import StoppedError
+from s2rm.core.errors import StoppedError
 from s2rm.training import stopping
 from s2rm.training.stopping import heed_signals
 

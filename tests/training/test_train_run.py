@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from s2rm.config.params import Params, Run
+from s2rm.core.errors import UserError
 from s2rm.data.grouping import GroupedBatches
 from s2rm.data.samples import ExpressionDataset
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
-from s2rm.params import Params, Run
 from s2rm.training import epoch, loop
 from s2rm.training.checkpoint import Progress
 

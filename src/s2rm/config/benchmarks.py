@@ -6,7 +6,7 @@ the partition of it. MLflow allows no `+` in names, so RefCOCO+ is `refcoco_plus
 
 from dataclasses import dataclass
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 COCO_IMAGES = "images/mscoco/images/train2014"
 SAIAPR_IMAGES = "images/saiapr_tc-12"

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from s2rm.benchmarks import ALL_BENCHMARKS, STRUCTURED
-from s2rm.errors import UserError
-from s2rm.switches import refuse_idle_switches
+from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED
+from s2rm.config.switches import refuse_idle_switches
+from s2rm.core.errors import UserError
 
 Stage = Literal[1, 2, 3, 4]
 BenchmarkName = Literal[

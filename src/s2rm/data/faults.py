@@ -7,7 +7,7 @@ with its ids; with `refuse` the same faults end the stage (`Faults.refuse`).
 from collections import Counter
 from typing import Any
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 # kind → what is done about it
 RULES = {

@@ -12,11 +12,11 @@ over. Nothing of the user's is linked: DVC's cache would make it read-only.
 import shutil
 from pathlib import Path
 
-from s2rm.benchmarks import Benchmark, get_benchmark
+from s2rm.config.benchmarks import Benchmark, get_benchmark
+from s2rm.core.errors import UserError
 from s2rm.data.layout import annotation_files, mentioned_images, pack_images
 from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import RawFiles
-from s2rm.errors import UserError
 
 
 def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:

@@ -34,8 +34,8 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import build_hf_headers, validate_repo_id
 
-from s2rm.errors import UserError
-from s2rm.files import partial_of, replace, replace_text
+from s2rm.core.errors import UserError
+from s2rm.core.files import partial_of, replace, replace_text
 
 logger = logging.getLogger(__name__)
 

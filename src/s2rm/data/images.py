@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 # Pillow knows stranger formats too, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")

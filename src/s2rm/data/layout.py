@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from s2rm.benchmarks import Benchmark
+from s2rm.config.benchmarks import Benchmark
 from s2rm.data import records
 from s2rm.data.faults import Faults
 from s2rm.data.packs import MissingFileError, PackWriter, RawFiles

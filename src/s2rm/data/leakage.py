@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from s2rm.benchmarks import get_benchmark
+from s2rm.config.benchmarks import get_benchmark
 from s2rm.data.table import load_table
 
 COLUMNS = ("benchmark", "split", "image_path", "ref_id", "sent_id")  # what is needed to tell who shares what

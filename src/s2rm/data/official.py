@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from s2rm.core.errors import UserError
 from s2rm.data.faults import HARMLESS
-from s2rm.errors import UserError
 
 WHAT = ("images", "refs", "expressions")
 UNCERTAIN = " (uncertain)"  # at the end of a line on such a number

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from s2rm.errors import UserError
-from s2rm.files import replace_text
+from s2rm.core.errors import UserError
+from s2rm.core.files import replace_text
 
 FILE = "origin.json"
 

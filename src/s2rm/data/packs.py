@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
-from s2rm.errors import UserError
-from s2rm.files import partial_of
+from s2rm.core.errors import UserError
+from s2rm.core.files import partial_of
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature … length of the name, of the extra field
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can name: the same input gives the same bytes

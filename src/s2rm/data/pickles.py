@@ -15,7 +15,7 @@ import pickletools
 from pathlib import Path
 from typing import Any, NoReturn
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 # What the protocols 0 to 4 use to write None, bool, int, float, str, bytes, list, tuple and dict.
 _PLAIN = (

@@ -19,7 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from s2rm.benchmarks import Benchmark, get_benchmark
+from s2rm.config.benchmarks import Benchmark, get_benchmark
+from s2rm.config.params import Preprocess
+from s2rm.core.errors import UserError
+from s2rm.core.files import replace, replace_text
 from s2rm.data.faults import Faults
 from s2rm.data.masks import Mask, rasterise
 from s2rm.data.official import check_official
@@ -30,9 +33,6 @@ from s2rm.data.readable import keep_readable
 from s2rm.data.refer import Referent, load_instances, load_refs, read_referents
 from s2rm.data.rle import SegmentationError
 from s2rm.data.table import SCHEMA
-from s2rm.errors import UserError
-from s2rm.files import replace, replace_text
-from s2rm.params import Preprocess
 
 log = logging.getLogger(__name__)
 

@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from s2rm.core.errors import UserError
 from s2rm.data.faults import Faults
 from s2rm.data.masks import encode
 from s2rm.data.packs import Pack
 from s2rm.data.refer import load_json
 from s2rm.data.rle import SegmentationError
-from s2rm.errors import UserError
 
 SPLITS = ("train", "val", "test")
 MASKS = "masks.zip"

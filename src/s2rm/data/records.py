@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
+from s2rm.core.errors import UserError
 from s2rm.data.faults import Faults
-from s2rm.errors import UserError
 
 LARGEST_ID = 2**63 - 1  # the table's ids are int64
 LARGEST_SIDE = 2**31 - 1  # its heights and widths are int32

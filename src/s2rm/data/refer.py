@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from s2rm.benchmarks import Benchmark
+from s2rm.config.benchmarks import Benchmark
+from s2rm.core.errors import UserError
 from s2rm.data import records
 from s2rm.data.faults import Faults
 from s2rm.data.pickles import load_pickle
 from s2rm.data.records import Annotation, Image, Ref, Sentence
-from s2rm.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)

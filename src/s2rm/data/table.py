@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 # The contract of <output>/<benchmark>.parquet. Rows are in the order of the benchmark's splits, then
 # image_id, ref_id and the ref's own order of sentences.

@@ -8,8 +8,8 @@ from tokenizers.implementations import BertWordPieceTokenizer
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from s2rm.errors import UserError
-from s2rm.params import Language
+from s2rm.config.params import Language
+from s2rm.core.errors import UserError
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",

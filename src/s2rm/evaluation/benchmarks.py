@@ -6,15 +6,15 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from s2rm.benchmarks import get_benchmark
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.params import Evaluate
+from s2rm.core.errors import UserError
+from s2rm.core.process import keep_freed_memory
 from s2rm.data.table import load_table
-from s2rm.errors import UserError
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.evaluation.sharding import score_together
-from s2rm.memory import keep_freed_memory
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.ris import S2RM
-from s2rm.params import Evaluate
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from torch import nn
 from transformers import BertConfig, PreTrainedTokenizerBase
 
-from s2rm.errors import UserError
+from s2rm.config.params import Decoder, Fusion, Params
+from s2rm.core.errors import UserError
 from s2rm.model.casg import CASG
 from s2rm.model.config import ModelConfig
 from s2rm.model.fpn import FPN
@@ -14,7 +15,6 @@ from s2rm.model.language import LanguageEncoder, build_bert, pretrained_bert_con
 from s2rm.model.pointwise import Pointwise
 from s2rm.model.ris import S2RM
 from s2rm.model.vision import VisionEncoder
-from s2rm.params import Decoder, Fusion, Params
 
 
 def build_model(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from s2rm.params import Decoder, Fusion, Language, Params, Section, Vision
+from s2rm.config.params import Decoder, Fusion, Language, Params, Section, Vision
 
 
 class ModelConfig(Section):

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.model.config import ModelConfig
 from s2rm.model.ris import S2RM
 

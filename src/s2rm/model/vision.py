@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 from s2rm.model.pointwise import Pointwise
 
 STRIDES = [4, 8, 16, 32]

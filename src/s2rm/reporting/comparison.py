@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.reporting.formats import Table
 from s2rm.reporting.measured import Measured, all_synthetic
 from s2rm.reporting.published import METRIC_DISPUTED, METRIC_UNKNOWN, PAPER, RESOLUTIONS, SPLIT_UNKNOWN

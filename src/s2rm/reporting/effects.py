@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from s2rm.benchmarks import ALL_BENCHMARKS, BENCHMARKS
+from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS
+from s2rm.config.params import Params
 from s2rm.evaluation.statistics import bootstrap_difference
-from s2rm.params import Params
 from s2rm.reporting.results import compute_iou
 from s2rm.reporting.variants import FULL
 

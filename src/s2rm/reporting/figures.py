@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from s2rm.benchmarks import ALL_BENCHMARKS
-from s2rm.files import replace
+from s2rm.config.benchmarks import ALL_BENCHMARKS
+from s2rm.core.files import replace
 from s2rm.reporting.measured import Measured
 from s2rm.reporting.plots import Ious, share_above
 

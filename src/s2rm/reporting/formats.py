@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from s2rm.files import replace_text
+from s2rm.core.files import replace_text
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2rm.benchmarks import get_benchmark
+from s2rm.config.benchmarks import get_benchmark
 from s2rm.data.packs import RawFiles
 from s2rm.data.table import load_table
 from s2rm.insight import Place, balanced_stages, watch_stage

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from s2rm.benchmarks import ALL_BENCHMARKS, BENCHMARKS, STRUCTURED
-from s2rm.errors import UserError
+from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS, STRUCTURED
+from s2rm.core.errors import UserError
 from s2rm.evaluation.metrics import METRICS
 
 Source = Literal["refshapes", "archives", "folder"]  # params.data.source

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from s2rm.benchmarks import ALL_BENCHMARKS
-from s2rm.files import replace_text
+from s2rm.config.benchmarks import ALL_BENCHMARKS
+from s2rm.core.files import replace_text
 
 STEPS = 20  # thresholds 0, 0.05, … 1
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 PAPER = "S2RM (paper)"  # its row is empty: the paper's numbers were not available to us
 

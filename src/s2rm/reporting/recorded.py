@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from s2rm.benchmarks import get_benchmark
-from s2rm.errors import UserError
-from s2rm.files import replace
-from s2rm.params import Params, load_params
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.params import Params, load_params
+from s2rm.core.errors import UserError
+from s2rm.core.files import replace
 from s2rm.reporting.results import load_columns
 from s2rm.reporting.variants import (
     FULL,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from s2rm.files import replace
-from s2rm.params import Params
+from s2rm.config.params import Params
+from s2rm.core.files import replace
 from s2rm.reporting.balancing import build_balancing
 from s2rm.reporting.comparison import build_comparison
 from s2rm.reporting.figures import draw_precision, draw_training

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 
 def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:

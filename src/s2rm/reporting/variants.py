@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from s2rm.params import Params
+from s2rm.config.params import Params
 from s2rm.tracking import flatten
 
 VARIES = ("vision", "language", "fusion", "decoder", "loss", "train")

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from s2rm.errors import UserError
-from s2rm.files import partial_of
+from s2rm.core.errors import UserError
+from s2rm.core.files import partial_of
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from safetensors import SafetensorError
 
-from s2rm.errors import UserError
-from s2rm.params import Train
+from s2rm.config.params import Train
+from s2rm.core.errors import UserError
 from s2rm.training.checkpoint import Progress
 
 AGAIN = "the same command continues from the last saved state"
@@ -21,7 +21,7 @@ def explain_faults(train: Train, progress: Progress) -> Iterator[None]:
     except UserError as error:
         # From a loader process torch brings the whole traceback; the message is its last line.
         raise UserError(
-            str(error).strip().splitlines()[-1].removeprefix("s2rm.errors.UserError: ")
+            str(error).strip().splitlines()[-1].removeprefix("s2rm.core.errors.UserError: ")
         ) from error
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise UserError(_out_of_memory(train, progress)) from error

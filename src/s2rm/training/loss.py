@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from s2rm.config.params import Loss
 from s2rm.model.ris import Masks
-from s2rm.params import Loss
 
 
 def mask_loss(logits: Tensor, target: Tensor, weights: Loss) -> Tensor:

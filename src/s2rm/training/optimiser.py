@@ -3,8 +3,8 @@
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from s2rm.config.params import Train
 from s2rm.model.ris import S2RM
-from s2rm.params import Train
 
 
 def build_optimiser(model: S2RM, train: Train) -> AdamW:

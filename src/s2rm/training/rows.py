@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from s2rm.config.params import Params, Run
+from s2rm.core.errors import UserError
 from s2rm.data.leakage import drop_evaluated, read_image_splits
 from s2rm.data.table import load_table
-from s2rm.errors import UserError
-from s2rm.params import Params, Run
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from s2rm.errors import StoppedError
+from s2rm.core.errors import StoppedError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ECHO = 2.0  # seconds: Ctrl-C reaches a process from the terminal and from its launcher, and is one wish

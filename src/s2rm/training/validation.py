@@ -6,11 +6,11 @@ import pandas as pd
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.errors import UserError
+from s2rm.config.params import Params
+from s2rm.core.errors import UserError
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.ris import S2RM
-from s2rm.params import Params
 
 
 def validate(

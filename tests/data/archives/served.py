@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
 
 FACTS = {"source": "tests", "licence": "none", "citation": "none"}
 QUERIES = [

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from faulty_server import Answer, FaultyServer
 
+from s2rm.core.errors import UserError
 from s2rm.data.archives.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
-from s2rm.errors import UserError
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
 

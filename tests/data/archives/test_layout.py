@@ -17,6 +17,8 @@ from served import QUERIES, tar_of, write_catalog, zip_of
 from tiny_queries import TinyQueries
 from tiny_refer import TinyRefer
 
+from s2rm.config.params import Preprocess
+from s2rm.core.errors import UserError
 from s2rm.data.archives.catalog import load_catalog
 from s2rm.data.archives.fetch import Patience
 from s2rm.data.archives.layout import lay_out_archives
@@ -25,8 +27,6 @@ from s2rm.data.origin import read_origin
 from s2rm.data.packs import Pack
 from s2rm.data.prepare import prepare
 from s2rm.data.table import load_table
-from s2rm.errors import UserError
-from s2rm.params import Preprocess
 
 PARAMS = Preprocess(sentence="sent", faults="repair", statistics="warn")
 QUICK = Patience(connect=2, stall=1, attempts=2, first_wait=0.01, longest_wait=0.02)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.config.params import RefShapes
 from s2rm.data.refshapes import write_refshapes
-from s2rm.params import RefShapes
 
 PARAMS = RefShapes(
     seed=7, train_images=30, eval_images=10, structured_train_images=30, structured_eval_images=10

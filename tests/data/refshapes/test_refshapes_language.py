@@ -2,7 +2,7 @@
 
 import pytest
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.data.refshapes import compose
 from s2rm.data.refshapes.grammar import EXTREMES, PLACES, RELATIONS, parse
 from s2rm.data.refshapes.semantics import denotation

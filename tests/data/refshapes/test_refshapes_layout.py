@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.config.params import RefShapes
 from s2rm.data.packs import Pack, RawFiles
 from s2rm.data.refshapes import write_refshapes
-from s2rm.params import RefShapes
 
 REF_KEYS = {
     "ref_id", "ann_id", "image_id", "category_id", "file_name", "split", "sent_ids", "sentences",

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from s2rm.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.data.packs import RawFiles
 from s2rm.data.refshapes import compose
 from s2rm.data.refshapes.scene import COLOURS

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from s2rm.benchmarks import STRUCTURED
+from s2rm.config.benchmarks import STRUCTURED
 from s2rm.data.refshapes import compose
 from s2rm.data.refshapes.grammar import UnintelligibleError
 from s2rm.data.refshapes.outline import box_of, outline

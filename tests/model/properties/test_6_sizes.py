@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from s2rm.config.params import Params
 from s2rm.model.build import build_fusion
 from s2rm.model.ris import S2RM
-from s2rm.params import Params
 
 Build = Callable[..., S2RM]
 MODELS = {

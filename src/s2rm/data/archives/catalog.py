@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from s2rm.benchmarks import get_benchmark
-from s2rm.errors import UserError
-from s2rm.files import replace_text
-from s2rm.params import BenchmarkName, Section, read_yaml
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.params import BenchmarkName, Section, read_yaml
+from s2rm.core.errors import UserError
+from s2rm.core.files import replace_text
 
 Route = Literal["refer", "queries"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from s2rm.benchmarks import Benchmark, get_benchmark
+from s2rm.config.benchmarks import Benchmark, get_benchmark
+from s2rm.core.errors import UserError
+from s2rm.core.files import link, replace, replace_text
 from s2rm.data.archives.catalog import Files, Route
 from s2rm.data.archives.store import Store, require_space
 from s2rm.data.archives.unpack import member_sizes, read_members
@@ -22,8 +24,6 @@ from s2rm.data.layout import annotation_files, mentioned_images
 from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import PackWriter
 from s2rm.data.queries import MASKS, mentioned_crops
-from s2rm.errors import UserError
-from s2rm.files import link, replace, replace_text
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from s2rm.errors import UserError
-from s2rm.files import replace_text
+from s2rm.core.errors import UserError
+from s2rm.core.files import replace_text
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 CHUNK = 1 << 18  # bytes
 MOST_REDIRECTS = 10

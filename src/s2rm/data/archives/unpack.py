@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from s2rm.errors import UserError
+from s2rm.core.errors import UserError
 
 LARGEST = 1 << 30  # bytes
 TOTAL = 1 << 38  # bytes

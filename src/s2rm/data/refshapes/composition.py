@@ -10,7 +10,7 @@ from functools import partial
 from itertools import zip_longest
 from random import Random
 
-from s2rm.benchmarks import STRUCTURED
+from s2rm.config.benchmarks import STRUCTURED
 from s2rm.data.refshapes.language import (
     Proposer,
     propose_described,
