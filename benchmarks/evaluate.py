@@ -17,7 +17,7 @@ from timing import machine, parser, show, time_interleaved
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 EXPRESSIONS = (1, 2, 4, 7, 12)
 

@@ -29,9 +29,10 @@ from torch import nn
 
 from s2rm.config.params import Params, load_params
 from s2rm.core.errors import UserError, exit_on_user_error
-from s2rm.describe import Part, describe
-from s2rm.model.ris import S2RM
-from s2rm.model.scan import gpu, loop
+from s2rm.model.profile import Part, describe
+from s2rm.model.s2rm import S2RM
+from s2rm.model.scan import reference as loop
+from s2rm.model.scan import triton_gpu as gpu
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser
 

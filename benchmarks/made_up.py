@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from s2rm.config.params import Params
-from s2rm.describe import build_untrained
-from s2rm.model.ris import S2RM
+from s2rm.model.profile import build_untrained
+from s2rm.model.s2rm import S2RM
 
 
 @dataclass(frozen=True)

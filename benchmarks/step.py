@@ -22,7 +22,7 @@ import s2rm.model.scan
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
-from s2rm.model.pointwise import Pointwise
+from s2rm.model.layers import Pointwise
 
 STEPS, EACH = 10, 4
 EVERYTHING = "everything"
@@ -51,7 +51,7 @@ def median_step(path: str, without: str) -> float:
     if without == "1×1 convolutions as products":
         Pointwise.forward = convolve  # type: ignore[assignment]
     if without == "the fused sweep":
-        s2rm.model.scan.implementation_for = lambda z: s2rm.model.scan.loop
+        s2rm.model.scan.implementation_for = lambda z: s2rm.model.scan.reference
     if without == "the second thread":
         torch.set_num_threads(1)
     model = make_model(params).train()

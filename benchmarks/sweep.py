@@ -20,7 +20,8 @@ from torch import Tensor
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
-from s2rm.model.scan import cpu, loop
+from s2rm.model.scan import numba_cpu as cpu
+from s2rm.model.scan import reference as loop
 
 STRIDE, STAGE = 8, 1
 AXES = (2, 3)

@@ -20,7 +20,7 @@ from torch import nn
 from s2rm.config.params import Params, load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optimiser import build_optimiser

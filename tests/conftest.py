@@ -14,7 +14,7 @@ from s2rm.config.params import Params, Preprocess, RefShapes, load_params
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from s2rm.model.ris import S2RM
+    from s2rm.model.s2rm import S2RM
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors of tests are too small to be shared out

@@ -115,7 +115,7 @@ def _describe(arguments: argparse.Namespace) -> None:
 
     from dataclasses import asdict
 
-    from s2rm.describe import describe
+    from s2rm.model.profile import describe
 
     parts = {name: asdict(part) for name, part in describe(params).items()}
     if arguments.json:

@@ -15,7 +15,7 @@ from s2rm.core.errors import UserError
 from s2rm.data.resize import to_tensor
 from s2rm.data.tokens import pad, tokenize
 from s2rm.model.pretrained import load_tokenizer
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 
 @dataclass

@@ -566,7 +566,7 @@ TRAIN = """
 import json, os, sys
 sys.addaudithook(lambda event, _: os._exit(99) if event in ("socket.connect", "socket.getaddrinfo") else None)
 from pathlib import Path
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 from s2rm.config.params import Params, Run
 from s2rm.training.loop import train_run
 

@@ -7,7 +7,7 @@ import torch
 
 from s2rm.evaluation import language
 from s2rm.evaluation.language import EncodedExpressions
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 PAD = 0
 LEFT, RED, LONG = [2, 7, 3], [2, 9, 3], [2, 8, 9, 7, 11, 3]

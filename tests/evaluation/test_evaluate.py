@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from s2rm.data.packs import RawFiles
 from s2rm.data.table import load_table
 from s2rm.evaluation.evaluate import SCORE_COLUMNS, score_expressions
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 CPU = torch.device("cpu")
 THRESHOLD = 0.4

@@ -18,7 +18,7 @@ from s2rm.data.table import SCHEMA, load_table
 from s2rm.evaluation.benchmarks import PROTOCOLS, evaluate_benchmarks
 from s2rm.evaluation.evaluate import SCORE_COLUMNS
 from s2rm.evaluation.metrics import METRICS, segmentation_metrics
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 SETTINGS = Evaluate(images_per_batch=4, threshold=0.3, precision="float32", workers=0)
 NAMES = ["refcoco_unc", "referit_berkeley"]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from s2rm.insight import (
+from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
+from s2rm.model.hooks import (
     balanced_stages,
     places_of,
     share_out,
@@ -16,8 +17,7 @@ from s2rm.insight import (
     why_no_gates,
     why_no_weights,
 )
-from s2rm.model.fusion import LanguageFeatures
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 Build = Callable[..., S2RM]
 STAGE = 2

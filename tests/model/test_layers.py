@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2rm.model.pointwise import Pointwise
+from s2rm.model.layers import Pointwise
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -15,9 +15,9 @@ from transformers import BertConfig, BertForPreTraining
 
 from s2rm.config.params import load_params
 from s2rm.core.errors import UserError
-from s2rm.describe import describe
-from s2rm.model.language import build_bert, pretrained_bert_config
-from s2rm.model.vision import build_backbone
+from s2rm.model.encoders.language import build_bert, pretrained_bert_config
+from s2rm.model.encoders.vision import build_backbone
+from s2rm.model.profile import describe
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "presets/paper.yaml"
@@ -41,7 +41,7 @@ VARIANTS = [
 STEP = """
 import json, resource, sys
 import torch
-from s2rm.describe import build_untrained
+from s2rm.model.profile import build_untrained
 from s2rm.config.params import load_params
 from s2rm.training.loss import segmentation_loss
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.core.errors import UserError
 from s2rm.model.pretrained import load_tokenizer
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 Build = Callable[..., S2RM]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from s2rm.config.params import Params
-from s2rm.describe import PARTS, Part, build_untrained, describe
-from s2rm.model.ris import S2RM
+from s2rm.model.profile import PARTS, Part, build_untrained, describe
+from s2rm.model.s2rm import S2RM
 
 TinyParams = Callable[..., Params]
 # Of tests/conftest.py's tiny model: width and pixels a stage, tokens, width of BERT.

@@ -11,7 +11,7 @@ from report_inputs import make_weights
 
 from s2rm.data.images import decode_image
 from s2rm.data.packs import RawFiles
-from s2rm.insight import watch_weights
+from s2rm.model.hooks import watch_weights
 from s2rm.predict import Predictor
 from s2rm.reporting import balancing
 from s2rm.reporting.balancing import build_balancing, collect_weights

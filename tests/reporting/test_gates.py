@@ -13,8 +13,8 @@ from report_inputs import make_example, make_view
 
 from s2rm.config.params import Evaluate
 from s2rm.evaluation.benchmarks import evaluate_benchmarks
-from s2rm.insight import watch_stage
-from s2rm.model.coparse import SWEEPS
+from s2rm.model.fusion.coparse import SWEEPS
+from s2rm.model.hooks import watch_stage
 from s2rm.model.scan import sweep
 from s2rm.predict import Predictor
 from s2rm.reporting import gates

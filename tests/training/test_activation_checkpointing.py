@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
 
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 from s2rm.training.activation_checkpointing import checkpoint_activations
 
 SWIN = (

@@ -21,7 +21,7 @@ from s2rm.data.table import load_table
 from s2rm.evaluation.evaluate import score_expressions
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.pretrained import load_tokenizer
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 from s2rm.training import loop
 
 pytestmark = pytest.mark.distributed

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from s2rm.config.params import Loss
-from s2rm.model.ris import Masks
+from s2rm.model.s2rm import Masks
 from s2rm.training.loss import mask_loss, segmentation_loss
 
 Array = NDArray[np.float64]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from s2rm.config.params import Params, Train
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 from s2rm.training.optimiser import build_optimiser, build_schedule
 
 

@@ -19,7 +19,7 @@ from s2rm.data.grouping import GroupedBatches
 from s2rm.data.samples import ExpressionDataset
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.model.pretrained import load_tokenizer
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 from s2rm.training import epoch, loop
 from s2rm.training.checkpoint import Progress
 

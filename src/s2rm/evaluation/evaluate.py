@@ -19,7 +19,7 @@ from s2rm.data.grouping import OrderedBatches, group_by_image
 from s2rm.data.rle import decode
 from s2rm.data.samples import ExpressionDataset
 from s2rm.evaluation.language import EncodedExpressions
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 EXPRESSIONS_AT_ONCE = 32  # that are fused and decoded together: what bounds the memory
 

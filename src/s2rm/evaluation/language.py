@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from s2rm.data.tokens import pad
-from s2rm.model.fusion import LanguageFeatures
-from s2rm.model.ris import S2RM
+from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
+from s2rm.model.s2rm import S2RM
 
 BATCH = 64  # expressions
 

@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.evaluation.evaluate import score_expressions
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 
 def score_together(

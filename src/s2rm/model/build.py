@@ -7,14 +7,19 @@ from transformers import BertConfig, PreTrainedTokenizerBase
 
 from s2rm.config.params import Decoder, Fusion, Params
 from s2rm.core.errors import UserError
-from s2rm.model.casg import CASG
 from s2rm.model.config import ModelConfig
-from s2rm.model.fpn import FPN
-from s2rm.model.fusion import ConcatFusion, NoFusion, PixelWordAttention, S2RMFusion
-from s2rm.model.language import LanguageEncoder, build_bert, pretrained_bert_config, random_bert_config
-from s2rm.model.pointwise import Pointwise
-from s2rm.model.ris import S2RM
-from s2rm.model.vision import VisionEncoder
+from s2rm.model.decoders.casg import CASG
+from s2rm.model.decoders.fpn import FPN
+from s2rm.model.encoders.language import (
+    LanguageEncoder,
+    build_bert,
+    pretrained_bert_config,
+    random_bert_config,
+)
+from s2rm.model.encoders.vision import VisionEncoder
+from s2rm.model.fusion.s2rm_fusion import ConcatFusion, NoFusion, PixelWordAttention, S2RMFusion
+from s2rm.model.layers import Pointwise
+from s2rm.model.s2rm import S2RM
 
 
 def build_model(

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from s2rm.config.params import Fusion
-from s2rm.model.balance import Balance
-from s2rm.model.coparse import SWEEPS, Coparse, ScanRecurrence
-from s2rm.model.fusion import S2RMFusion
-from s2rm.model.ris import S2RM
+from s2rm.model.fusion.balance import Balance
+from s2rm.model.fusion.coparse import SWEEPS, Coparse, ScanRecurrence
+from s2rm.model.fusion.s2rm_fusion import S2RMFusion
+from s2rm.model.s2rm import S2RM
 
 Place = tuple[str, int]  # role (key of S2RMFusion.coparse), rotation (index into SWEEPS)
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from s2rm.core.errors import UserError
 from s2rm.model.config import ModelConfig
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 CONFIG = "config.json"
 Model = TypeVar("Model", bound=S2RM)

@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from s2rm.config.params import Params
 from s2rm.model.build import assemble
 from s2rm.model.config import ModelConfig
-from s2rm.model.language import random_bert_config
-from s2rm.model.ris import S2RM
+from s2rm.model.encoders.language import random_bert_config
+from s2rm.model.s2rm import S2RM
 
 # In the order in which an image and its expressions pass them.
 PARTS = ("vision", "language", "distribute", "coparse", "balance", "fuse", "cascade", "casg", "fpn")

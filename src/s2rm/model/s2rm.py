@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.encoders.language import LanguageEncoder
+from s2rm.model.encoders.vision import VisionEncoder
 from s2rm.model.expand import expand_to_expressions
-from s2rm.model.language import LanguageEncoder
-from s2rm.model.vision import VisionEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from s2rm.model.config import ModelConfig
-    from s2rm.model.fusion import LanguageFeatures
+    from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 
 
 @dataclass(frozen=True)

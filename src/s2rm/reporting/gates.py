@@ -23,8 +23,8 @@ from PIL import Image
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.data.packs import RawFiles
 from s2rm.data.table import load_table
-from s2rm.insight import Place, balanced_stages, watch_stage
-from s2rm.model.coparse import SWEEPS
+from s2rm.model.fusion.coparse import SWEEPS
+from s2rm.model.hooks import Place, balanced_stages, watch_stage
 from s2rm.predict import Predictor
 from s2rm.reporting.examples import pick_examples, predict_example
 from s2rm.reporting.figures import STYLE, save
@@ -36,7 +36,7 @@ ROLES = {
     "language_to_vision": "language swept, vision parsed",
     "vision_to_language": "vision swept, language parsed",
 }
-# Of s2rm.model.coparse.SWEEPS: dim of the slices, last to first?
+# Of s2rm.model.fusion.coparse.SWEEPS: dim of the slices, last to first?
 SLICES = {(2, False): "rows ↓", (3, False): "columns →", (2, True): "rows ↑", (3, True): "columns ←"}
 SENSES = {
     (2, False): "top to bottom",

@@ -16,7 +16,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 )
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 aten = torch.ops.aten
 KEPT = {

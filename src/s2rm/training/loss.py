@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from s2rm.config.params import Loss
-from s2rm.model.ris import Masks
+from s2rm.model.s2rm import Masks
 
 
 def mask_loss(logits: Tensor, target: Tensor, weights: Loss) -> Tensor:

@@ -4,7 +4,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from s2rm.config.params import Train
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 
 def build_optimiser(model: S2RM, train: Train) -> AdamW:

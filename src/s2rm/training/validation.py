@@ -10,7 +10,7 @@ from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.evaluation.sharding import score_together
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 
 def validate(

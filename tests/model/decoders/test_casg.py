@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2rm.model.casg import CASG, AbstractSemanticGuide, pool_foreground
+from s2rm.model.decoders.casg import CASG, AbstractSemanticGuide, pool_foreground
 
 WIDTHS, WIDTH, SENTENCE = [8, 8, 16, 24], 8, 5
 SIZES = [(8, 12), (4, 6), (2, 3), (1, 2)]

@@ -2,7 +2,7 @@
 
 import torch
 
-from s2rm.model.coparse import SWEEPS, Bundle
+from s2rm.model.fusion.coparse import SWEEPS, Bundle
 
 
 def test_bundling_is_symmetric_along_the_slice_only() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.distribute import DistributeByAttention
+from s2rm.model.fusion.distribute import DistributeByAttention
 
 WIDTH, LANGUAGE_WIDTH = 8, 6
 OWNERS = torch.tensor([1, 0, 1])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.fusion import ConcatFusion, LanguageFeatures, PixelWordAttention, S2RMFusion
-from s2rm.model.ris import S2RM
+from s2rm.model.fusion.s2rm_fusion import ConcatFusion, LanguageFeatures, PixelWordAttention, S2RMFusion
+from s2rm.model.s2rm import S2RM
 
 WIDTH, LANGUAGE_WIDTH, SIZE = 8, 6, (3, 2)
 OWNERS = torch.tensor([1, 0, 1])

@@ -8,7 +8,7 @@ keeps its weights.
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.coparse import Bundle, Coparse, GRURecurrence, Match, ScanRecurrence
+from s2rm.model.fusion.coparse import Bundle, Coparse, GRURecurrence, Match, ScanRecurrence
 
 EXACT = {"rtol": 0.0, "atol": 1e-10}  # what float64 must hold, for outputs and gradients
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from references import EXACT
 from torch import Tensor
 
-from s2rm.model.fusion import S2RMFusion
+from s2rm.model.fusion.s2rm_fusion import S2RMFusion
 
 turns = st.integers(1, 3)
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from references import EXACT, coparse_plainly, scan_plainly
 from torch import Tensor
 
-from s2rm.model.scan import cpu, implementation_for, loop, sweep
+from s2rm.model.scan import implementation_for, sweep
+from s2rm.model.scan import numba_cpu as cpu
+from s2rm.model.scan import reference as loop
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from references import EXACT
 from torch import Tensor
 
-from s2rm.model.balance import Balance, Mean
-from s2rm.model.fusion import S2RMFusion
+from s2rm.model.fusion.balance import Balance, Mean
+from s2rm.model.fusion.s2rm_fusion import S2RMFusion
 
 contexts = st.integers(1, 2)
 shares = st.integers(2, 4)  # semantics of a context

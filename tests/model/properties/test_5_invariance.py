@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from references import EXACT
 from torch import Tensor
 
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 Build = Callable[..., S2RM]
 MODELS = {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from s2rm.config.params import Params
 from s2rm.model.build import build_fusion
-from s2rm.model.ris import S2RM
+from s2rm.model.s2rm import S2RM
 
 Build = Callable[..., S2RM]
 MODELS = {

@@ -17,7 +17,7 @@ from s2rm.config.params import Decoder, Fusion, Loss, Params
 from s2rm.config.switches import FULL_METHOD, IDLE
 from s2rm.core.errors import UserError
 from s2rm.model.build import assemble
-from s2rm.model.ris import S2RM, Masks
+from s2rm.model.s2rm import S2RM, Masks
 from s2rm.training.loss import segmentation_loss
 
 Build = Callable[..., S2RM]

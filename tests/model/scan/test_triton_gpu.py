@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2rm.model.scan import loop
+from s2rm.model.scan import reference as loop
 
 pytest.importorskip("triton", reason="Triton is not installed: it comes with torch on Linux only")
 
-from s2rm.model.scan import gpu
+from s2rm.model.scan import triton_gpu as gpu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SENSES = ((False,), (True,), (False, True), (True, False))

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.layers import Pointwise
 from s2rm.model.norm import group_norm
-from s2rm.model.pointwise import Pointwise
 
 
 class CASG(nn.Module):

@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2rm.model.layers import Pointwise
 from s2rm.model.norm import group_norm
-from s2rm.model.pointwise import Pointwise
 
 
 class FPN(nn.Module):

@@ -10,7 +10,7 @@ from transformers import AutoConfig, BertConfig, BertModel
 
 from s2rm.config.params import Language
 from s2rm.core.errors import UserError
-from s2rm.model.fusion import LanguageFeatures
+from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 
 PRETRAINED_POSITIONS, PRETRAINED_TYPES = 512, 2  # of BERT-base
 # What a published BERT has beside the encoder: what it was pretrained with.

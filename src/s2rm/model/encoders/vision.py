@@ -10,7 +10,7 @@ from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from s2rm.core.errors import UserError
-from s2rm.model.pointwise import Pointwise
+from s2rm.model.layers import Pointwise
 
 STRIDES = [4, 8, 16, 32]
 

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.expand import expand_to_expressions
-from s2rm.model.pointwise import Pointwise
+from s2rm.model.layers import Pointwise
 from s2rm.model.scan import sweep
 
 # (dim of the slices in an NCHW map, last to first?) of the rotations by 0°, 90°, 180°, 270°

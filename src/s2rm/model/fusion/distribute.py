@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.expand import expand_to_expressions
+from s2rm.model.layers import Pointwise
 from s2rm.model.norm import group_norm
-from s2rm.model.pointwise import Pointwise
 
 
 class DistributeByAttention(nn.Module):

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.balance import Balance, Mean
-from s2rm.model.coparse import Coparse
-from s2rm.model.distribute import DistributeByAttention, DistributeByTiling
 from s2rm.model.expand import expand_to_expressions
-from s2rm.model.pointwise import Pointwise
+from s2rm.model.fusion.balance import Balance, Mean
+from s2rm.model.fusion.coparse import Coparse
+from s2rm.model.fusion.distribute import DistributeByAttention, DistributeByTiling
+from s2rm.model.layers import Pointwise
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2rm.model.scan import loop
+from s2rm.model.scan import reference as loop
 
 
 def sweep(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> tuple[Tensor, ...]:
@@ -40,11 +40,11 @@ def sweep(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> tuple[Tenso
 def implementation_for(z: Tensor) -> ModuleType:
     """The fastest implementation that takes `z`."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
-        from s2rm.model.scan import cpu
+        from s2rm.model.scan import numba_cpu as cpu
 
         return cpu
     if z.device.type == "cuda" and z.dtype in (torch.float32, torch.bfloat16, torch.float16):
-        from s2rm.model.scan import gpu
+        from s2rm.model.scan import triton_gpu as gpu
 
         return gpu
     return loop
