@@ -22,9 +22,9 @@ from PIL import Image
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.core.files import replace
-from s2rm.data.official import load_official
-from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import PackWriter
+from s2rm.refer.provenance import Origin, write_origin
+from s2rm.refer.split_sizes import load_official
 
 BENCHMARK = get_benchmark("refcoco_unc")
 ANNOTATIONS_PER_IMAGE = 9.85  # a sum of 197,000
@@ -48,7 +48,7 @@ import time
 start = time.perf_counter()
 import json, sys
 from pathlib import Path
-from s2rm.data.prepare import prepare
+from s2rm.refer.prepare import prepare
 from s2rm.config.params import Preprocess
 raw, output, statistics = sys.argv[1:]
 settings = Preprocess(sentence="raw", faults="refuse", statistics=statistics)

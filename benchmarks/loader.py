@@ -38,11 +38,11 @@ from s2rm.config.params import Params, Preprocess, load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.data.grouping import GroupedBatches, group_by_image
 from s2rm.data.packs import Pack
-from s2rm.data.pickles import load_pickle
-from s2rm.data.prepare import prepare
 from s2rm.data.samples import ExpressionDataset
 from s2rm.data.table import load_table
 from s2rm.data.tokens import build_tokenizer
+from s2rm.refer.pickles import load_pickle
+from s2rm.refer.prepare import prepare
 
 SCALE = 0.015  # of RefCOCO: 300 images, 2,133 expressions
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -18,11 +18,11 @@ from full_refcoco import BENCHMARK, photo, prepare_apart, write_refcoco
 from timing import machine, parser, show, time_interleaved
 
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.faults import Faults
 from s2rm.data.packs import RawFiles
-from s2rm.data.readable import keep_readable
-from s2rm.data.refer import load_instances, load_refs, read_referents
 from s2rm.data.table import load_table
+from s2rm.refer.check_images import keep_readable
+from s2rm.refer.issues import Faults
+from s2rm.refer.referents import load_instances, load_refs, read_referents
 
 TENTH = 0.1
 PHOTOS = 8  # of a size, that all files repeat

@@ -6,7 +6,7 @@ from context import PREPARED, RAW, set_up_logging
 
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.prepare import prepare
+from s2rm.refer.prepare import prepare
 
 
 def main() -> None:

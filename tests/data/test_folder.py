@@ -10,7 +10,7 @@ from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
 from s2rm.data.folder import lay_out_folder
 from s2rm.data.packs import RawFiles
-from s2rm.data.prepare import prepare
+from s2rm.refer.prepare import prepare
 
 
 @pytest.fixture

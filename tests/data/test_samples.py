@@ -11,8 +11,8 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.config.params import Params
-from s2rm.data.masks import encode
 from s2rm.data.samples import Batch, ExpressionDataset
+from s2rm.refer.masks import encode
 
 SIZE = 32
 # image → (width, height); expression → (image, box of the referent), white in the picture

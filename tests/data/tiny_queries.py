@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from s2rm.data.faults import Faults
 from s2rm.data.packs import PackWriter
-from s2rm.data.queries import load_queries
+from s2rm.refer.issues import Faults
+from s2rm.refer.referit import load_queries
 
 UINT8, INT8, INT32, UINT32, DOUBLE, MATRIX, COMPRESSED = 2, 1, 5, 6, 9, 14, 15  # types of elements
 DOUBLE_CLASS = 6

@@ -11,8 +11,8 @@ from PIL import Image
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Preprocess
-from s2rm.data.prepare import prepare
 from s2rm.data.table import load_table
+from s2rm.refer.prepare import prepare
 
 
 def _sentence(sent_id: int, text: str) -> dict[str, Any]:

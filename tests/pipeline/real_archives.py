@@ -8,7 +8,7 @@ from typing import Any
 from served import zip_of
 
 from s2rm.config.benchmarks import BENCHMARKS, COCO_IMAGES, Benchmark
-from s2rm.data.refer import load_instances, load_refs
+from s2rm.refer.referents import load_instances, load_refs
 
 PICKLE_PROTOCOL = 2  # as Python 2 wrote the real ones
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from s2rm.config.params import Preprocess
-from s2rm.data.official import load_official
-from s2rm.data.prepare import prepare
 from s2rm.data.table import load_table
+from s2rm.refer.prepare import prepare
+from s2rm.refer.split_sizes import load_official
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from s2rm.core.errors import UserError
-from s2rm.data.pickles import load_pickle
+from s2rm.refer.pickles import load_pickle
 
 PLAIN = [
     {"ref_id": 7, "box": (1, 2.5, -3), "text": "naïve café", "ok": True, "none": None, "tokens": ["a"] * 300},
@@ -105,7 +105,7 @@ def test_globals_and_persistent_ids_are_refused(tmp_path: Path, data: bytes) -> 
 @pytest.mark.hostile
 def test_the_second_gate_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were an opcode admitted by mistake, no global and no persistent id would come of it."""
-    monkeypatch.setattr("s2rm.data.pickles._check_opcodes", lambda data: None)
+    monkeypatch.setattr("s2rm.refer.pickles._check_opcodes", lambda data: None)
     for data in (b"cbuiltins\neval\n.", b"Pgive me that\n."):
         with pytest.raises(UserError, match="it asks for"):
             load_pickle(write(tmp_path, data))

@@ -16,9 +16,9 @@ from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
 from s2rm.data.folder import lay_out_folder
 from s2rm.data.packs import RawFiles
-from s2rm.data.prepare import prepare
 from s2rm.data.rle import decode
 from s2rm.data.table import SCHEMA, load_table
+from s2rm.refer.prepare import prepare
 
 COLUMNS = (
     "benchmark split image_id image_path height width ref_id ann_id sent_id expression category box "

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_refer import TinyRefer
 
 from s2rm.core.errors import UserError
-from s2rm.data.faults import HARMLESS, LISTED, RULES
+from s2rm.refer.issues import HARMLESS, LISTED, RULES
 
 pytestmark = pytest.mark.hostile
 

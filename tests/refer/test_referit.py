@@ -33,11 +33,11 @@ from tiny_queries import (
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.core.errors import UserError
-from s2rm.data.faults import Faults
-from s2rm.data.masks import rasterise
-from s2rm.data.queries import MASKS, load_queries, mentioned_crops
-from s2rm.data.refer import read_referents
 from s2rm.data.rle import decode
+from s2rm.refer.issues import Faults
+from s2rm.refer.masks import rasterise
+from s2rm.refer.referents import read_referents
+from s2rm.refer.referit import MASKS, load_queries, mentioned_crops
 
 ALL = ["9_2", "9_10", "16_1", "16_3"]
 MATLABS_FILES = Path(scipy.io.matlab.__file__).parent / "tests" / "data"
@@ -224,7 +224,7 @@ def test_what_matlab_wrote_is_read_as_scipy_reads_it(
         pytest.skip("this SciPy comes without its tests' files, which MATLAB wrote")
     wanted = scipy.io.loadmat(MATLABS_FILES / file)[name] == 0
     height, width = wanted.shape
-    monkeypatch.setattr("s2rm.data.queries.VARIABLE", name.encode())
+    monkeypatch.setattr("s2rm.refer.referit.VARIABLE", name.encode())
     tiny.queries = {"train": {"1_1": ["it"]}, "val": {}, "test": {}}
     tiny.sizes = {"1.jpg": [width, height]}
     tiny.mats = {"1_1.mat": (MATLABS_FILES / file).read_bytes()}

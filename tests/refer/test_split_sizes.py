@@ -9,8 +9,8 @@ import pytest
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.core.errors import UserError
-from s2rm.data.faults import RULES, Faults
-from s2rm.data.official import (
+from s2rm.refer.issues import RULES, Faults
+from s2rm.refer.split_sizes import (
     COUNTS_STAND,
     WHAT,
     Official,

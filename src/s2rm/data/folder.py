@@ -14,9 +14,9 @@ from pathlib import Path
 
 from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.core.errors import UserError
-from s2rm.data.layout import annotation_files, mentioned_images, pack_images
-from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import RawFiles
+from s2rm.refer.provenance import Origin, write_origin
+from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_images
 
 
 def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:

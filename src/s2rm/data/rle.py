@@ -15,7 +15,7 @@ LONGEST_RUN_CODE = 7  # characters of 5 bits: any run below 2³⁴
 
 
 class SegmentationError(ValueError):
-    """A segmentation that gives no mask; `kind` is one of `s2rm.data.faults.RULES`."""
+    """A segmentation that gives no mask; `kind` is one of `s2rm.refer.issues.RULES`."""
 
     def __init__(self, kind: str, detail: str, repairs: Sequence[str] = ()) -> None:
         super().__init__(detail)

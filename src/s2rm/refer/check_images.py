@@ -9,11 +9,11 @@ import io
 from PIL import Image as Pillow
 from tqdm import tqdm
 
-from s2rm.data.faults import Faults
 from s2rm.data.images import MOST_PIXELS
 from s2rm.data.packs import MissingFileError, RawFiles
-from s2rm.data.records import Image
-from s2rm.data.refer import Referent
+from s2rm.refer.issues import Faults
+from s2rm.refer.records import Image
+from s2rm.refer.referents import Referent
 
 FORMATS = ("JPEG", "PNG")  # of COCO, SAIAPR and RefShapes
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}

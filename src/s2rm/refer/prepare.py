@@ -23,16 +23,16 @@ from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace, replace_text
-from s2rm.data.faults import Faults
-from s2rm.data.masks import Mask, rasterise
-from s2rm.data.official import check_official
-from s2rm.data.origin import read_origin
 from s2rm.data.packs import RawFiles
-from s2rm.data.queries import load_queries
-from s2rm.data.readable import keep_readable
-from s2rm.data.refer import Referent, load_instances, load_refs, read_referents
 from s2rm.data.rle import SegmentationError
 from s2rm.data.table import SCHEMA
+from s2rm.refer.check_images import keep_readable
+from s2rm.refer.issues import Faults
+from s2rm.refer.masks import Mask, rasterise
+from s2rm.refer.provenance import read_origin
+from s2rm.refer.referents import Referent, load_instances, load_refs, read_referents
+from s2rm.refer.referit import load_queries
+from s2rm.refer.split_sizes import check_official
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s2rm.config.benchmarks import Benchmark
-from s2rm.data import records
-from s2rm.data.faults import Faults
 from s2rm.data.packs import MissingFileError, PackWriter, RawFiles
-from s2rm.data.refer import load_instances, load_refs
+from s2rm.refer import records
+from s2rm.refer.issues import Faults
+from s2rm.refer.referents import load_instances, load_refs
 
 
 def annotation_files(benchmark: Benchmark) -> tuple[str, str]:

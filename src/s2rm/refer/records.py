@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from s2rm.core.errors import UserError
-from s2rm.data.faults import Faults
+from s2rm.refer.issues import Faults
 
 LARGEST_ID = 2**63 - 1  # the table's ids are int64
 LARGEST_SIDE = 2**31 - 1  # its heights and widths are int32

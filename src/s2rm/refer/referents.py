@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from s2rm.config.benchmarks import Benchmark
 from s2rm.core.errors import UserError
-from s2rm.data import records
-from s2rm.data.faults import Faults
-from s2rm.data.pickles import load_pickle
-from s2rm.data.records import Annotation, Image, Ref, Sentence
+from s2rm.refer import records
+from s2rm.refer.issues import Faults
+from s2rm.refer.pickles import load_pickle
+from s2rm.refer.records import Annotation, Image, Ref, Sentence
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from s2rm.core.errors import UserError
-from s2rm.data.faults import Faults
-from s2rm.data.masks import encode
 from s2rm.data.packs import Pack
-from s2rm.data.refer import load_json
 from s2rm.data.rle import SegmentationError
+from s2rm.refer.issues import Faults
+from s2rm.refer.masks import encode
+from s2rm.refer.referents import load_json
 
 SPLITS = ("train", "val", "test")
 MASKS = "masks.zip"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from s2rm.core.errors import UserError
-from s2rm.data.faults import HARMLESS
+from s2rm.refer.issues import HARMLESS
 
 WHAT = ("images", "refs", "expressions")
 UNCERTAIN = " (uncertain)"  # at the end of a line on such a number

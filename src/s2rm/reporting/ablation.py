@@ -13,8 +13,8 @@ import pandas as pd
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
-from s2rm.data.official import Count, compare
 from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
+from s2rm.refer.split_sizes import Count, compare
 from s2rm.reporting.effects import COLUMNS, MEANS, measure_effects
 from s2rm.reporting.formats import Table, to_latex, to_markdown
 from s2rm.reporting.measured import name_benchmark

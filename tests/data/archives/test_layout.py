@@ -23,10 +23,10 @@ from s2rm.data.archives.catalog import load_catalog
 from s2rm.data.archives.fetch import Patience
 from s2rm.data.archives.layout import lay_out_archives
 from s2rm.data.archives.store import Store
-from s2rm.data.origin import read_origin
 from s2rm.data.packs import Pack
-from s2rm.data.prepare import prepare
 from s2rm.data.table import load_table
+from s2rm.refer.prepare import prepare
+from s2rm.refer.provenance import read_origin
 
 PARAMS = Preprocess(sentence="sent", faults="repair", statistics="warn")
 QUICK = Patience(connect=2, stall=1, attempts=2, first_wait=0.01, longest_wait=0.02)

@@ -1,4 +1,4 @@
-"""Archives → the raw layout that `prepare` reads (s2rm.data.layout); only what the refs name is unpacked.
+"""Archives → the raw layout that `prepare` reads (s2rm.refer.raw_layout); only what the refs name is unpacked.
 
 Members are found by their file name, in whatever folders an archive has them. What was packed of an image
 archive stays in the store as a second name of the same file, so that a repetition needs no archive.
@@ -20,10 +20,10 @@ from s2rm.core.files import link, replace, replace_text
 from s2rm.data.archives.catalog import Files, Route
 from s2rm.data.archives.store import Store, require_space
 from s2rm.data.archives.unpack import member_sizes, read_members
-from s2rm.data.layout import annotation_files, mentioned_images
-from s2rm.data.origin import Origin, write_origin
 from s2rm.data.packs import PackWriter
-from s2rm.data.queries import MASKS, mentioned_crops
+from s2rm.refer.provenance import Origin, write_origin
+from s2rm.refer.raw_layout import annotation_files, mentioned_images
+from s2rm.refer.referit import MASKS, mentioned_crops
 
 log = logging.getLogger(__name__)
 
