@@ -14,11 +14,11 @@ import json
 from dataclasses import replace
 
 from s2rm.config.benchmarks import STRUCTURED
-from s2rm.data.refshapes import compose
-from s2rm.data.refshapes.scene import Scene
-from s2rm.data.refshapes.semantics import AmbiguousError
-from s2rm.data.refshapes.structured.phrases import Phrase, What, parse
-from s2rm.data.refshapes.structured.semantics import SAME, denote_phrase, matching, side_distance
+from s2rm.refshapes import compose
+from s2rm.refshapes.scene import Scene
+from s2rm.refshapes.semantics import AmbiguousError
+from s2rm.refshapes.structured_phrases import Phrase, What, parse
+from s2rm.refshapes.structured_semantics import SAME, denote_phrase, matching, side_distance
 
 
 def by_attributes(phrase: Phrase, scene: Scene) -> list[int]:

@@ -12,7 +12,7 @@ from s2rm.data.archives.catalog import load_catalog
 from s2rm.data.archives.layout import lay_out_archives
 from s2rm.data.archives.store import Store
 from s2rm.data.folder import lay_out_folder
-from s2rm.data.refshapes import write_refshapes
+from s2rm.refshapes import write_refshapes
 
 
 def main() -> None:

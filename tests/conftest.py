@@ -136,8 +136,8 @@ class TinyData:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
-    from s2rm.data.refshapes import write_refshapes
     from s2rm.refer.prepare import prepare
+    from s2rm.refshapes import write_refshapes
 
     root = tmp_path_factory.mktemp("tiny")
     data = TinyData(root / "raw", root / "prepared")

@@ -10,7 +10,7 @@ import pytest
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import RefShapes
-from s2rm.data.refshapes import write_refshapes
+from s2rm.refshapes import write_refshapes
 
 PARAMS = RefShapes(
     seed=7, train_images=30, eval_images=10, structured_train_images=30, structured_eval_images=10

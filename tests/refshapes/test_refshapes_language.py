@@ -3,9 +3,9 @@
 import pytest
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.data.refshapes import compose
-from s2rm.data.refshapes.grammar import EXTREMES, PLACES, RELATIONS, parse
-from s2rm.data.refshapes.semantics import denotation
+from s2rm.refshapes import compose
+from s2rm.refshapes.grammar import EXTREMES, PLACES, RELATIONS, parse
+from s2rm.refshapes.semantics import denotation
 
 LOCATION_WORDS = {*PLACES, *EXTREMES, "far", "side", "corner", "at", "on", "to"}
 LOCATION_WORDS |= {word for words in RELATIONS for word in words} - {"the"}

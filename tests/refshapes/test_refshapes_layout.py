@@ -10,7 +10,7 @@ from PIL import Image
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import RefShapes
 from s2rm.data.packs import Pack, RawFiles
-from s2rm.data.refshapes import write_refshapes
+from s2rm.refshapes import write_refshapes
 
 REF_KEYS = {
     "ref_id", "ann_id", "image_id", "category_id", "file_name", "split", "sent_ids", "sentences",
@@ -89,7 +89,7 @@ def test_image_ids_and_files_are_unique_over_all_splits(written):
 def test_same_seed_same_bytes_whichever_benchmarks_are_asked_for(
     written, tmp_path, monkeypatch, smallest_shared
 ):
-    monkeypatch.setattr("s2rm.data.refshapes.write._SMALLEST_SHARED", smallest_shared)
+    monkeypatch.setattr("s2rm.refshapes.write._SMALLEST_SHARED", smallest_shared)
     params = RefShapes(
         seed=7, train_images=30, eval_images=10, structured_train_images=30, structured_eval_images=10
     )

@@ -9,8 +9,8 @@ from pycocotools import mask as coco_mask
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.data.packs import RawFiles
-from s2rm.data.refshapes import compose
-from s2rm.data.refshapes.scene import COLOURS
+from s2rm.refshapes import compose
+from s2rm.refshapes.scene import COLOURS
 
 
 def _decode(segmentation, image):

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2rm.data.refshapes.grammar import UnintelligibleError, parse
-from s2rm.data.refshapes.outline import box_of, outline
-from s2rm.data.refshapes.scene import Band, Scene, Thing
-from s2rm.data.refshapes.semantics import AmbiguousError, denotation
+from s2rm.refshapes.grammar import UnintelligibleError, parse
+from s2rm.refshapes.outline import box_of, outline
+from s2rm.refshapes.scene import Band, Scene, Thing
+from s2rm.refshapes.semantics import AmbiguousError, denotation
 
 
 def thing(words, x, y):

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from s2rm.config.benchmarks import STRUCTURED
-from s2rm.data.refshapes import compose
-from s2rm.data.refshapes.grammar import UnintelligibleError
-from s2rm.data.refshapes.outline import box_of, outline
-from s2rm.data.refshapes.scene import Band, Scene, Thing
-from s2rm.data.refshapes.semantics import AmbiguousError
-from s2rm.data.refshapes.structured.phrases import What, parse
-from s2rm.data.refshapes.structured.scene import LINES
-from s2rm.data.refshapes.structured.semantics import denote, denote_phrase, matching
+from s2rm.refshapes import compose
+from s2rm.refshapes.grammar import UnintelligibleError
+from s2rm.refshapes.outline import box_of, outline
+from s2rm.refshapes.scene import Band, Scene, Thing
+from s2rm.refshapes.semantics import AmbiguousError
+from s2rm.refshapes.structured_phrases import What, parse
+from s2rm.refshapes.structured_scene import LINES
+from s2rm.refshapes.structured_semantics import denote, denote_phrase, matching
 
 COMPOSED = [compose(7, STRUCTURED.name, split, index) for split in STRUCTURED.splits for index in range(40)]
 SPOKEN = [

@@ -1,6 +1,6 @@
 """RefShapes: referring expressions for scenes that we draw, in the layout of the REFER data."""
 
-from s2rm.data.refshapes.composition import Composition, Referred, compose
-from s2rm.data.refshapes.write import write_refshapes
+from s2rm.refshapes.composition import Composition, Referred, compose
+from s2rm.refshapes.write import write_refshapes
 
 __all__ = ["Composition", "Referred", "compose", "write_refshapes"]

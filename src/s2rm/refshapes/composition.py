@@ -11,7 +11,10 @@ from itertools import zip_longest
 from random import Random
 
 from s2rm.config.benchmarks import STRUCTURED
-from s2rm.data.refshapes.language import (
+from s2rm.refshapes import compose_structured
+from s2rm.refshapes.scene import Cast, Scene, Thing, sample_scene
+from s2rm.refshapes.semantics import AmbiguousError, denotation
+from s2rm.refshapes.wording import (
     Proposer,
     propose_described,
     propose_refcoco,
@@ -19,9 +22,6 @@ from s2rm.data.refshapes.language import (
     propose_referit,
     propose_relational,
 )
-from s2rm.data.refshapes.scene import Cast, Scene, Thing, sample_scene
-from s2rm.data.refshapes.semantics import AmbiguousError, denotation
-from s2rm.data.refshapes.structured import compose_structured
 
 _TRIES = 32  # proposals for one referent
 _PHRASINGS = {"refcocog_umd": "umd", "refcocog_google": "google"}

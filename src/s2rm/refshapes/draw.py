@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from s2rm.data.refshapes.scene import BACKGROUNDS, COLOURS, Band, Scene, Thing
+from s2rm.refshapes.scene import BACKGROUNDS, COLOURS, Band, Scene, Thing
 
 SKINS = ((226, 168, 132), (188, 126, 90), (160, 104, 74))
 _OVERSAMPLING = 4

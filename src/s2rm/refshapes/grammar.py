@@ -11,7 +11,7 @@ With [] for what may be missing and * for any number:
 
 from dataclasses import dataclass
 
-from s2rm.data.refshapes.scene import BACKGROUNDS, COLOURS, SHAPES
+from s2rm.refshapes.scene import BACKGROUNDS, COLOURS, SHAPES
 
 # word → what it means; the words are those that the phrases are made of
 SIZES = {"small": "small", "little": "small", "tiny": "small", "big": "big", "large": "big"}

@@ -11,7 +11,7 @@ from random import Random
 
 import numpy as np
 
-from s2rm.data.refshapes.outline import Points, box_of, outline
+from s2rm.refshapes.outline import Points, box_of, outline
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond", "heart")
 COLOURS = {

@@ -11,8 +11,8 @@ to its left and rather level with it, and no other A lies on that side at all.
 
 from collections.abc import Callable
 
-from s2rm.data.refshapes.grammar import Phrase, parse
-from s2rm.data.refshapes.scene import Band, Region, Scene, Thing
+from s2rm.refshapes.grammar import Phrase, parse
+from s2rm.refshapes.scene import Band, Region, Scene, Thing
 
 # Margins, as shares of the image's width or height.
 PLACE_MARGIN = 0.10  # to the next candidate of "left", "top"

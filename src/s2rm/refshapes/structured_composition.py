@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from s2rm.data.refshapes.scene import Scene
-from s2rm.data.refshapes.semantics import AmbiguousError
-from s2rm.data.refshapes.structured.phrases import EXTREMES, OUTER_LINES, Phrase, What
-from s2rm.data.refshapes.structured.scene import sample_lattice
-from s2rm.data.refshapes.structured.semantics import SAME, denote, denote_phrase, matching
+from s2rm.refshapes.scene import Scene
+from s2rm.refshapes.semantics import AmbiguousError
+from s2rm.refshapes.structured_phrases import EXTREMES, OUTER_LINES, Phrase, What
+from s2rm.refshapes.structured_scene import sample_lattice
+from s2rm.refshapes.structured_semantics import SAME, denote, denote_phrase, matching
 
 REFERENTS = 6  # an image
 _TRIES = 60

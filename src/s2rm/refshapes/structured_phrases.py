@@ -15,8 +15,8 @@ With [] for what may be missing:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s2rm.data.refshapes.grammar import UnintelligibleError
-from s2rm.data.refshapes.structured.scene import COLOURS, SHAPES
+from s2rm.refshapes.grammar import UnintelligibleError
+from s2rm.refshapes.structured_scene import COLOURS, SHAPES
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 EXTREMES = {"leftmost": "left", "rightmost": "right", "topmost": "top", "lowest": "bottom"}

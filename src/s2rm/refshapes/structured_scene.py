@@ -10,8 +10,8 @@ from random import Random
 
 import numpy as np
 
-from s2rm.data.refshapes.outline import box_of, outline
-from s2rm.data.refshapes.scene import Band, Scene, Thing
+from s2rm.refshapes.outline import box_of, outline
+from s2rm.refshapes.scene import Band, Scene, Thing
 
 SHAPES = ("circle", "square", "star", "cross")  # about as broad as high
 COLOURS = ("red", "green", "blue", "yellow")

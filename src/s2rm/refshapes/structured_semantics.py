@@ -6,9 +6,9 @@ column) with both anchors and between them. Ranks count whatever of the kind the
 order from the named side; the k-th must be clearly apart from its neighbours in that order.
 """
 
-from s2rm.data.refshapes.scene import Scene, Thing
-from s2rm.data.refshapes.semantics import DIRECTIONS, AmbiguousError
-from s2rm.data.refshapes.structured.phrases import Phrase, What, parse
+from s2rm.refshapes.scene import Scene, Thing
+from s2rm.refshapes.semantics import DIRECTIONS, AmbiguousError
+from s2rm.refshapes.structured_phrases import Phrase, What, parse
 
 SAME = 0.06  # centres nearer than this, as a share of the canvas, are in one line
 APART = 0.12  # centres farther than this are in two

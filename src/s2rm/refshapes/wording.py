@@ -7,7 +7,7 @@ person) and in what they mention, and lean to the short, as people do.
 from collections.abc import Callable
 from random import Random
 
-from s2rm.data.refshapes.scene import Band, Region, Scene, Thing
+from s2rm.refshapes.scene import Band, Region, Scene, Thing
 
 Proposer = Callable[[Random, Scene, int], str]
 

@@ -25,12 +25,12 @@ from tqdm import tqdm
 from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED, Benchmark, get_benchmark
 from s2rm.config.params import RefShapes
 from s2rm.data.packs import PackWriter
-from s2rm.data.refshapes.composition import Composition, compose, random_of
-from s2rm.data.refshapes.draw import Rle, band_rles, draw, thing_rle
-from s2rm.data.refshapes.language import as_typed
-from s2rm.data.refshapes.outline import box_of
-from s2rm.data.refshapes.scene import BACKGROUNDS, SHAPES, Thing
 from s2rm.refer.provenance import Origin, write_origin
+from s2rm.refshapes.composition import Composition, compose, random_of
+from s2rm.refshapes.draw import Rle, band_rles, draw, thing_rle
+from s2rm.refshapes.outline import box_of
+from s2rm.refshapes.scene import BACKGROUNDS, SHAPES, Thing
+from s2rm.refshapes.wording import as_typed
 
 CATEGORIES = {name: number for number, name in enumerate(("person", *SHAPES, *BACKGROUNDS), start=1)}
 _SLOTS = [(benchmark.name, split) for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits]
