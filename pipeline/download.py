@@ -6,12 +6,12 @@ from pathlib import Path
 
 from context import RAW, ROOT, is_offline, set_up_logging
 
+from s2rm.acquire.archives.catalog import load_catalog
+from s2rm.acquire.archives.layout import lay_out_archives
+from s2rm.acquire.archives.store import Store
+from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.archives.catalog import load_catalog
-from s2rm.data.archives.layout import lay_out_archives
-from s2rm.data.archives.store import Store
-from s2rm.data.folder import lay_out_folder
 from s2rm.refshapes import write_refshapes
 
 

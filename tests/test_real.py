@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from s2rm import cli
+from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.params import Params, load_params
-from s2rm.data.folder import lay_out_folder
 from s2rm.data.packs import RawFiles
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.data.tokens import build_tokenizer

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from tiny_refer import TinyRefer
 
+from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.benchmarks import COCO_IMAGES
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.folder import lay_out_folder
 from s2rm.data.packs import RawFiles
 from s2rm.refer.prepare import prepare
 

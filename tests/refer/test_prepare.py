@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_refer import TinyRefer
 
+from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.folder import lay_out_folder
 from s2rm.data.packs import RawFiles
 from s2rm.data.rle import decode
 from s2rm.data.table import SCHEMA, load_table

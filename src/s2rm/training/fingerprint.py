@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 import s2rm
+from s2rm.acquire.hub.weights import RECORD
 from s2rm.config.params import Params, Run
-from s2rm.data.weights import RECORD
 
 SECTIONS = {"vision", "language", "fusion", "decoder", "loss", "train"}
 

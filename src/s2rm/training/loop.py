@@ -12,12 +12,12 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, gather_object, set_seed
 from torch.utils.data import DataLoader
 
+from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.core.process import keep_freed_memory
 from s2rm.data.grouping import GroupedBatches, group_by_image
 from s2rm.data.tokens import build_tokenizer
-from s2rm.data.weights import find_weights
 from s2rm.evaluation.evaluate import dataset_for
 from s2rm.model.build import build_model
 from s2rm.training.activation_checkpointing import checkpoint_activations

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.core.errors import UserError
-from s2rm.data.archives.catalog import load_catalog
 
 OURS = Path(__file__).parents[3] / "archives.yaml"
 

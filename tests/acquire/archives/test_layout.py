@@ -17,12 +17,12 @@ from served import QUERIES, tar_of, write_catalog, zip_of
 from tiny_queries import TinyQueries
 from tiny_refer import TinyRefer
 
+from s2rm.acquire.archives.catalog import load_catalog
+from s2rm.acquire.archives.layout import lay_out_archives
+from s2rm.acquire.archives.store import Store
+from s2rm.acquire.http.fetch import Patience
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.archives.catalog import load_catalog
-from s2rm.data.archives.fetch import Patience
-from s2rm.data.archives.layout import lay_out_archives
-from s2rm.data.archives.store import Store
 from s2rm.data.packs import Pack
 from s2rm.data.table import load_table
 from s2rm.refer.prepare import prepare

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from faulty_server import Answer, FaultyServer
 
+from s2rm.acquire.archives.catalog import Catalog, load_catalog
+from s2rm.acquire.archives.store import Store
+from s2rm.acquire.http.fetch import Patience
 from s2rm.core.errors import UserError
-from s2rm.data.archives.catalog import Catalog, load_catalog
-from s2rm.data.archives.fetch import Patience
-from s2rm.data.archives.store import Store
 
 QUICK = Patience(connect=2, stall=1, attempts=2, first_wait=0.01, longest_wait=0.02)
 FACTS = {"needs": ["it"], "source": "tests", "licence": "none", "citation": "none"}

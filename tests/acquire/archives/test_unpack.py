@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s2rm.acquire.archives import unpack
+from s2rm.acquire.archives.unpack import member_sizes, read_members
 from s2rm.core.errors import UserError
-from s2rm.data.archives import unpack
-from s2rm.data.archives.unpack import member_sizes, read_members
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -19,9 +19,9 @@ from hub_server import HubServer, publish
 from huggingface_hub import constants, hf_hub_download
 from tiny_encoders import BACKBONE, BERT, RESNET, bert_files, resnet_files
 
+from s2rm.acquire.hub.weights import Weights, fetch_weights, find_weights
 from s2rm.config.params import Language, Params, Vision
 from s2rm.core.errors import UserError
-from s2rm.data.weights import Weights, fetch_weights, find_weights
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"  # the port of `discard`: nothing answers

@@ -23,11 +23,11 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from s2rm.acquire.archives.catalog import Archive, Catalog
+from s2rm.acquire.archives.unpack import read_members
+from s2rm.acquire.http.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
-from s2rm.data.archives.catalog import Archive, Catalog
-from s2rm.data.archives.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
-from s2rm.data.archives.unpack import read_members
 
 log = logging.getLogger(__name__)
 

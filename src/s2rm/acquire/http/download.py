@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import requests
 
-from s2rm.data.archives.answer import Answer, is_web_page, total_beyond
-from s2rm.data.archives.partial import Origin, Part
-from s2rm.data.archives.transport import BrokenError, Mirror, Patience, RefusedError, Session, ask, read
+from s2rm.acquire.http.answer import Answer, is_web_page, total_beyond
+from s2rm.acquire.http.partial import Origin, Part
+from s2rm.acquire.http.transport import BrokenError, Mirror, Patience, RefusedError, Session, ask, read
 
 log = logging.getLogger(__name__)
 

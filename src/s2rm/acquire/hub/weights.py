@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2rm.acquire.hub.snapshot import fetch_snapshot
 from s2rm.config.params import Language, Vision
 from s2rm.core.errors import UserError
 from s2rm.core.files import link, partial_of, replace_text
-from s2rm.data.hub import fetch_snapshot
 
 VISION, LANGUAGE, RECORD = "vision.safetensors", "language", "weights.json"
 # Encoder → file on the Hub → its place; the largest is fetched last.
