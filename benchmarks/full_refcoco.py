@@ -22,7 +22,7 @@ from PIL import Image
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.core.files import replace
-from s2rm.data.packs import PackWriter
+from s2rm.data.image_zip import PackWriter
 from s2rm.refer.provenance import Origin, write_origin
 from s2rm.refer.split_sizes import load_official
 

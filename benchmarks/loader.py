@@ -36,11 +36,11 @@ from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegac
 
 from s2rm.config.params import Params, Preprocess, load_params
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.grouping import GroupedBatches, group_by_image
-from s2rm.data.packs import Pack
-from s2rm.data.samples import ExpressionDataset
+from s2rm.data.dataset import ExpressionDataset
+from s2rm.data.image_zip import Pack
+from s2rm.data.samplers import GroupedBatches, group_by_image
 from s2rm.data.table import load_table
-from s2rm.data.tokens import build_tokenizer
+from s2rm.data.tokenizer import build_tokenizer
 from s2rm.refer.pickles import load_pickle
 from s2rm.refer.prepare import prepare
 

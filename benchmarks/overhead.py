@@ -18,9 +18,9 @@ FIRST_BATCH = """
 from pathlib import Path
 from s2rm.config.params import load_params
 from s2rm.training.rows import load_rows
-from s2rm.data.tokens import build_tokenizer
-from s2rm.data.samples import ExpressionDataset
-from s2rm.data.grouping import GroupedBatches, group_by_image
+from s2rm.data.tokenizer import build_tokenizer
+from s2rm.data.dataset import ExpressionDataset
+from s2rm.data.samplers import GroupedBatches, group_by_image
 params = load_params()
 run = next(iter(params.runs.values()))
 table, _ = load_rows(params, run, Path("data/prepared"))

@@ -18,7 +18,7 @@ from full_refcoco import BENCHMARK, photo, prepare_apart, write_refcoco
 from timing import machine, parser, show, time_interleaved
 
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.packs import RawFiles
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.table import load_table
 from s2rm.refer.check_images import keep_readable
 from s2rm.refer.issues import Faults

@@ -15,7 +15,7 @@ import yaml
 from timing import machine, parser, show, time_interleaved
 
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.packs import PackWriter
+from s2rm.data.image_zip import PackWriter
 
 FILES, BYTES, DEPENDANTS = 26_000, 2_000, 16
 CONFIG = '[core]\n    analytics = false\n    check_update = false\n[cache]\n    type = "hardlink"\n'

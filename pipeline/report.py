@@ -7,7 +7,7 @@ from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_
 
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.leakage import read_image_splits, report_shared
+from s2rm.data.split_overlap import read_image_splits, report_shared
 from s2rm.model.hooks import why_no_gates, why_no_weights
 from s2rm.refer.split_sizes import find_incomplete
 from s2rm.reporting.balancing import collect_weights

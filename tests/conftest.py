@@ -99,7 +99,7 @@ def tiny_params() -> Callable[..., Params]:
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> "PreTrainedTokenizerBase":
-    from s2rm.data.tokens import build_tokenizer
+    from s2rm.data.tokenizer import build_tokenizer
 
     words = ["the red circle", "a blue square on the left", "the second star from the right"]
     return build_tokenizer(words * 2, load_params(ROOT / "params.yaml", TINY).language)

@@ -13,9 +13,9 @@ from PIL import Image
 from s2rm import cli
 from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.params import Params, load_params
-from s2rm.data.packs import RawFiles
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.data.tokens import build_tokenizer
+from s2rm.data.tokenizer import build_tokenizer
 from s2rm.evaluation.benchmarks import evaluate_benchmarks
 from s2rm.model.build import build_model
 from s2rm.refer.prepare import prepare

@@ -12,8 +12,8 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.core.errors import UserError
-from s2rm.data.resize import to_tensor
-from s2rm.data.tokens import pad, tokenize
+from s2rm.data.tokenizer import pad, tokenize
+from s2rm.data.transforms import to_tensor
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.s2rm import S2RM
 

@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.config.params import Params
-from s2rm.data.samples import Batch, ExpressionDataset
+from s2rm.data.dataset import Batch, ExpressionDataset
 from s2rm.refer.masks import encode
 
 SIZE = 32

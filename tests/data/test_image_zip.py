@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from s2rm.core.errors import UserError
-from s2rm.data.packs import MissingFileError, Pack, PackWriter, RawFiles
+from s2rm.data.image_zip import MissingFileError, Pack, PackWriter, RawFiles
 
 MEMBERS = {f"{number}.jpg": np.random.default_rng(number).bytes(1000 + number) for number in range(50)}
 

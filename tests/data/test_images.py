@@ -10,7 +10,7 @@ from PIL import Image
 
 from s2rm.core.errors import UserError
 from s2rm.data.images import read_image
-from s2rm.data.resize import resize_mask, to_tensor
+from s2rm.data.transforms import resize_mask, to_tensor
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2rm.data.grouping import Group, GroupedBatches, OrderedBatches, group_by_image
+from s2rm.data.samplers import Group, GroupedBatches, OrderedBatches, group_by_image
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.core.errors import UserError
-from s2rm.data.leakage import Dropped, drop_evaluated, read_image_splits, report_shared
+from s2rm.data.split_overlap import Dropped, drop_evaluated, read_image_splits, report_shared
 from s2rm.data.table import SCHEMA
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from s2rm.data.packs import PackWriter
+from s2rm.data.image_zip import PackWriter
 from s2rm.refer.issues import Faults
 from s2rm.refer.referit import load_queries
 

@@ -15,7 +15,7 @@ from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.packs import RawFiles
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.rle import decode
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.refer.prepare import prepare

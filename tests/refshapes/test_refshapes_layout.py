@@ -9,7 +9,7 @@ from PIL import Image
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import RefShapes
-from s2rm.data.packs import Pack, RawFiles
+from s2rm.data.image_zip import Pack, RawFiles
 from s2rm.refshapes import write_refshapes
 
 REF_KEYS = {

@@ -8,7 +8,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.data.packs import RawFiles
+from s2rm.data.image_zip import RawFiles
 from s2rm.refshapes import compose
 from s2rm.refshapes.scene import COLOURS
 

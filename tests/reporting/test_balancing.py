@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from report_inputs import make_weights
 
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.images import decode_image
-from s2rm.data.packs import RawFiles
 from s2rm.model.hooks import watch_weights
 from s2rm.predict import Predictor
 from s2rm.reporting import balancing

@@ -15,7 +15,7 @@ from apart import Apart, nothing
 
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.data import samples
+from s2rm.data import dataset as samples
 from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
 from s2rm.training.faults import explain_faults

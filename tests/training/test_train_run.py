@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
-from s2rm.data.grouping import GroupedBatches
-from s2rm.data.samples import ExpressionDataset
+from s2rm.data.dataset import ExpressionDataset
+from s2rm.data.samplers import GroupedBatches
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.s2rm import S2RM

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.core.errors import UserError
-from s2rm.data.packs import RawFiles
+from s2rm.data.image_zip import RawFiles
 from s2rm.refer.provenance import Origin, write_origin
 from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_images
 

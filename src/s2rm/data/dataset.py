@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from transformers import PreTrainedTokenizerBase
 
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.images import decode_image
-from s2rm.data.packs import RawFiles
-from s2rm.data.resize import resize_mask, to_tensor
 from s2rm.data.rle import decode
-from s2rm.data.tokens import pad, tokenize
+from s2rm.data.tokenizer import pad, tokenize
+from s2rm.data.transforms import resize_mask, to_tensor
 
 
 @dataclass(frozen=True)

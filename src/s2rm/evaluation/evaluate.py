@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.data.grouping import OrderedBatches, group_by_image
+from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.rle import decode
-from s2rm.data.samples import ExpressionDataset
+from s2rm.data.samplers import OrderedBatches, group_by_image
 from s2rm.evaluation.language import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2rm.data.tokens import pad
+from s2rm.data.tokenizer import pad
 from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 from s2rm.model.s2rm import S2RM
 

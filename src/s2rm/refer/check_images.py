@@ -9,8 +9,8 @@ import io
 from PIL import Image as Pillow
 from tqdm import tqdm
 
+from s2rm.data.image_zip import MissingFileError, RawFiles
 from s2rm.data.images import MOST_PIXELS
-from s2rm.data.packs import MissingFileError, RawFiles
 from s2rm.refer.issues import Faults
 from s2rm.refer.records import Image
 from s2rm.refer.referents import Referent

@@ -23,7 +23,7 @@ from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace, replace_text
-from s2rm.data.packs import RawFiles
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.rle import SegmentationError
 from s2rm.data.table import SCHEMA
 from s2rm.refer.check_images import keep_readable

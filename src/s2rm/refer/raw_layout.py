@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s2rm.config.benchmarks import Benchmark
-from s2rm.data.packs import MissingFileError, PackWriter, RawFiles
+from s2rm.data.image_zip import MissingFileError, PackWriter, RawFiles
 from s2rm.refer import records
 from s2rm.refer.issues import Faults
 from s2rm.refer.referents import load_instances, load_refs

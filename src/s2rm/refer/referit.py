@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from s2rm.core.errors import UserError
-from s2rm.data.packs import Pack
+from s2rm.data.image_zip import Pack
 from s2rm.data.rle import SegmentationError
 from s2rm.refer.issues import Faults
 from s2rm.refer.masks import encode

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED, Benchmark, get_benchmark
 from s2rm.config.params import RefShapes
-from s2rm.data.packs import PackWriter
+from s2rm.data.image_zip import PackWriter
 from s2rm.refer.provenance import Origin, write_origin
 from s2rm.refshapes.composition import Composition, compose, random_of
 from s2rm.refshapes.draw import Rle, band_rles, draw, thing_rle

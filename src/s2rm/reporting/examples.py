@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.images import decode_image
-from s2rm.data.packs import RawFiles
 from s2rm.data.rle import decode
 from s2rm.data.table import load_table
 from s2rm.predict import Predictor

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2rm.config.benchmarks import get_benchmark
-from s2rm.data.packs import RawFiles
+from s2rm.data.image_zip import RawFiles
 from s2rm.data.table import load_table
 from s2rm.model.fusion.coparse import SWEEPS
 from s2rm.model.hooks import Place, balanced_stages, watch_stage

@@ -53,7 +53,7 @@ def render(
         examples: by run, for the qualitative sheet; a run without any has no sheet.
         views: by run, for the figure of the gates; weights: by run, for the table of the balancing weights,
             as `collect_view` and `collect_weights` give them; none where the model has none.
-        shared: the images that splits share, as `s2rm.data.leakage.report_shared` gives them.
+        shared: the images that splits share, as `s2rm.data.split_overlap.report_shared` gives them.
         incomplete: benchmarks of which the data are only a part; never beside published numbers.
 
     `UserError` where a file is missing or corrupt, or report.methods names an unknown method;

@@ -85,7 +85,7 @@ def build_refshapes_iou(runs: list[Measured], decimals: int) -> Table:
 def build_leakage(shared: pd.DataFrame, source: Source, incomplete: Collection[str] = ()) -> Table:
     """Images that are in a training split and in an evaluation split: a row a pair that shares any.
 
-    `shared`: as `s2rm.data.leakage.report_shared` gives it.
+    `shared`: as `s2rm.data.split_overlap.report_shared` gives it.
     """
     found = shared[shared["shared_images"] > 0]
     data = "RefShapes" if source == "refshapes" else "the real benchmarks"

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.data.grouping import GroupedBatches
-from s2rm.data.samples import Batch
+from s2rm.data.dataset import Batch
+from s2rm.data.samplers import GroupedBatches
 from s2rm.training.checkpoint import Progress, Random
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.stopping import Stop

@@ -16,8 +16,8 @@ from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.core.process import keep_freed_memory
-from s2rm.data.grouping import GroupedBatches, group_by_image
-from s2rm.data.tokens import build_tokenizer
+from s2rm.data.samplers import GroupedBatches, group_by_image
+from s2rm.data.tokenizer import build_tokenizer
 from s2rm.evaluation.evaluate import dataset_for
 from s2rm.model.build import build_model
 from s2rm.training.activation_checkpointing import checkpoint_activations

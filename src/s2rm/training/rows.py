@@ -8,7 +8,7 @@ import pandas as pd
 
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
-from s2rm.data.leakage import drop_evaluated, read_image_splits
+from s2rm.data.split_overlap import drop_evaluated, read_image_splits
 from s2rm.data.table import load_table
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from s2rm.acquire.archives.store import Store
 from s2rm.acquire.http.fetch import Patience
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.packs import Pack
+from s2rm.data.image_zip import Pack
 from s2rm.data.table import load_table
 from s2rm.refer.prepare import prepare
 from s2rm.refer.provenance import read_origin

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerBase, Roberta
 
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.data.tokens import build_tokenizer
+from s2rm.data.tokenizer import build_tokenizer
 from s2rm.model.build import build_model
 from s2rm.model.encoders.language import build_bert, pretrained_bert_config
 

@@ -20,7 +20,7 @@ from s2rm.acquire.archives.unpack import member_sizes, read_members
 from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.core.errors import UserError
 from s2rm.core.files import link, replace, replace_text
-from s2rm.data.packs import PackWriter
+from s2rm.data.image_zip import PackWriter
 from s2rm.refer.provenance import Origin, write_origin
 from s2rm.refer.raw_layout import annotation_files, mentioned_images
 from s2rm.refer.referit import MASKS, mentioned_crops
