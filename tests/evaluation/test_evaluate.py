@@ -1,169 +1,102 @@
-"""The scores of expressions against an independent recomputation from the model's own logits."""
+"""The evaluation of a trained model: its files and its metrics."""
 
-import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import torch
-from numpy.typing import NDArray
-from PIL import Image
-from pycocotools import mask as coco
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.data.image_zip import RawFiles
-from s2rm.data.table import load_table
-from s2rm.evaluation.evaluate import SCORE_COLUMNS, score_expressions
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.params import Evaluate
+from s2rm.core.errors import UserError
+from s2rm.data.table import SCHEMA, load_table
+from s2rm.evaluation.benchmarks import PROTOCOLS, evaluate_benchmarks
+from s2rm.evaluation.evaluate import SCORE_COLUMNS
+from s2rm.evaluation.metrics import METRICS, segmentation_metrics
 from s2rm.model.s2rm import S2RM
 
-CPU = torch.device("cpu")
-THRESHOLD = 0.4
-Mask = NDArray[np.bool_]
+SETTINGS = Evaluate(images_per_batch=4, threshold=0.3, precision="float32", workers=0)
+NAMES = ["refcoco_unc", "referit_berkeley"]
 
 
 @pytest.fixture(scope="module")
-def table(tiny_data: Any) -> pd.DataFrame:
-    """The rows of two splits, shuffled, so that the expressions of an image lie apart."""
-    rows = load_table(tiny_data.prepared / "refcoco_unc.parquet")
-    rows = rows[rows["split"].isin(["val", "testA"])]
-    assert (rows["height"] != rows["width"]).any()
-    return rows.sample(frac=1, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def model(
+def model_folder(
     build_tiny: Callable[..., S2RM],
-    table: pd.DataFrame,
-    tiny_data: Any,
     tiny_tokenizer: PreTrainedTokenizerBase,
-) -> S2RM:
-    """A model whose masks cover some half of the image at the threshold."""
-    model = build_tiny().float()
-    with torch.no_grad():
-        model.decoder.mask[0].weight.mul_(20)
-        logits = own_logits(model, tiny_tokenizer, table.iloc[0], tiny_data.raw)
-        model.decoder.mask[0].bias.sub_(float(np.median(logits) - np.log(THRESHOLD / (1 - THRESHOLD))))
-    return model
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    build_tiny().float().save_pretrained(folder, tiny_tokenizer)
+    return folder
 
 
-def own_logits(
-    model: S2RM, tokenizer: PreTrainedTokenizerBase, row: pd.Series, raw: Path
-) -> NDArray[np.float64]:
-    """Of one expression alone, from its image file."""
-    image = Image.open(io.BytesIO(RawFiles(raw).read(row["image_path"])))
-    image = image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
-    pixels = (np.asarray(image) / 255 - np.array(model.vision.mean)) / np.array(model.vision.std)
-    ids = tokenizer(row["expression"], truncation=True, max_length=12)["input_ids"]
-    with torch.no_grad():
-        masks = model(
-            torch.from_numpy(pixels.transpose(2, 0, 1)).float()[None],
-            torch.tensor([ids]),
-            torch.ones(1, len(ids), dtype=torch.long),
-            torch.tensor([0]),
+def keep(table: pd.DataFrame, split: str, prepared: Path) -> None:
+    rows = table[table["split"] == split]
+    prepared.mkdir(exist_ok=True)
+    pq.write_table(
+        pa.Table.from_pandas(rows, SCHEMA, preserve_index=False).cast(SCHEMA),
+        prepared / "refcoco_unc.parquet",
+    )
+
+
+def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -> None:
+    output = tmp_path / "results"
+    metrics = evaluate_benchmarks(
+        model_folder, NAMES, prepared=tiny_data.prepared, raw=tiny_data.raw, output=output, params=SETTINGS
+    )
+    assert list(metrics) == NAMES
+    splits = [(name, split) for name in NAMES for split in get_benchmark(name).evaluation_splits]
+    assert [(name, split) for name in metrics for split in metrics[name]] == splits
+    assert {path.name for path in output.iterdir()} == {f"{name}-{split}.parquet" for name, split in splits}
+    for name, split in splits:
+        scores = pd.read_parquet(output / f"{name}-{split}.parquet")
+        assert tuple(scores.columns) == SCORE_COLUMNS
+        table = load_table(tiny_data.prepared / f"{name}.parquet")
+        rows = table[table["split"] == split]
+        assert scores["sent_id"].tolist() == rows["sent_id"].tolist()
+        assert tuple(metrics[name][split]) == PROTOCOLS
+        for protocol, found in metrics[name][split].items():
+            assert tuple(found) == (*METRICS, "images", "expressions")
+            assert found["images"] == rows["image_id"].nunique()
+            assert found["expressions"] == len(rows)
+            again = segmentation_metrics(scores[f"intersection_{protocol}"], scores[f"union_{protocol}"])
+            assert {name: found[name] for name in METRICS} == again
+    assert any(found["model"] != found["original"] for found in metrics["refcoco_unc"].values())
+
+
+def test_an_empty_split_is_left_out_with_a_warning(
+    model_folder: Path, tiny_data: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "testB", tmp_path / "prepared")
+    with caplog.at_level(logging.WARNING):
+        metrics = evaluate_benchmarks(
+            model_folder,
+            ["refcoco_unc"],
+            prepared=tmp_path / "prepared",
+            raw=tiny_data.raw,
+            output=tmp_path / "results",
+            params=SETTINGS,
         )
-    assert masks.logits.std() > 0.5  # so that hardly a pixel lies at the threshold within float32
-    return masks.logits[0, 0].double().numpy()
+    assert list(metrics["refcoco_unc"]) == ["testB"]
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["refcoco_unc-testB.parquet"]
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [message for message in warned if "split val" in message and "refcoco_unc" in message]
+    assert [message for message in warned if "split testA" in message]
 
 
-def resize_bilinearly(x: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """By half-pixel centres, without antialiasing, an axis after the other."""
-
-    def along(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-        place = np.clip((np.arange(size) + 0.5) * x.shape[0] / size - 0.5, 0, x.shape[0] - 1)
-        low = np.floor(place).astype(int)
-        high = np.minimum(low + 1, x.shape[0] - 1)
-        share = (place - low)[:, None]
-        return x[low] * (1 - share) + x[high] * share
-
-    return along(along(x, height).T, width).T
-
-
-def count(predicted: Mask, truth: Mask) -> tuple[int, int]:
-    return int((predicted & truth).sum()), int((predicted | truth).sum())
-
-
-@pytest.mark.parametrize("images_per_batch", [1, 4])
-def test_scores_equal_an_independent_recomputation(
-    model: S2RM,
-    tiny_tokenizer: PreTrainedTokenizerBase,
-    table: pd.DataFrame,
-    tiny_data: Any,
-    images_per_batch: int,
-) -> None:
-    scores = score_expressions(
-        model,
-        tiny_tokenizer,
-        table,
-        tiny_data.raw,
-        images_per_batch=images_per_batch,
-        threshold=THRESHOLD,
-        device=CPU,
-    )
-    assert tuple(scores.columns) == SCORE_COLUMNS
-    assert scores["sent_id"].tolist() == table["sent_id"].tolist()
-    assert scores["ref_id"].tolist() == table["ref_id"].tolist()
-    assert scores["image_id"].tolist() == table["image_id"].tolist()
-    partly = 0
-    for (_, row), (_, found) in zip(table.iterrows(), scores.iterrows(), strict=True):
-        logits = own_logits(model, tiny_tokenizer, row, tiny_data.raw)
-        height, width = row["height"], row["width"]
-        rle = {"size": [height, width], "counts": row["mask_rle"].encode()}
-        truth = coco.decode(rle).astype(bool)
-        nearest = (2 * np.arange(64) + 1) * np.array([[height], [width]]) // 128
-        small = truth[np.ix_(*nearest)]
-        probability = 1 / (1 + np.exp(-logits))
-        predicted = probability > THRESHOLD
-        # Float32 and float64 may part on a pixel that lies at the threshold: one pixel is allowed.
-        own = resize_bilinearly(logits, height, width) > np.log(THRESHOLD / (1 - THRESHOLD))
-        wanted = [*count(predicted, small), *count(own, truth)]
-        assert found[list(SCORE_COLUMNS[3:7])].tolist() == pytest.approx(wanted, abs=1)
-        score = probability[predicted].mean() if predicted.any() else 0
-        assert found["score"] == pytest.approx(score, abs=1e-3)
-        partly += 0 < own.mean() < 1
-    assert partly > len(table) / 2
-    assert scores["intersection_original"].max() > 20
-
-
-def test_original_size_may_be_left_out(
-    model: S2RM, tiny_tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, tiny_data: Any
-) -> None:
-    arguments = {"images_per_batch": 4, "threshold": THRESHOLD, "device": CPU}
-    whole = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, **arguments)
-    small = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, original=False, **arguments)
-    pd.testing.assert_frame_equal(small, whole.drop(columns=["intersection_original", "union_original"]))
-
-
-def test_bf16_scores_nearly_the_same(
-    model: S2RM, tiny_tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, tiny_data: Any
-) -> None:
-    arguments = {"images_per_batch": 4, "threshold": THRESHOLD, "device": CPU}
-    exact = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, **arguments)
-    rough = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, precision="bf16", **arguments)
-    assert not np.array_equal(rough["score"], exact["score"])
-    union = "union_original"
-    assert (rough[union] - exact[union]).abs().mean() < 0.05 * exact[union].mean()
-
-
-@pytest.mark.parametrize(("threshold", "empty"), [(1 - 1e-16, True), (1e-300, False)])
-def test_empty_and_full_masks(
-    model: S2RM,
-    tiny_tokenizer: PreTrainedTokenizerBase,
-    table: pd.DataFrame,
-    tiny_data: Any,
-    threshold: float,
-    empty: bool,
-) -> None:
-    scores = score_expressions(
-        model, tiny_tokenizer, table, tiny_data.raw, images_per_batch=4, threshold=threshold, device=CPU
-    )
-    area = table["mask_area"].to_numpy()
-    if empty:
-        assert not scores[["intersection_model", "intersection_original", "score"]].any(axis=None)
-        assert (scores["union_original"] == area).all()
-    else:
-        assert (scores["union_model"] == 64 * 64).all()
-        assert (scores["union_original"] == (table["height"] * table["width"]).to_numpy()).all()
-        assert (scores["intersection_original"] == area).all()
+def test_nothing_to_evaluate(model_folder: Path, tiny_data: Any, tmp_path: Path) -> None:
+    keep(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "train", tmp_path / "prepared")
+    with pytest.raises(UserError, match="nothing to evaluate: refcoco_unc"):
+        evaluate_benchmarks(
+            model_folder,
+            ["refcoco_unc"],
+            prepared=tmp_path / "prepared",
+            raw=tiny_data.raw,
+            output=tmp_path / "results",
+            params=SETTINGS,
+        )

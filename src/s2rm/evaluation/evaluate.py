@@ -1,143 +1,72 @@
-"""Scores a model on a split: for each expression the intersection and the union, at both sizes.
+"""Evaluates a trained model on every evaluation split of benchmarks: scores to files, metrics back."""
 
-`model` size: the model's square input, the truth resized to it by the nearest pixel (LAVT, ReLA,
-DMMI). `original` size: the image's own, the logits resized to it bilinearly, the truth untouched.
-"""
-
+import logging
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from accelerate import PartialState
 
-from s2rm.data.dataset import ExpressionDataset
-from s2rm.data.rle import decode
-from s2rm.data.samplers import OrderedBatches, group_by_image
-from s2rm.evaluation.language import EncodedExpressions
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.params import Evaluate
+from s2rm.core.errors import UserError
+from s2rm.core.process import keep_freed_memory
+from s2rm.data.table import load_table
+from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.evaluation.sharding import score_together
+from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.s2rm import S2RM
 
-EXPRESSIONS_AT_ONCE = 32  # that are fused and decoded together: what bounds the memory
+logger = logging.getLogger(__name__)
 
-SCORE_COLUMNS = (
-    "sent_id",
-    "ref_id",
-    "image_id",
-    "intersection_model",
-    "union_model",
-    "intersection_original",
-    "union_original",
-    "score",
-)
+PROTOCOLS = ("model", "original")  # sizes at which masks are compared
+# benchmark → split → protocol → metric → percent; and the counts beside the protocols' metrics
+Metrics = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
-@torch.inference_mode()
-def score_expressions(
-    model: S2RM,
-    tokenizer: PreTrainedTokenizerBase,
-    table: pd.DataFrame,
-    raw: Path,
-    *,
-    images_per_batch: int,
-    threshold: float,
-    device: torch.device,
-    precision: str = "float32",
-    workers: int = 0,
-    original: bool = True,
-    title: str | None = None,
-) -> pd.DataFrame:
-    """One row an expression of `table`, in its order, with SCORE_COLUMNS.
-
-    Args:
-        threshold: on the probability; a pixel above it is foreground.
-        precision: of the encoders, the fusion and the decoder: float32 or bf16.
-        original: False leaves the original size out, as validation during training does.
-        title: shows a progress bar of that name.
-
-    `score` is the mean probability inside the predicted mask, 0 where it is empty.
-
-    Every distinct expression is encoded once, every image once. What is counted stays on the device until the
-    end, so that the CPU can decode the next masks meanwhile.
-    """
-    table = table.reset_index(drop=True)
-    dataset = dataset_for(model, tokenizer, table, raw)
-    loader = DataLoader(
-        dataset,
-        batch_sampler=OrderedBatches(group_by_image(dataset.image_path), images_per_batch),
-        collate_fn=dataset.collate,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-    )
-    cut = float(np.log(threshold / (1 - threshold)))  # on the logits
-    rows: list[Tensor] = []
-    counted: list[Tensor] = []  # (5, n) each: what follows the ids in SCORE_COLUMNS
-    model.eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        encoded = None
-        if model.language is not None:
-            encoded = EncodedExpressions(model, dataset.token_ids, dataset.pad, device)
-        for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
-            maps = model.encode_images(batch.images.to(device, non_blocking=True))
-            for part in torch.arange(len(batch.rows)).split(EXPRESSIONS_AT_ONCE):
-                chosen = batch.rows[part]
-                logits = model.segment(
-                    maps,
-                    None if encoded is None else encoded(chosen.tolist()),
-                    batch.expression_to_image[part].to(device, non_blocking=True),
-                    batch.images.shape[-2:],
-                ).logits.float()
-                predicted = logits > cut
-                found = overlap(predicted, batch.masks[part].to(device, non_blocking=True))
-                found += _overlap_original(logits, dataset, chosen.tolist(), cut) if original else found
-                found += (_confidence(logits, predicted),)
-                counted.append(torch.stack([each.double() for each in found]))
-                rows.append(chosen)
-    order = torch.cat(rows).argsort()
-    values = torch.cat(counted, dim=1).cpu().numpy()[:, order]
-    result = table[["sent_id", "ref_id", "image_id"]].copy()
-    for name, column in zip(SCORE_COLUMNS[3:], values, strict=True):
-        if original or not name.endswith("_original"):
-            result[name] = column if name == "score" else column.astype(np.int64)
-    return result
-
-
-def dataset_for(
-    model: S2RM, tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, raw: Path
-) -> ExpressionDataset:
-    """The samples of a table as the model wants them; `raw`: the folder that image_path starts from."""
-    return ExpressionDataset(
-        table,
-        raw,
-        tokenizer,
-        image_size=model.config.vision.image_size,
-        tokens=model.config.language.tokens,
-        mean=model.vision.mean,
-        std=model.vision.std,
-    )
-
-
-def overlap(predicted: Tensor, truth: Tensor) -> tuple[Tensor, ...]:
-    """Intersection and union in pixels, (N,) each, of boolean masks (N, 1, H, W)."""
-    return (predicted & truth).sum((1, 2, 3)), (predicted | truth).sum((1, 2, 3))
-
-
-def _overlap_original(
-    logits: Tensor, dataset: ExpressionDataset, rows: list[int], cut: float
-) -> tuple[Tensor, ...]:
-    """As `overlap`, at the size of each row's own image."""
-    pairs = []
-    for row, logit in zip(rows, logits, strict=True):
-        height, width = dataset.sizes[row]
-        truth = torch.from_numpy(decode(dataset.mask_rle[row], height, width))
-        own_size = F.interpolate(logit[None], (height, width), mode="bilinear") > cut
-        pairs.append(torch.cat(overlap(own_size, truth[None, None].to(logits.device))))
-    return torch.stack(pairs, dim=1).unbind()
-
-
-def _confidence(logits: Tensor, predicted: Tensor) -> Tensor:
-    area = predicted.sum((1, 2, 3))
-    return (logits.sigmoid() * predicted).sum((1, 2, 3)) / area.clamp_min(1)
+def evaluate_benchmarks(
+    model_folder: Path, names: list[str], *, prepared: Path, raw: Path, output: Path, params: Evaluate
+) -> Metrics:
+    """Writes `output`/<benchmark>-<split>.parquet, one row an expression; returns the metrics."""
+    state = PartialState(cpu=not torch.cuda.is_available())  # of a Mac's GPU nothing is known
+    device = state.device
+    model = S2RM.from_pretrained(model_folder).to(device).to(memory_format=torch.channels_last)
+    keep_freed_memory()
+    tokenizer = load_tokenizer(model_folder)
+    output.mkdir(parents=True, exist_ok=True)
+    metrics: Metrics = {}
+    for name in names:
+        benchmark = get_benchmark(name)
+        table = load_table(prepared / f"{name}.parquet")
+        metrics[name] = {}
+        for split in benchmark.evaluation_splits:
+            rows = table[table["split"] == split]
+            if rows.empty:
+                logger.warning("%s has no expression in split %s: left out", name, split)
+                continue
+            scores = score_together(
+                model,
+                tokenizer,
+                rows,
+                raw,
+                images_per_batch=params.images_per_batch,
+                threshold=params.threshold,
+                device=device,
+                precision=params.precision,
+                workers=params.workers,
+                title=f"{name} {split}",
+            )
+            if state.is_main_process:
+                scores.to_parquet(output / f"{name}-{split}.parquet", index=False)
+            counts = {"images": scores["image_id"].nunique(), "expressions": len(scores)}
+            metrics[name][split] = {
+                protocol: {
+                    **segmentation_metrics(scores[f"intersection_{protocol}"], scores[f"union_{protocol}"]),
+                    **counts,
+                }
+                for protocol in PROTOCOLS
+            }
+            found = metrics[name][split]["original"]
+            logger.info("%s %s: oIoU %.2f, mIoU %.2f", name, split, found["oIoU"], found["mIoU"])
+    if not any(metrics.values()):
+        raise UserError(f"nothing to evaluate: {', '.join(names)} have no expression outside split 'train'")
+    return metrics
