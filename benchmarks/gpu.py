@@ -34,7 +34,7 @@ from s2rm.model.s2rm import S2RM
 from s2rm.model.scan import reference as loop
 from s2rm.model.scan import triton_gpu as gpu
 from s2rm.training.loss import segmentation_loss
-from s2rm.training.optimiser import build_optimiser
+from s2rm.training.optim import build_optimiser
 
 EACH = (
     3  # expressions an image: RefCOCO has 2.5 refs an image and 7 expressions, of which a batch takes up to 6

@@ -23,7 +23,7 @@ from s2rm.core.process import keep_freed_memory
 from s2rm.model.s2rm import S2RM
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.loss import segmentation_loss
-from s2rm.training.optimiser import build_optimiser
+from s2rm.training.optim import build_optimiser
 
 IMAGES = 2
 ENCODERS, ONE, THREE = "encoders, 2 × 1", "model, 2 × 1", "model, 2 × 3"

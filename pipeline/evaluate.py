@@ -8,7 +8,7 @@ from scratch import discard_finished
 
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
-from s2rm.evaluation.benchmarks import evaluate_benchmarks
+from s2rm.evaluation.evaluate import evaluate_benchmarks
 
 
 def main() -> None:

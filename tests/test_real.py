@@ -16,7 +16,7 @@ from s2rm.config.params import Params, load_params
 from s2rm.data.image_zip import RawFiles
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.data.tokenizer import build_tokenizer
-from s2rm.evaluation.benchmarks import evaluate_benchmarks
+from s2rm.evaluation.evaluate import evaluate_benchmarks
 from s2rm.model.build import build_model
 from s2rm.refer.prepare import prepare
 from s2rm.training.loop import train_run

@@ -189,7 +189,7 @@ def test_experiments_accumulate_in_a_tag(store: Store, tmp_path: Path) -> None:
 
 def test_names_of_metrics_are_those_that_mlflow_allows(store: Store, tmp_path: Path) -> None:
     """It refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is taken."""
-    from s2rm.evaluation.benchmarks import PROTOCOLS
+    from s2rm.evaluation.evaluate import PROTOCOLS
     from s2rm.evaluation.metrics import METRICS as MEASURES
 
     names = [

@@ -15,9 +15,9 @@ from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
 from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.evaluation.benchmarks import PROTOCOLS, evaluate_benchmarks
-from s2rm.evaluation.evaluate import SCORE_COLUMNS
+from s2rm.evaluation.evaluate import PROTOCOLS, evaluate_benchmarks
 from s2rm.evaluation.metrics import METRICS, segmentation_metrics
+from s2rm.evaluation.scores import SCORE_COLUMNS
 from s2rm.model.s2rm import S2RM
 
 SETTINGS = Evaluate(images_per_batch=4, threshold=0.3, precision="float32", workers=0)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from s2rm.evaluation import language
-from s2rm.evaluation.language import EncodedExpressions
+from s2rm.evaluation import expression_cache as language
+from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
 PAD = 0

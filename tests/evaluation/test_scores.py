@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.image_zip import RawFiles
 from s2rm.data.table import load_table
-from s2rm.evaluation.evaluate import SCORE_COLUMNS, score_expressions
+from s2rm.evaluation.scores import SCORE_COLUMNS, score_expressions
 from s2rm.model.s2rm import S2RM
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from s2rm.config.params import Evaluate
-from s2rm.evaluation.benchmarks import evaluate_benchmarks
+from s2rm.evaluation.evaluate import evaluate_benchmarks
 from s2rm.reporting.examples import collect_examples, pick_examples
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from report_inputs import make_example, make_view
 
 from s2rm.config.params import Evaluate
-from s2rm.evaluation.benchmarks import evaluate_benchmarks
+from s2rm.evaluation.evaluate import evaluate_benchmarks
 from s2rm.model.fusion.coparse import SWEEPS
 from s2rm.model.hooks import watch_stage
 from s2rm.model.scan import sweep

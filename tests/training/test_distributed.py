@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from s2rm.config.params import Params
 from s2rm.data.table import load_table
-from s2rm.evaluation.evaluate import score_expressions
+from s2rm.evaluation.scores import score_expressions
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.s2rm import S2RM

@@ -18,7 +18,7 @@ from s2rm.core.errors import UserError
 from s2rm.data import dataset as samples
 from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
-from s2rm.training.faults import explain_faults
+from s2rm.training.failures import explain_faults
 
 pytestmark = pytest.mark.faults
 Start = Callable[..., Apart]

@@ -7,7 +7,7 @@ import torch
 
 from s2rm.config.params import Params, Train
 from s2rm.model.s2rm import S2RM
-from s2rm.training.optimiser import build_optimiser, build_schedule
+from s2rm.training.optim import build_optimiser, build_schedule
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from s2rm.core.errors import StoppedError
-from s2rm.training import stopping
-from s2rm.training.stopping import heed_signals
+from s2rm.training import signals as stopping
+from s2rm.training.signals import heed_signals
 
 
 def test_a_signal_is_noted_and_handlers_come_back() -> None:

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.rle import decode
 from s2rm.data.samplers import OrderedBatches, group_by_image
-from s2rm.evaluation.language import EncodedExpressions
+from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
 EXPRESSIONS_AT_ONCE = 32  # that are fused and decoded together: what bounds the memory

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.evaluation.evaluate import score_expressions
+from s2rm.evaluation.scores import score_expressions
 from s2rm.model.s2rm import S2RM
 
 

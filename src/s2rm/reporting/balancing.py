@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from s2rm.data.samplers import OrderedBatches, group_by_image
 from s2rm.data.table import load_table
-from s2rm.evaluation.evaluate import dataset_for
+from s2rm.evaluation.scores import dataset_for
 from s2rm.model.hooks import balanced_stages, places_of, watch_weights
 from s2rm.predict import Predictor
 from s2rm.reporting.formats import Table

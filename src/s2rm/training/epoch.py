@@ -15,7 +15,7 @@ from s2rm.data.dataset import Batch
 from s2rm.data.samplers import GroupedBatches
 from s2rm.training.checkpoint import Progress, Random
 from s2rm.training.loss import segmentation_loss
-from s2rm.training.stopping import Stop
+from s2rm.training.signals import Stop
 
 LogMetrics = Callable[[dict[str, float], int], None]
 

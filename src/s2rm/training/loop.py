@@ -18,15 +18,15 @@ from s2rm.core.errors import UserError
 from s2rm.core.process import keep_freed_memory
 from s2rm.data.samplers import GroupedBatches, group_by_image
 from s2rm.data.tokenizer import build_tokenizer
-from s2rm.evaluation.evaluate import dataset_for
+from s2rm.evaluation.scores import dataset_for
 from s2rm.model.build import build_model
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.checkpoint import Progress, Random, load_state, save_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
-from s2rm.training.faults import explain_faults
-from s2rm.training.optimiser import build_optimiser, build_schedule
+from s2rm.training.failures import explain_faults
+from s2rm.training.optim import build_optimiser, build_schedule
 from s2rm.training.rows import load_rows
-from s2rm.training.stopping import heed_signals
+from s2rm.training.signals import heed_signals
 from s2rm.training.validation import summary, validate
 
 logger = logging.getLogger(__name__)
