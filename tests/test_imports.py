@@ -56,6 +56,6 @@ def test_training_and_evaluation_need_no_library_that_a_gpu_machine_may_lack() -
 import sys
 for name in {lacking}:
     sys.modules[name] = None
-import s2rm.evaluation.evaluate, s2rm.predict, s2rm.training.loop
+import s2rm.evaluation.evaluate, s2rm.predictor, s2rm.training.loop
 """
     subprocess.run([sys.executable, "-c", code], check=True)

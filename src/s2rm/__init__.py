@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from s2rm.model.s2rm import S2RM
-    from s2rm.predict import Predictor
+    from s2rm.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["S2RM", "Predictor", "__version__"]
 
-_HOMES = {"S2RM": "s2rm.model.s2rm", "Predictor": "s2rm.predict"}
+_HOMES = {"S2RM": "s2rm.model.s2rm", "Predictor": "s2rm.predictor"}
 
 
 def __getattr__(name: str) -> Any:

@@ -85,7 +85,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     from PIL import Image
 
-    from s2rm.predict import Predictor
+    from s2rm.predictor import Predictor
     from s2rm.reporting.overlays import overlay
 
     masks = Predictor.from_pretrained(folder, arguments.threshold).predict(image, arguments.text)
@@ -131,9 +131,9 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _ablation(arguments: argparse.Namespace) -> None:
+    from s2rm.ablation.effects_table import render_ablation
+    from s2rm.ablation.runs import collect, keep
     from s2rm.config.params import load_params
-    from s2rm.reporting.ablation import render_ablation
-    from s2rm.reporting.recorded import collect, keep
     from s2rm.tracking import Store, has_store
 
     full, root, reports = load_params(), Path.cwd(), Path("reports")

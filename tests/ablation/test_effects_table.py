@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from ablation_runs import make_scores
 
+from s2rm.ablation.effects import measure_effects
+from s2rm.ablation.effects_table import render_ablation
 from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS, STRUCTURED, get_benchmark
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.evaluation.metrics import segmentation_metrics
-from s2rm.reporting.ablation import render_ablation
-from s2rm.reporting.effects import measure_effects
 
 Make = Callable[..., Params]
 COLUMNS = "variant,benchmark,split,seeds,mIoU_mean,mIoU_std,oIoU_mean,difference,low,high"

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from ablation_runs import make_scores, record, train
 
+from s2rm.ablation.runs import collect, keep
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.reporting.recorded import collect, keep
 from s2rm.tracking import Store
 
 Make = Callable[..., Params]

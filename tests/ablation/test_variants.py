@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from s2rm.ablation.variants import describe_full, find_differing, must_equal, name_variant, order_variants
 from s2rm.config.params import Params
-from s2rm.reporting.variants import describe_full, find_differing, must_equal, name_variant, order_variants
 
 Make = Callable[..., Params]
 

@@ -12,11 +12,11 @@ from report_inputs import make_weights
 from s2rm.data.image_zip import RawFiles
 from s2rm.data.images import decode_image
 from s2rm.model.hooks import watch_weights
-from s2rm.predict import Predictor
+from s2rm.predictor import Predictor
 from s2rm.reporting import balancing
 from s2rm.reporting.balancing import build_balancing, collect_weights
-from s2rm.reporting.formats import to_csv, to_latex, to_markdown
 from s2rm.reporting.gates import ROLES
+from s2rm.reporting.table_writers import to_csv, to_latex, to_markdown
 
 
 @pytest.fixture(scope="module")

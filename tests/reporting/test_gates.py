@@ -16,10 +16,10 @@ from s2rm.evaluation.evaluate import evaluate_benchmarks
 from s2rm.model.fusion.coparse import SWEEPS
 from s2rm.model.hooks import watch_stage
 from s2rm.model.scan import sweep
-from s2rm.predict import Predictor
+from s2rm.predictor import Predictor
 from s2rm.reporting import gates
+from s2rm.reporting.curves import DPI
 from s2rm.reporting.examples import pick_examples
-from s2rm.reporting.figures import DPI
 from s2rm.reporting.gates import SENSES, SweepView, collect_view, draw_gates, name_direction
 
 BENCHMARKS = ["refcoco_unc", "referit_berkeley"]

@@ -8,7 +8,7 @@ import pytest
 
 from s2rm.core.errors import UserError
 from s2rm.reporting.plots import precision_table, share_above, training_table
-from s2rm.reporting.results import load_history, load_ious
+from s2rm.reporting.scores_io import load_history, load_ious
 
 
 def test_share_above_counts_the_threshold_itself():

@@ -6,7 +6,7 @@ import io
 import pandas as pd
 import pytest
 
-from s2rm.reporting.formats import Table, to_csv, to_latex, to_markdown, write_table
+from s2rm.reporting.table_writers import Table, to_csv, to_latex, to_markdown, write_table
 
 
 @pytest.fixture

@@ -15,12 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from s2rm.config.benchmarks import get_benchmark
-from s2rm.config.params import Params, load_params
-from s2rm.core.errors import UserError
-from s2rm.core.files import replace
-from s2rm.reporting.results import load_columns
-from s2rm.reporting.variants import (
+from s2rm.ablation.variants import (
     FULL,
     describe_full,
     find_differing,
@@ -28,6 +23,11 @@ from s2rm.reporting.variants import (
     name_variant,
     order_variants,
 )
+from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.params import Params, load_params
+from s2rm.core.errors import UserError
+from s2rm.core.files import replace
+from s2rm.reporting.scores_io import load_columns
 from s2rm.tracking import Recorded, Store
 
 LABELS = ["variant", "run", "benchmark", "split"]

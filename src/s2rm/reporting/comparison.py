@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.reporting.formats import Table
-from s2rm.reporting.measured import Measured, all_synthetic
 from s2rm.reporting.published import METRIC_DISPUTED, METRIC_UNKNOWN, PAPER, RESOLUTIONS, SPLIT_UNKNOWN
+from s2rm.reporting.run_metrics import Measured, all_synthetic
+from s2rm.reporting.table_writers import Table
 
 FIRST_HAND = "Published, as the authors state it"
 SECOND_HAND = "Published, as others state it"

@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS
 from s2rm.core.files import replace
-from s2rm.reporting.measured import Measured
 from s2rm.reporting.plots import Ious, share_above
+from s2rm.reporting.run_metrics import Measured
 
 DPI = 200  # twice the 100 of a page
 STYLE: Any = {

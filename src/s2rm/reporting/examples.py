@@ -10,9 +10,9 @@ from s2rm.data.image_zip import RawFiles
 from s2rm.data.images import decode_image
 from s2rm.data.rle import decode
 from s2rm.data.table import load_table
-from s2rm.predict import Predictor
-from s2rm.reporting.measured import Source, name_benchmark
+from s2rm.predictor import Predictor
 from s2rm.reporting.overlays import Example
+from s2rm.reporting.run_metrics import Source, name_benchmark
 
 
 def pick_examples(scores: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -25,11 +25,11 @@ from s2rm.data.image_zip import RawFiles
 from s2rm.data.table import load_table
 from s2rm.model.fusion.coparse import SWEEPS
 from s2rm.model.hooks import Place, balanced_stages, watch_stage
-from s2rm.predict import Predictor
+from s2rm.predictor import Predictor
+from s2rm.reporting.curves import STYLE, save
 from s2rm.reporting.examples import pick_examples, predict_example
-from s2rm.reporting.figures import STYLE, save
-from s2rm.reporting.measured import Source, name_benchmark
 from s2rm.reporting.overlays import PREDICTION, TRUTH, Colour, Example, overlay
+from s2rm.reporting.run_metrics import Source, name_benchmark
 
 SHOWN_FIRST = "refshapes_structured"  # where a run is scored on it: its expressions need place and order
 ROLES = {

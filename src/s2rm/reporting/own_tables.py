@@ -9,8 +9,8 @@ from collections.abc import Collection
 import pandas as pd
 
 from s2rm.evaluation.metrics import THRESHOLDS
-from s2rm.reporting.formats import Table
-from s2rm.reporting.measured import COUNTS, PROTOCOLS, Measured, Source, all_synthetic, name_benchmark
+from s2rm.reporting.run_metrics import COUNTS, PROTOCOLS, Measured, Source, all_synthetic, name_benchmark
+from s2rm.reporting.table_writers import Table
 
 DRAWN = (
     "RefShapes is drawn by this project, in the layout of the benchmark named and with none of its images or "

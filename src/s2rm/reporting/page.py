@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from s2rm.config.params import Params
 from s2rm.core.files import replace_text
 from s2rm.model.hooks import why_no_gates, why_no_weights
-from s2rm.reporting.formats import Table
+from s2rm.reporting.table_writers import Table
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,16 @@ from s2rm.config.params import Params
 from s2rm.core.files import replace
 from s2rm.reporting.balancing import build_balancing
 from s2rm.reporting.comparison import build_comparison
-from s2rm.reporting.figures import draw_precision, draw_training
-from s2rm.reporting.formats import write_table
+from s2rm.reporting.curves import draw_precision, draw_training
 from s2rm.reporting.gates import SweepView, draw_gates
-from s2rm.reporting.measured import Measured, all_synthetic, load_scores
 from s2rm.reporting.overlays import Example, draw_sheet
+from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
 from s2rm.reporting.page import Shown, write_page
 from s2rm.reporting.plots import Ious, write_plots
 from s2rm.reporting.published import load_published
-from s2rm.reporting.results import load_history, load_ious
-from s2rm.reporting.tables import build_leakage, build_precision, build_refshapes_iou
+from s2rm.reporting.run_metrics import Measured, all_synthetic, load_scores
+from s2rm.reporting.scores_io import load_history, load_ious
+from s2rm.reporting.table_writers import write_table
 
 
 def render(
