@@ -22,8 +22,8 @@ from PIL import Image
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.core.files import replace
-from s2rm.data.image_zip import PackWriter
-from s2rm.refer.provenance import Origin, write_origin
+from s2rm.data.image_zip import ImageZipWriter
+from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refer.split_sizes import load_official
 
 BENCHMARK = get_benchmark("refcoco_unc")
@@ -122,8 +122,8 @@ def write_refcoco(raw: Path, *, scale: float = 1.0, seed: int = 7, jpeg: Jpeg = 
     }
     lists = (f'"{key}": [{", ".join(map(json.dumps, records))}]' for key, records in parts.items())
     replace(folder / "instances.json", lambda path: path.write_text(f"{{{', '.join(lists)}}}"))
-    write_origin(folder, Origin("folder"))
-    with PackWriter((raw / BENCHMARK.images).with_suffix(".zip")) as pack:
+    write_provenance(folder, Provenance("folder"))
+    with ImageZipWriter((raw / BENCHMARK.images).with_suffix(".zip")) as pack:
         for number, (image_id, (width, height)) in enumerate(
             zip(layout.image_ids.tolist(), layout.sides.tolist(), strict=True)
         ):

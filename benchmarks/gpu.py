@@ -40,7 +40,7 @@ EACH = (
     3  # expressions an image: RefCOCO has 2.5 refs an image and 7 expressions, of which a batch takes up to 6
 )
 SENSES = (False, True)
-OFFICIAL = Path(__file__).parents[1] / "src" / "s2rm" / "data" / "official.csv"
+OFFICIAL = Path(__file__).parents[1] / "src" / "s2rm" / "data" / "split_sizes.csv"
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 10, warm_up: int = 3) -> dict[str, float]:
@@ -70,7 +70,7 @@ def measure_limits() -> dict[str, float]:
 
 
 def measure_sweep(params: Params, expressions: int, copy_bytes: float) -> dict[str, Any]:
-    """Both senses of an axis of the stride-8 stage; forward moves 4 maps at least, backward 6."""
+    """Both directions of an axis of the stride-8 stage; forward moves 4 maps at least, backward 6."""
     width, side = params.fusion.widths[1], params.vision.image_size // 8
     found: dict[str, Any] = {"map": [expressions, width, side, side]}
     for dtype in (torch.bfloat16, torch.float32):

@@ -37,8 +37,8 @@ from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegac
 from s2rm.config.params import Params, Preprocess, load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.data.dataset import ExpressionDataset
-from s2rm.data.image_zip import Pack
-from s2rm.data.samplers import GroupedBatches, group_by_image
+from s2rm.data.image_zip import ZipImages
+from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.table import load_table
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.refer.pickles import load_pickle
@@ -108,7 +108,7 @@ def build_loaders(root: Path, params: Params) -> dict[str, list[Reader]]:
     """kind → its loader with each number of WORKERS; the data are made in the folder `root`."""
     raw, images = root / "raw", root / "plain"
     write_refcoco(raw, scale=SCALE, jpeg=photo)
-    pack = Pack((raw / BENCHMARK.images).with_suffix(".zip"))
+    pack = ZipImages((raw / BENCHMARK.images).with_suffix(".zip"))
     images.mkdir()
     for name in pack.names():
         (images / name).write_bytes(pack.read(name))
@@ -124,7 +124,7 @@ def build_loaders(root: Path, params: Params) -> dict[str, list[Reader]]:
         dataset = ExpressionDataset(
             rows.reset_index(), raw, tokenizer, image_size=size, tokens=tokens, mean=MEAN, std=STD
         )
-        batches = GroupedBatches(
+        batches = GroupedBatchSampler(
             group_by_image(dataset.image_path),
             expressions=expressions,
             expressions_per_image=expressions_per_image,

@@ -20,7 +20,7 @@ from s2rm.config.params import load_params
 from s2rm.training.rows import load_rows
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.data.dataset import ExpressionDataset
-from s2rm.data.samplers import GroupedBatches, group_by_image
+from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 params = load_params()
 run = next(iter(params.runs.values()))
 table, _ = load_rows(params, run, Path("data/prepared"))
@@ -29,7 +29,7 @@ dataset = ExpressionDataset(
     table, Path("data/raw"), tokenizer, image_size=params.vision.image_size, tokens=params.language.tokens,
     mean=(0.5,) * 3, std=(0.5,) * 3,
 )
-batches = GroupedBatches(
+batches = GroupedBatchSampler(
     group_by_image(dataset.image_path), expressions=params.train.expressions_per_batch,
     expressions_per_image=params.train.expressions_per_image, seed=1,
 )

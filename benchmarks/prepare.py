@@ -18,10 +18,10 @@ from full_refcoco import BENCHMARK, photo, prepare_apart, write_refcoco
 from timing import machine, parser, show, time_interleaved
 
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import load_table
 from s2rm.refer.check_images import keep_readable
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 from s2rm.refer.referents import load_instances, load_refs, read_referents
 
 TENTH = 0.1
@@ -47,13 +47,13 @@ def make(root: Path) -> None:
 
 def time_photographs(raw: Path, repeats: int) -> dict[str, dict[str, float]]:
     """Checking the image files, from the disk and from the memory that Linux keeps of it."""
-    folder, faults = raw / BENCHMARK.name, Faults()
+    folder, faults = raw / BENCHMARK.name, Issues()
     refs = load_refs(folder / f"refs({BENCHMARK.split_by}).p")
     instances = load_instances(folder / "instances.json")
     referents = read_referents(refs, instances, BENCHMARK, "raw", faults)
 
     def check() -> None:
-        assert len(keep_readable(referents, RawFiles(raw), BENCHMARK.images, faults)) == len(referents)
+        assert len(keep_readable(referents, ImageFiles(raw), BENCHMARK.images, faults)) == len(referents)
 
     def check_from_disk() -> None:
         with pack_of(raw).open("rb") as file:

@@ -15,7 +15,7 @@ import yaml
 from timing import machine, parser, show, time_interleaved
 
 from s2rm.core.errors import exit_on_user_error
-from s2rm.data.image_zip import PackWriter
+from s2rm.data.image_zip import ImageZipWriter
 
 FILES, BYTES, DEPENDANTS = 26_000, 2_000, 16
 CONFIG = '[core]\n    analytics = false\n    check_update = false\n[cache]\n    type = "hardlink"\n'
@@ -56,7 +56,7 @@ def _make(project: Path, kind: str) -> None:
     images.mkdir(parents=True)
     files = {f"{number:012d}.jpg": f"{number:0{BYTES}d}".encode() for number in range(FILES)}
     if kind == "pack":
-        with PackWriter(images / "train2014.zip") as pack:
+        with ImageZipWriter(images / "train2014.zip") as pack:
             for name, data in files.items():
                 pack.add(name, data)
     else:

@@ -17,15 +17,15 @@ from s2rm.config.benchmarks import STRUCTURED
 from s2rm.refshapes import compose
 from s2rm.refshapes.scene import Scene
 from s2rm.refshapes.semantics import AmbiguousError
-from s2rm.refshapes.structured_phrases import Phrase, What, parse
+from s2rm.refshapes.structured_phrases import StructuredPhrase, What, parse
 from s2rm.refshapes.structured_semantics import SAME, denote_phrase, matching, side_distance
 
 
-def by_attributes(phrase: Phrase, scene: Scene) -> list[int]:
+def by_attributes(phrase: StructuredPhrase, scene: Scene) -> list[int]:
     return matching(phrase.what, scene)
 
 
-def by_position(phrase: Phrase, scene: Scene) -> list[int]:
+def by_position(phrase: StructuredPhrase, scene: Scene) -> list[int]:
     try:
         found = sorted(denote_phrase(replace(phrase, what=What(), rank=None, side=None), scene))
     except AmbiguousError:
@@ -37,7 +37,7 @@ def by_position(phrase: Phrase, scene: Scene) -> list[int]:
     return [i for i, place in places.items() if abs(place - ranked) <= SAME]
 
 
-def kind_of(phrase: Phrase) -> str:
+def kind_of(phrase: StructuredPhrase) -> str:
     if phrase.tail == "between":
         return "between"
     if phrase.rank:

@@ -3,8 +3,8 @@
     python benchmarks/sweep.py --params presets/paper.yaml --json
 
 All 8 parsed semantics of the stride-8 stage for one expression, forward and backward: 2 roles × 2 axes, each
-in both senses. Forward reads z and c and writes two maps of states; backward reads z, c and two gradients and
-writes two: 40 maps in all. `stream` copies 20 maps of that size to 20 others, which lie ready.
+in both directions. Forward reads z and c and writes two maps of states; backward reads z, c and two gradients
+and writes two: 40 maps in all. `stream` copies 20 maps of that size to 20 others, which lie ready.
 
 Also by torch's own `associative_scan` (eager; a private name, left out where there is none), and by a loop
 that autograd differentiates. accelerated-scan and flash-linear-attention's HGRN have GPU kernels only.
@@ -28,7 +28,7 @@ AXES = (2, 3)
 SENSES = (False, True)
 ROLES = 2
 MAPS = 40
-Maps = list[tuple[Tensor, Tensor, Tensor, Tensor]]  # a sweep's z, c and the gradients of its two senses
+Maps = list[tuple[Tensor, Tensor, Tensor, Tensor]]  # a sweep's z, c and the gradients of its two directions
 
 
 def make_maps(count: int, width: int, side: int) -> Maps:

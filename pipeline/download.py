@@ -8,7 +8,7 @@ from context import RAW, ROOT, is_offline, set_up_logging
 
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.archives.layout import lay_out_archives
-from s2rm.acquire.archives.store import Store
+from s2rm.acquire.archives.store import ArchiveStore
 from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
@@ -26,7 +26,7 @@ def main() -> None:
         lay_out_folder(Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)), benchmarks, RAW)
     else:
         # What has come lies outside of what DVC deletes before it runs a stage.
-        store = Store.from_environment(
+        store = ArchiveStore.from_environment(
             ROOT / ".scratch" / "archives", load_catalog(Path(data.catalog)), offline=offline
         )
         lay_out_archives(store, benchmarks, RAW, referit=data.referit, keep_archives=data.keep_archives)

@@ -14,7 +14,7 @@ from s2rm.reporting.balancing import collect_weights
 from s2rm.reporting.examples import collect_examples
 from s2rm.reporting.gates import collect_view
 from s2rm.reporting.render import render
-from s2rm.tracking import Store, flatten
+from s2rm.tracking import MlflowStore, flatten
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     )
     if not params.tracking.enabled:
         return
-    store = Store(ROOT, params.tracking.experiment)
+    store = MlflowStore(ROOT, params.tracking.experiment)
     for name in params.runs:
         metrics = json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8"))
         trained = json.loads((MODELS / f"{name}.mlflow.json").read_text(encoding="utf-8"))["run_id"]

@@ -12,7 +12,7 @@ from scratch import hold, mark_finished, scratch_of
 from s2rm.config.params import Params, load_params
 from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
-from s2rm.tracking import Store, flatten
+from s2rm.tracking import MlflowStore, flatten
 from s2rm.training.loop import train_run
 
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> str:
     """Trains in an MLflow run; its id."""
-    store = Store(ROOT, params.tracking.experiment)
+    store = MlflowStore(ROOT, params.tracking.experiment)
     origin = tags()
     title = f"{origin['dvc.experiment']}-{name}" if "dvc.experiment" in origin else name
     recorded = {**flatten(params.model_dump()), "run": name}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tiny_refer import TinyRefer
 
 from s2rm.config.params import Params, Preprocess, RefShapes, load_params
 
@@ -153,3 +154,8 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
             name, data.raw, data.prepared, Preprocess(sentence="sent", faults="repair", statistics="refuse")
         )
     return data
+
+
+@pytest.fixture
+def tiny_refer(tmp_path: Path) -> TinyRefer:
+    return TinyRefer(tmp_path / "raw")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from s2rm import cli
 from s2rm.config.params import Params
-from s2rm.tracking import Store
+from s2rm.tracking import MlflowStore
 
 ROOT = Path(__file__).parents[1]
 UNITS = (1, 1e9, 1e9, 1e6, 1e6)  # of describe's table: parameters, GFLOPs twice, MB twice
@@ -161,7 +161,7 @@ def test_ablation_renders_what_is_recorded_and_then_what_is_kept(
     assert not (tmp_path / "mlflow.db").exists(), "looking leaves no empty store"
     assert not (tmp_path / "reports").exists()
 
-    store = Store(tmp_path, params.tracking.experiment)
+    store = MlflowStore(tmp_path, params.tracking.experiment)
     record(store, params, 0.7, tmp_path / "full")
     record(store, tiny_params("evaluate.threshold=0.4"), 0.6, tmp_path / "threshold")
     code, out, err = run("ablation")

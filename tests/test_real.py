@@ -13,7 +13,7 @@ from PIL import Image
 from s2rm import cli
 from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.params import Params, load_params
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.evaluation.evaluate import evaluate_benchmarks
@@ -68,7 +68,7 @@ def test_preprocess_evaluate_and_predict_run_on_photographs(
 
     row = table.iloc[0]
     image = tmp_path / "photograph.jpg"
-    image.write_bytes(RawFiles(prepared / "raw").read(row["image_path"]))
+    image.write_bytes(ImageFiles(prepared / "raw").read(row["image_path"]))
     output = tmp_path / "mask.png"
     arguments = ["predict", "--model", tmp_path / "model", "--image", image, "--text", row["expression"]]
     monkeypatch.setattr(sys, "argv", ["s2rm", *map(str, arguments), "--output", str(output)])

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import Params
-from s2rm.tracking import EXPERIMENTS, Store, flatten, has_store, tracking_uri
+from s2rm.tracking import EXPERIMENTS, MlflowStore, flatten, has_store, tracking_uri
 
 METRICS = {"refcoco_plus_unc/testA/original/oIoU": 41.5, "refcoco_plus_unc/testA/original/P_0.5": 40.0}
 OTHER = {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 39.0}
@@ -24,43 +24,43 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def store(root: Path) -> Store:
-    return Store(root, "s2rm")
+def store(root: Path) -> MlflowStore:
+    return MlflowStore(root, "s2rm")
 
 
-def train(store: Store, folder: Path, name: str = "joint") -> str:
+def train(store: MlflowStore, folder: Path, name: str = "joint") -> str:
     with store.training(name, {"train.seed": 1}, {"run": name}, folder / "run.json") as run_id:
         store.log_metrics(run_id, {"train/loss": 2.0}, step=1)
     return run_id
 
 
-def publish(store: Store, run_id: str | None, metrics: dict[str, float] = METRICS, **rest: Any) -> str:
+def publish(store: MlflowStore, run_id: str | None, metrics: dict[str, float] = METRICS, **rest: Any) -> str:
     arguments = {"files": {}, "tags": {}, **rest}
     return store.publish(run_id, "joint", metrics, **arguments)
 
 
-def points(store: Store, run_id: str, metric: str) -> list[tuple[int, float]]:
+def points(store: MlflowStore, run_id: str, metric: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in store.client.get_metric_history(run_id, metric)]
 
 
-def children(store: Store, run_id: str) -> list[str]:
+def children(store: MlflowStore, run_id: str) -> list[str]:
     return [run.info.run_id for run in store.search({"mlflow.parentRunId": run_id})]
 
 
-def test_the_store_lies_in_the_project(root: Path, store: Store, tmp_path: Path) -> None:
+def test_the_store_lies_in_the_project(root: Path, store: MlflowStore, tmp_path: Path) -> None:
     assert tracking_uri(root) == f"sqlite:///{root}/mlflow.db"
     assert (root / "mlflow.db").is_file()
     experiment = store.client.get_experiment(store.experiment_id)
     assert experiment.name == "s2rm"
     assert experiment.artifact_location == (root / "mlartifacts").as_uri()
-    assert Store(root, "s2rm").experiment_id == store.experiment_id
+    assert MlflowStore(root, "s2rm").experiment_id == store.experiment_id
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
         assert tracking_uri(tmp_path) == "http://elsewhere:5000"
 
 
 def test_a_training_has_parameters_and_metrics_by_step(
-    store: Store, tmp_path: Path, tiny_params: Callable[..., Params]
+    store: MlflowStore, tmp_path: Path, tiny_params: Callable[..., Params]
 ) -> None:
     recorded = {**flatten(tiny_params().model_dump()), "run": "joint", "long": "x" * 7000}
     recorded |= {f"many.{i}": i for i in range(150)}  # more than one request may hold
@@ -81,7 +81,7 @@ def test_a_training_has_parameters_and_metrics_by_step(
     assert points(store, run_id, "val/mean/mIoU") == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
 
-def test_an_interrupted_training_continues_in_its_run(store: Store, tmp_path: Path) -> None:
+def test_an_interrupted_training_continues_in_its_run(store: MlflowStore, tmp_path: Path) -> None:
     def training() -> Any:
         return store.training("joint", {"train.seed": 1}, {}, tmp_path / "scratch" / "run.json")
 
@@ -102,7 +102,7 @@ def test_an_interrupted_training_continues_in_its_run(store: Store, tmp_path: Pa
     assert points(store, first, "train/loss") == [(1, 2.0), (2, 1.0), (3, 0.0)]
 
 
-def test_a_run_file_of_another_store_begins_a_new_run(store: Store, tmp_path: Path) -> None:
+def test_a_run_file_of_another_store_begins_a_new_run(store: MlflowStore, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"run_id": "0" * 32}))
     run_id = train(store, tmp_path)
     assert run_id != "0" * 32
@@ -110,7 +110,7 @@ def test_a_run_file_of_another_store_begins_a_new_run(store: Store, tmp_path: Pa
     assert store.client.get_run(run_id).info.status == "FINISHED"
 
 
-def test_an_evaluation_is_published_once_on_the_training_s_run(store: Store, tmp_path: Path) -> None:
+def test_an_evaluation_is_published_once_on_the_training_s_run(store: MlflowStore, tmp_path: Path) -> None:
     run_id = train(store, tmp_path)
     table = tmp_path / "table.md"
     table.write_text("| a |")
@@ -125,7 +125,7 @@ def test_an_evaluation_is_published_once_on_the_training_s_run(store: Store, tmp
 
 
 def test_what_is_recorded_can_be_read_back(root: Path, tmp_path: Path) -> None:
-    own = Store(root, "reading")
+    own = MlflowStore(root, "reading")
     first = train(own, tmp_path)
     scores = tmp_path / "scores.parquet"
     scores.write_bytes(b"scores")
@@ -142,7 +142,7 @@ def test_what_is_recorded_can_be_read_back(root: Path, tmp_path: Path) -> None:
     assert own.fetch(second, "results", tmp_path) is None
 
 
-def test_whether_there_is_a_store(root: Path, store: Store, tmp_path: Path) -> None:
+def test_whether_there_is_a_store(root: Path, store: MlflowStore, tmp_path: Path) -> None:
     assert has_store(root)
     assert not has_store(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
@@ -150,7 +150,7 @@ def test_whether_there_is_a_store(root: Path, store: Store, tmp_path: Path) -> N
         assert has_store(tmp_path)
 
 
-def test_another_evaluation_has_exactly_one_child(store: Store, tmp_path: Path) -> None:
+def test_another_evaluation_has_exactly_one_child(store: MlflowStore, tmp_path: Path) -> None:
     run_id = train(store, tmp_path)
     assert publish(store, run_id) == run_id
     child = publish(store, run_id, OTHER)
@@ -167,7 +167,7 @@ def test_another_evaluation_has_exactly_one_child(store: Store, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("run_id", ["f" * 32, None])
-def test_an_unknown_training_has_one_standalone_run(store: Store, run_id: str | None) -> None:
+def test_an_unknown_training_has_one_standalone_run(store: MlflowStore, run_id: str | None) -> None:
     metrics = {**METRICS, "refcoco_unc/val/original/oIoU": 1.0 if run_id else 2.0}
     first = publish(store, run_id, metrics)
     assert publish(store, run_id, metrics) == first
@@ -180,14 +180,14 @@ def test_an_unknown_training_has_one_standalone_run(store: Store, run_id: str | 
     assert publish(store, run_id, {**metrics, "refcoco_unc/val/original/oIoU": 3.0}) != first
 
 
-def test_experiments_accumulate_in_a_tag(store: Store, tmp_path: Path) -> None:
+def test_experiments_accumulate_in_a_tag(store: MlflowStore, tmp_path: Path) -> None:
     run_id = train(store, tmp_path)
     for experiment in ("nobal", "again", "nobal", ""):
         publish(store, run_id, tags={"dvc.experiment": experiment} if experiment else {})
     assert store.client.get_run(run_id).data.tags[EXPERIMENTS] == "again,nobal"
 
 
-def test_names_of_metrics_are_those_that_mlflow_allows(store: Store, tmp_path: Path) -> None:
+def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, tmp_path: Path) -> None:
     """It refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is taken."""
     from s2rm.evaluation.evaluate import PROTOCOLS
     from s2rm.evaluation.metrics import METRICS as MEASURES
@@ -214,9 +214,9 @@ def test_an_experiment_that_another_process_makes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not there when one looks, and there when one makes it."""
-    first = Store(tmp_path, "shared")
+    first = MlflowStore(tmp_path, "shared")
     look, looks = MlflowClient.get_experiment_by_name, iter([None])
     monkeypatch.setattr(
         MlflowClient, "get_experiment_by_name", lambda client, name: next(looks, look(client, name))
     )
-    assert Store(tmp_path, "shared").experiment_id == first.experiment_id
+    assert MlflowStore(tmp_path, "shared").experiment_id == first.experiment_id

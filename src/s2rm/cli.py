@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    # Faults of the input are found before torch is loaded, which takes seconds.
+    # Issues of the input are found before torch is loaded, which takes seconds.
     from s2rm.data.images import read_image
 
     if not all(text.strip() for text in arguments.text):
@@ -134,11 +134,11 @@ def _ablation(arguments: argparse.Namespace) -> None:
     from s2rm.ablation.effects_table import render_ablation
     from s2rm.ablation.runs import collect, keep
     from s2rm.config.params import load_params
-    from s2rm.tracking import Store, has_store
+    from s2rm.tracking import MlflowStore, has_store
 
     full, root, reports = load_params(), Path.cwd(), Path("reports")
     kept = reports / "ablation.parquet"
-    store = Store(root, full.tracking.experiment) if has_store(root) else None
+    store = MlflowStore(root, full.tracking.experiment) if has_store(root) else None
     scores, left_out = collect(full, store, kept)
     for line in left_out:
         print(f"left out: {line}")

@@ -46,7 +46,7 @@ def has_store(root: Path) -> bool:
     return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / "mlflow.db").exists()
 
 
-class Store:
+class MlflowStore:
     """One MLflow experiment in one store."""
 
     def __init__(self, root: Path, experiment: str) -> None:

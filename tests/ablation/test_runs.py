@@ -12,7 +12,7 @@ from ablation_runs import make_scores, record, train
 from s2rm.ablation.runs import collect, keep
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.tracking import Store
+from s2rm.tracking import MlflowStore
 
 Make = Callable[..., Params]
 SMALL = "runs.joint.evaluate_on=[refcoco_unc]"
@@ -32,9 +32,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def store(root: Path, request: pytest.FixtureRequest) -> Store:
+def store(root: Path, request: pytest.FixtureRequest) -> MlflowStore:
     """An experiment of its own for each test, in one SQLite file."""
-    return Store(root, request.node.name)
+    return MlflowStore(root, request.node.name)
 
 
 def runs(scores: pd.DataFrame) -> list[tuple[str, int]]:
@@ -46,7 +46,7 @@ def mean(scores: pd.DataFrame, variant: str, seed: int = 1) -> float:
     return float((rows["intersection"] / rows["union"]).mean())
 
 
-def test_runs_become_variants_with_seeds(store: Store, make: Make, tmp_path: Path) -> None:
+def test_runs_become_variants_with_seeds(store: MlflowStore, make: Make, tmp_path: Path) -> None:
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "a")
     record(store, make(NONE), 0.5, tmp_path / "b")
     record(store, make("train.workers=2"), 0.7, tmp_path / "c")
@@ -61,7 +61,7 @@ def test_runs_become_variants_with_seeds(store: Store, make: Make, tmp_path: Pat
     assert set(scores["split"]) == {"val", "testA", "testB"}
 
 
-def test_what_is_left_out_is_named_with_its_reason(store: Store, make: Make, tmp_path: Path) -> None:
+def test_what_is_left_out_is_named_with_its_reason(store: MlflowStore, make: Make, tmp_path: Path) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     joint = record(store, make(NONE), 0.1, tmp_path / "early")
     record(store, make(NONE), 0.5, tmp_path / "late")
@@ -103,7 +103,7 @@ def test_what_is_left_out_is_named_with_its_reason(store: Store, make: Make, tmp
         assert line.startswith(("joint (", "joint-evaluation (", "other ("))
 
 
-def test_other_expressions_do_not_pair(store: Store, make: Make, tmp_path: Path) -> None:
+def test_other_expressions_do_not_pair(store: MlflowStore, make: Make, tmp_path: Path) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     run_id = record(store, make(NONE), 0.5, tmp_path / "none")
     path = tmp_path / "none/refcoco_unc-testB.parquet"
@@ -114,7 +114,7 @@ def test_other_expressions_do_not_pair(store: Store, make: Make, tmp_path: Path)
     assert left_out == [f"{NONE}, run joint, seed 1: scored on other expressions than the full model"]
 
 
-def test_the_kept_file_stands_in_for_the_store(store: Store, make: Make, tmp_path: Path) -> None:
+def test_the_kept_file_stands_in_for_the_store(store: MlflowStore, make: Make, tmp_path: Path) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "none2")
@@ -126,12 +126,14 @@ def test_the_kept_file_stands_in_for_the_store(store: Store, make: Make, tmp_pat
     assert keep(again, make(), tmp_path / "again.parquet").read_bytes() == kept.read_bytes()
 
 
-def test_the_store_counts_before_the_kept_file(root: Path, store: Store, make: Make, tmp_path: Path) -> None:
+def test_the_store_counts_before_the_kept_file(
+    root: Path, store: MlflowStore, make: Make, tmp_path: Path
+) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "none2")
     kept = keep(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
-    later = Store(root, "later")
+    later = MlflowStore(root, "later")
     record(later, make(NONE), 0.3, tmp_path / "later")
     scores, left_out = collect(make(), later, kept)
     assert left_out == []
@@ -140,7 +142,9 @@ def test_the_store_counts_before_the_kept_file(root: Path, store: Store, make: M
     assert mean(scores, NONE, 2) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_kept_file_of_another_full_model_is_begun_anew(store: Store, make: Make, tmp_path: Path) -> None:
+def test_a_kept_file_of_another_full_model_is_begun_anew(
+    store: MlflowStore, make: Make, tmp_path: Path
+) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     kept = keep(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")

@@ -9,7 +9,7 @@ from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.benchmarks import COCO_IMAGES
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.refer.prepare import prepare
 
 
@@ -63,7 +63,7 @@ def test_the_refer_layout_becomes_ours(user_folder: Path, tmp_path: Path) -> Non
 def test_files_are_copied_not_linked(user_folder: Path, tmp_path: Path) -> None:
     lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
     image = f"{COCO_IMAGES}/1.png"
-    assert RawFiles(tmp_path / "out").read(image) == (user_folder / image).read_bytes()
+    assert ImageFiles(tmp_path / "out").read(image) == (user_folder / image).read_bytes()
     assert not (tmp_path / "out/refcoco_unc/instances.json").samefile(user_folder / "refcoco/instances.json")
 
 
@@ -74,7 +74,7 @@ def test_a_linked_image_folder_is_followed(user_folder: Path, tmp_path: Path) ->
     linked.rename(tmp_path / "1.png")
     linked.symlink_to(tmp_path / "1.png")
     lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
-    image = RawFiles(tmp_path / "out").read(f"{COCO_IMAGES}/1.png")
+    image = ImageFiles(tmp_path / "out").read(f"{COCO_IMAGES}/1.png")
     assert image == (tmp_path / "1.png").read_bytes()
 
 
@@ -87,7 +87,7 @@ def test_a_repetition_takes_what_has_changed(user_folder: Path, tmp_path: Path) 
     lay_out_folder(user_folder, BENCHMARKS, raw)
     assert (raw / "refcoco_unc" / "refs(unc).p").read_bytes() == refs.read_bytes()
     image = f"{COCO_IMAGES}/1.png"
-    assert RawFiles(raw).read(image) == (user_folder / image).read_bytes()
+    assert ImageFiles(raw).read(image) == (user_folder / image).read_bytes()
 
 
 def test_our_own_layout_is_taken_as_it_is(user_folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from s2rm.config.params import Params, load_params
 from s2rm.config.switches import FULL_METHOD, IDLE
 from s2rm.core.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params.yaml"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from s2rm.core.errors import UserError
-from s2rm.data.image_zip import MissingFileError, Pack, PackWriter, RawFiles
+from s2rm.data.image_zip import ImageFiles, ImageZipWriter, MissingFileError, ZipImages
 
 MEMBERS = {f"{number}.jpg": np.random.default_rng(number).bytes(1000 + number) for number in range(50)}
 
@@ -18,14 +18,14 @@ MEMBERS = {f"{number}.jpg": np.random.default_rng(number).bytes(1000 + number) f
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     path = tmp_path / "raw" / "images" / "photographs.zip"
-    with PackWriter(path) as writer:
+    with ImageZipWriter(path) as writer:
         for name, data in MEMBERS.items():
             writer.add(name, data)
     return path
 
 
 def test_what_is_written_is_read(pack: Path) -> None:
-    reader = Pack(pack)
+    reader = ZipImages(pack)
     assert list(reader.names()) == list(MEMBERS)
     assert {name: reader.read(name) for name in MEMBERS} == MEMBERS
     assert "0.jpg" in reader
@@ -35,7 +35,7 @@ def test_what_is_written_is_read(pack: Path) -> None:
 
 
 def test_the_same_members_give_the_same_bytes_and_any_tool_opens_them(pack: Path, tmp_path: Path) -> None:
-    with PackWriter(tmp_path / "again.zip") as writer:
+    with ImageZipWriter(tmp_path / "again.zip") as writer:
         for name, data in MEMBERS.items():
             writer.add(name, data)
     assert (tmp_path / "again.zip").read_bytes() == pack.read_bytes()
@@ -48,24 +48,24 @@ def test_a_pack_of_another_tool_is_read(tmp_path: Path) -> None:
         info = zipfile.ZipInfo("a.jpg")
         info.extra = b"\xca\xfe\x04\x00abcd"  # an extra field moves the data
         archive.writestr(info, b"content")
-    assert Pack(tmp_path / "other.zip").read("a.jpg") == b"content"
+    assert ZipImages(tmp_path / "other.zip").read("a.jpg") == b"content"
     with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.jpg", b"content")
     with pytest.raises(UserError, match="a pack is a zip without compression"):
-        Pack(tmp_path / "small.zip")
+        ZipImages(tmp_path / "small.zip")
 
 
 def test_a_failed_writing_leaves_the_old_pack(pack: Path) -> None:
     def write_half() -> None:
-        with PackWriter(pack) as writer:
+        with ImageZipWriter(pack) as writer:
             writer.add("0.jpg", b"new")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         write_half()
-    assert Pack(pack).read("0.jpg") == MEMBERS["0.jpg"]
+    assert ZipImages(pack).read("0.jpg") == MEMBERS["0.jpg"]
     assert [path.name for path in pack.parent.iterdir()] == [pack.name]
-    with PackWriter(pack) as writer:
+    with ImageZipWriter(pack) as writer:
         writer.add("0.jpg", b"new")
         with pytest.raises(ValueError, match="already"):
             writer.add("0.jpg", b"newer")
@@ -78,7 +78,7 @@ def test_corrupt_bytes_are_never_given(pack: Path, place: int) -> None:
     pack.write_bytes(data)
     wrong = 0
     try:
-        reader = Pack(pack)
+        reader = ZipImages(pack)
     except UserError:
         return
     for name in reader.names():
@@ -94,16 +94,16 @@ def test_what_is_no_pack_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     for name in ("a.zip", "b.zip"):
         with pytest.raises(UserError, match=f"{name} is no readable pack"):
-            Pack(tmp_path / name)
+            ZipImages(tmp_path / name)
 
 
-def _read_all(files: RawFiles) -> bool:
+def _read_all(files: ImageFiles) -> bool:
     return all(files.read(f"images/photographs/{name}") == data for name, data in MEMBERS.items())
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_read_at_the_same_time(pack: Path, method: str) -> None:
-    files = RawFiles(pack.parents[1])
+    files = ImageFiles(pack.parents[1])
     assert _read_all(files)
     with multiprocessing.get_context(method).Pool(3) as pool:
         assert all(pool.map(_read_all, [files] * 12))
@@ -113,9 +113,9 @@ def test_processes_read_at_the_same_time(pack: Path, method: str) -> None:
 
 
 def test_a_path_is_found_in_the_pack_of_any_folder_above_it(tmp_path: Path) -> None:
-    with PackWriter(tmp_path / "images" / "deep.zip") as writer:
+    with ImageZipWriter(tmp_path / "images" / "deep.zip") as writer:
         writer.add("a/b/1.jpg", b"one")
-    files = RawFiles(tmp_path)
+    files = ImageFiles(tmp_path)
     assert files.read("images/deep/a/b/1.jpg") == b"one"
     with pytest.raises(MissingFileError):
         files.read("images/deep/a/2.jpg")
@@ -125,7 +125,7 @@ def test_a_plain_folder_goes_before_a_pack(pack: Path) -> None:
     folder = pack.with_suffix("")
     folder.mkdir()
     (folder / "0.jpg").write_bytes(b"plain")
-    files = RawFiles(pack.parents[1])
+    files = ImageFiles(pack.parents[1])
     assert files.read("images/photographs/0.jpg") == b"plain"
     with pytest.raises(MissingFileError, match="there is no such file"):
         files.read("images/photographs/1.jpg")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2rm.data.samplers import Group, GroupedBatches, OrderedBatches, group_by_image
+from s2rm.data.samplers import Group, GroupedBatchSampler, ImageBatchSampler, group_by_image
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
@@ -18,7 +18,7 @@ def test_every_row_once_in_full_batches(
     sizes: list[int], expressions: int, per_image: int, seed: int, epoch: int
 ) -> None:
     groups = groups_of(sizes)
-    batches = GroupedBatches(groups, expressions=expressions, expressions_per_image=per_image, seed=seed)
+    batches = GroupedBatchSampler(groups, expressions=expressions, expressions_per_image=per_image, seed=seed)
     batches.set_epoch(epoch)
     found = list(batches)
     assert len(found) == len(batches)
@@ -34,7 +34,7 @@ def test_every_row_once_in_full_batches(
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[list[Group]]:
-        batches = GroupedBatches(groups_of([5] * 10), expressions=7, expressions_per_image=3, seed=seed)
+        batches = GroupedBatchSampler(groups_of([5] * 10), expressions=7, expressions_per_image=3, seed=seed)
         batches.set_epoch(epoch)
         return list(batches)
 
@@ -44,7 +44,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_images_and_their_expressions_are_both_shuffled() -> None:
-    batches = GroupedBatches(groups_of([6] * 20), expressions=6, expressions_per_image=6, seed=0)
+    batches = GroupedBatchSampler(groups_of([6] * 20), expressions=6, expressions_per_image=6, seed=0)
     chunks = [chunk for batch in batches for chunk in batch]
     assert len(chunks) == 20  # 6 fit into 6: an image is not torn apart without need
     assert [min(chunk) for chunk in chunks] != sorted(min(chunk) for chunk in chunks)
@@ -59,7 +59,7 @@ def test_groups_are_in_the_order_of_their_first_rows() -> None:
 @given(SIZES, st.integers(1, 5))
 def test_ordered_batches_take_images_whole(sizes: list[int], images: int) -> None:
     groups = groups_of(sizes)
-    batches = OrderedBatches(groups, images)
+    batches = ImageBatchSampler(groups, images)
     found = list(batches)
     assert len(found) == len(batches)
     assert [group for batch in found for group in batch] == groups

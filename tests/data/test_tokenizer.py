@@ -60,7 +60,8 @@ def test_nothing_to_tokenize(language: Language) -> None:
 def test_the_vocabulary_is_the_same_in_every_process(language: Language, tmp_path: Path) -> None:
     """A training that is continued trains the vocabulary again: ids must be those of its weights."""
     code = (
-        "import json, sys; from s2rm.data.tokenizer import build_tokenizer; from s2rm.config.params import Language; "
+        "import json, sys; from s2rm.data.tokenizer import build_tokenizer; "
+        "from s2rm.config.params import Language; "
         "language, expressions = json.load(sys.stdin); "
         "print(json.dumps(build_tokenizer(expressions, Language(**language)).get_vocab(), sort_keys=True))"
     )

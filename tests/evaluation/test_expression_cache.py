@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from s2rm.evaluation import expression_cache as language
+from s2rm.evaluation import expression_cache
 from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
@@ -41,7 +41,7 @@ def test_they_are_those_of_each_alone(model: S2RM, rows: list[int]) -> None:
 def test_each_is_encoded_once_beside_those_of_its_length(
     model: S2RM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language, "BATCH", 2)
+    monkeypatch.setattr(expression_cache, "BATCH", 2)
     seen: list[list[list[int]]] = []
     original = model.encode_expressions
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import load_table
 from s2rm.evaluation.scores import SCORE_COLUMNS, score_expressions
 from s2rm.model.s2rm import S2RM
@@ -53,7 +53,7 @@ def own_logits(
     model: S2RM, tokenizer: PreTrainedTokenizerBase, row: pd.Series, raw: Path
 ) -> NDArray[np.float64]:
     """Of one expression alone, from its image file."""
-    image = Image.open(io.BytesIO(RawFiles(raw).read(row["image_path"])))
+    image = Image.open(io.BytesIO(ImageFiles(raw).read(row["image_path"])))
     image = image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
     pixels = (np.asarray(image) / 255 - np.array(model.vision.mean)) / np.array(model.vision.std)
     ids = tokenizer(row["expression"], truncation=True, max_length=12)["input_ids"]

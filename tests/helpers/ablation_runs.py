@@ -11,7 +11,7 @@ import yaml
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Params
-from s2rm.tracking import Store, flatten
+from s2rm.tracking import MlflowStore, flatten
 
 IMAGES, EACH = 24, 3  # of a split, and expressions of an image
 UNION = 1000  # pixels
@@ -50,7 +50,12 @@ def evaluate(params: Params, run: str, iou: float, folder: Path) -> Iterator[Pat
 
 
 def record(
-    store: Store, params: Params, iou: float, folder: Path, run: str = "joint", trained: str | None = None
+    store: MlflowStore,
+    params: Params,
+    iou: float,
+    folder: Path,
+    run: str = "joint",
+    trained: str | None = None,
 ) -> str:
     """Trains and publishes; `trained` is the run of an earlier training, evaluated anew."""
     folder.mkdir()
@@ -61,7 +66,7 @@ def record(
 
 
 def train(
-    store: Store, params: Params, folder: Path, run: str = "joint", error: BaseException | None = None
+    store: MlflowStore, params: Params, folder: Path, run: str = "joint", error: BaseException | None = None
 ) -> str:
     recorded: dict[str, Any] = {**flatten(params.model_dump()), "run": run}
     with suppress(RuntimeError), store.training(run, recorded, {"run": run}, folder / "run.json") as run_id:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from s2rm.data.image_zip import PackWriter
-from s2rm.refer.issues import Faults
+from s2rm.data.image_zip import ImageZipWriter
+from s2rm.refer.issues import Issues
 from s2rm.refer.referit import load_queries
 
 UINT8, INT8, INT32, UINT32, DOUBLE, MATRIX, COMPRESSED = 2, 1, 5, 6, 9, 14, 15  # types of elements
@@ -118,12 +118,12 @@ class TinyQueries:
         files = {f"query_{split}": queries for split, queries in self.queries.items()}
         for name, content in {**files, "imsize": self.sizes, "bbox": self.boxes}.items():
             (self.folder / f"referit_{name}.json").write_text(json.dumps(content))
-        with PackWriter(self.folder / "masks.zip") as pack:
+        with ImageZipWriter(self.folder / "masks.zip") as pack:
             for name, data in self.mats.items():
                 pack.add(name, data)
 
-    def load(self) -> tuple[list[Any], dict[str, list[Any]], Faults]:
+    def load(self) -> tuple[list[Any], dict[str, list[Any]], Issues]:
         self.write()
-        faults = Faults()
+        faults = Issues()
         refs, instances = load_queries(self.folder, faults)
         return refs, instances, faults

@@ -9,9 +9,9 @@ from torch.nn.functional import conv2d
 
 from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 from s2rm.model.hooks import (
+    attribute_shares,
     balanced_stages,
     places_of,
-    share_out,
     watch_stage,
     watch_weights,
     why_no_gates,
@@ -84,8 +84,8 @@ def test_shares_by_hand() -> None:
     semantics = [torch.tensor([1.0, -2.0]).view(1, 2, 1, 1), torch.tensor([-3.0, 0.0]).view(1, 2, 1, 1)]
     weights = torch.tensor([[[0.75, 0.5], [0.25, 0.5]]])
     # 1.75 and 0.75 of 2.5
-    assert share_out(semantics, weights).flatten().tolist() == pytest.approx([0.7, 0.3])
-    assert share_out([0 * semantic for semantic in semantics], weights).flatten().tolist() == [0, 0]
+    assert attribute_shares(semantics, weights).flatten().tolist() == pytest.approx([0.7, 0.3])
+    assert attribute_shares([0 * semantic for semantic in semantics], weights).flatten().tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s2rm.config.params import Params
-from s2rm.model.profile import PARTS, Part, build_untrained, describe
+from s2rm.model.profile import PARTS, ModelPart, build_untrained, describe
 from s2rm.model.s2rm import S2RM
 
 TinyParams = Callable[..., Params]
@@ -29,12 +29,12 @@ VARIANTS = [
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda overrides: "-".join(overrides)[:60] or "full")
-def described(request: pytest.FixtureRequest, tiny_params: TinyParams) -> tuple[Params, dict[str, Part]]:
+def described(request: pytest.FixtureRequest, tiny_params: TinyParams) -> tuple[Params, dict[str, ModelPart]]:
     params = tiny_params(*request.param)
     return params, describe(params)
 
 
-def test_the_parts_make_up_the_total(described: tuple[Params, dict[str, Part]]) -> None:
+def test_the_parts_make_up_the_total(described: tuple[Params, dict[str, ModelPart]]) -> None:
     params, parts = described
     *named, last = parts
     assert last == "total"
@@ -99,7 +99,7 @@ def bytes_in_the_graph(masks: list[Tensor], others: list[Tensor]) -> int:
     return sum(storages.values())
 
 
-def test_activations_are_what_autograds_graph_holds(described: tuple[Params, dict[str, Part]]) -> None:
+def test_activations_are_what_autograds_graph_holds(described: tuple[Params, dict[str, ModelPart]]) -> None:
     """Of more expressions than were measured, too: each costs exactly its share."""
     params, parts = described
     expressions, total = 5, parts["total"]

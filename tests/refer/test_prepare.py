@@ -15,7 +15,7 @@ from s2rm.acquire.folder import lay_out_folder
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.rle import decode
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.refer.prepare import prepare
@@ -185,7 +185,7 @@ def test_real_data_goes_through(real_data: Path, tmp_path: Path) -> None:
     instances = json.loads((real_data / "refcoco" / "instances.json").read_text())
     annotations = {annotation["id"]: annotation for annotation in instances["annotations"]}
     for row in table.drop_duplicates("ref_id").itertuples():
-        assert RawFiles(tmp_path / "raw").read(row.image_path)[:2] == b"\xff\xd8"
+        assert ImageFiles(tmp_path / "raw").read(row.image_path)[:2] == b"\xff\xd8"
         annotation = annotations[row.ann_id]
         assert annotation["image_id"] == row.image_id
         assert row.box.tolist() == annotation["bbox"]

@@ -34,7 +34,7 @@ from tiny_queries import (
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.core.errors import UserError
 from s2rm.data.rle import decode
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 from s2rm.refer.masks import rasterise
 from s2rm.refer.referents import read_referents
 from s2rm.refer.referit import MASKS, load_queries, mentioned_crops
@@ -54,7 +54,7 @@ def crops_of(refs: list[Any]) -> list[str]:
     return [keys[ref["sentences"][0]["raw"]] for ref in refs]
 
 
-def only_fault(faults: Faults) -> tuple[str, int, list[int | str]]:
+def only_fault(faults: Issues) -> tuple[str, int, list[int | str]]:
     ((kind, fault),) = faults.report().items()
     return kind, fault["count"], fault["ids"]
 
@@ -348,7 +348,7 @@ def test_a_missing_or_corrupt_file_is_named(
     path = tiny.folder / f"referit_{name}.json"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match=rf"{message}|{name}") as caught:
-        load_queries(tiny.folder, Faults())
+        load_queries(tiny.folder, Issues())
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -363,10 +363,10 @@ def test_missing_masks_and_a_corrupt_pack_are_named(tiny: TinyQueries) -> None:
     data[place + 60] ^= 1
     pack.write_bytes(data)
     with pytest.raises(UserError, match=r"masks\.zip is corrupt at 9_10\.mat"):
-        load_queries(tiny.folder, Faults())
+        load_queries(tiny.folder, Issues())
     pack.unlink()
     with pytest.raises(UserError, match=r"masks\.zip"):
-        load_queries(tiny.folder, Faults())
+        load_queries(tiny.folder, Issues())
 
 
 # --- faults of the masks
@@ -480,7 +480,7 @@ def test_a_mask_of_another_size_than_the_image_is_reported(tiny: TinyQueries, da
 def test_bombs_are_not_inflated(tiny: TinyQueries, build: Callable[[], bytes], kind: str) -> None:
     data = tiny.mats["9_10.mat"] = build()
     tiny.write()
-    faults = Faults()
+    faults = Issues()
     tracemalloc.start()
     try:
         load_queries(tiny.folder, faults)

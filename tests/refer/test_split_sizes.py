@@ -9,7 +9,7 @@ import pytest
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.core.errors import UserError
-from s2rm.refer.issues import RULES, Faults
+from s2rm.refer.issues import RULES, Issues
 from s2rm.refer.split_sizes import (
     COUNTS_STAND,
     WHAT,
@@ -148,7 +148,7 @@ def test_the_refusal_is_a_readable_table() -> None:
     counts = official_counts("referit_berkeley")
     counts["train"]["images"] -= 4
     counts["test"]["expressions"] -= 1003
-    faults = Faults()
+    faults = Issues()
     for number in range(500):
         faults.add("image_missing", number)
     faults.add("empty_expression", 7)

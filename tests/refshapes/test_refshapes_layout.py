@@ -9,7 +9,7 @@ from PIL import Image
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import RefShapes
-from s2rm.data.image_zip import Pack, RawFiles
+from s2rm.data.image_zip import ImageFiles, ZipImages
 from s2rm.refshapes import write_refshapes
 
 REF_KEYS = {
@@ -52,7 +52,7 @@ def test_keys_and_references(written, name):
 def test_images(written, name):
     benchmark, images = BENCHMARKS[name], written.instances[name]["images"]
     for image in images:
-        data = RawFiles(written.root).read(f"{benchmark.images}/{image['file_name']}")
+        data = ImageFiles(written.root).read(f"{benchmark.images}/{image['file_name']}")
         with Image.open(io.BytesIO(data)) as opened:
             assert (opened.format, opened.size) == ("JPEG", (image["width"], image["height"]))
         stem = f"{image['id']}" if name == "referit_berkeley" else f"COCO_train2014_{image['id']:012d}"
@@ -101,8 +101,8 @@ def test_same_seed_same_bytes_whichever_benchmarks_are_asked_for(
             assert (tmp_path / path).read_bytes() == (written.root / path).read_bytes()
             continue
         mine, all_ = (
-            Pack(tmp_path / path),
-            Pack(written.root / path),
+            ZipImages(tmp_path / path),
+            ZipImages(written.root / path),
         )  # that of COCO has more benchmarks' images
         assert len(list(mine.names())) in (50, 60)
         assert all(mine.read(name) == all_.read(name) for name in mine.names())

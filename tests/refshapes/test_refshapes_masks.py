@@ -8,7 +8,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.refshapes import compose
 from s2rm.refshapes.scene import COLOURS
 
@@ -70,7 +70,7 @@ def test_drawing_agrees_with_the_mask(written, name):
     for index, image in enumerate(instances["images"][:10]):
         scene = compose(7, name, "train", index).scene
         assert (scene.width, scene.height) == (image["width"], image["height"])
-        data = RawFiles(written.root).read(f"{benchmark.images}/{image['file_name']}")
+        data = ImageFiles(written.root).read(f"{benchmark.images}/{image['file_name']}")
         with Image.open(io.BytesIO(data)) as opened:
             pixels = np.asarray(opened, dtype=float)
         annotations = [each for each in instances["annotations"] if each["image_id"] == image["id"]]

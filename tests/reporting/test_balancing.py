@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from report_inputs import make_weights
 
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.model.hooks import watch_weights
 from s2rm.predictor import Predictor
@@ -38,7 +38,7 @@ def test_weights_are_the_mean_of_the_expressions_one_by_one(
     table = pd.read_parquet(tiny_data.prepared / "referit_berkeley.parquet")
     table = table[table["split"] == "val"]
     table = table[table["image_path"].isin(table["image_path"].unique()[:images])]
-    predictor, files = Predictor.from_pretrained(model_folder), RawFiles(tiny_data.raw)
+    predictor, files = Predictor.from_pretrained(model_folder), ImageFiles(tiny_data.raw)
     each: dict[int, list[np.ndarray]] = {2: [], 4: []}
     for row in table.to_dict("records"):
         with watch_weights(predictor.model) as weights:

@@ -9,7 +9,7 @@ import torch
 
 from s2rm.core.errors import UserError
 from s2rm.training import checkpoint
-from s2rm.training.checkpoint import Progress, Random, load_state, previous_of, save_state
+from s2rm.training.checkpoint import Progress, RngState, load_state, previous_of, save_state
 
 
 def trained() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
@@ -22,7 +22,7 @@ def trained() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
 
 
 def save(path: Path, progress: Progress, **states: Any) -> None:
-    save_state(path, progress, [Random.now()], **states)
+    save_state(path, progress, [RngState.now()], **states)
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_each_process_has_its_own_random_state(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    first, drawn = Random.now(), torch.rand(2)
+    first, drawn = RngState.now(), torch.rand(2)
     torch.manual_seed(2)
-    second, other = Random.now(), torch.rand(2)
+    second, other = RngState.now(), torch.rand(2)
     save_state(tmp_path / "state.pt", Progress(step=1), [first, second])
     for process, expected in enumerate((drawn, other)):
         random = load_state(tmp_path / "state.pt", process)[1]

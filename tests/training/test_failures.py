@@ -15,7 +15,7 @@ from apart import Apart, nothing
 
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.data import dataset as samples
+from s2rm.data import dataset
 from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
 from s2rm.training.failures import explain_faults
@@ -115,14 +115,14 @@ def die() -> None:
 
 def break_loading(error: Callable[[], None]) -> None:
     """The loader meets the error at some image of the first epoch."""
-    original, drawn = samples.decode_image, random.Random(0)
+    original, drawn = dataset.decode_image, random.Random(0)
 
     def decode(*arguments: Any) -> Any:
         if drawn.random() < 0.02:
             error()
         return original(*arguments)
 
-    samples.decode_image = decode  # type: ignore[assignment]
+    dataset.decode_image = decode  # type: ignore[assignment]
 
 
 def test_a_loader_process_that_dies(start: Start, whole: Apart, tmp_path: Path) -> None:

@@ -82,6 +82,6 @@ def test_the_code_counts(
     shutil.copytree(Path(s2rm.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(s2rm, "__file__", str(package / "__init__.py"))
     assert fingerprint(tiny_params(), RUN, prepared, prepared) == before
-    module = package / "model" / "coparse.py"
+    module = package / "model" / "fusion" / "coparse.py"
     module.write_text(module.read_text() + "\n")
     assert fingerprint(tiny_params(), RUN, prepared, prepared) != before

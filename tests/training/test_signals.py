@@ -6,13 +6,13 @@ import signal
 import pytest
 
 from s2rm.core.errors import StoppedError
-from s2rm.training import signals as stopping
-from s2rm.training.signals import heed_signals
+from s2rm.training import signals
+from s2rm.training.signals import deferred_signals
 
 
 def test_a_signal_is_noted_and_handlers_come_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with heed_signals() as stop:
+    with deferred_signals() as stop:
         assert stop.signal is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
@@ -23,10 +23,10 @@ def test_a_signal_is_noted_and_handlers_come_back() -> None:
 
 
 def test_an_echo_is_not_a_second_wish(monkeypatch: pytest.MonkeyPatch) -> None:
-    with heed_signals() as stop:
+    with deferred_signals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGINT
-        monkeypatch.setattr(stopping, "ECHO", -1.0)
+        monkeypatch.setattr(signals, "ECHO", -1.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.data.dataset import ExpressionDataset
-from s2rm.data.samplers import GroupedBatches
+from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.s2rm import S2RM
@@ -127,14 +127,14 @@ def test_epochs_see_every_expression_in_another_order(
     training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[int]] = []
-    original = GroupedBatches.__iter__
+    original = GroupedBatchSampler.__iter__
 
-    def spy(self: GroupedBatches):  # type: ignore[no-untyped-def]
+    def spy(self: GroupedBatchSampler):  # type: ignore[no-untyped-def]
         batches = list(original(self))
         seen.append([row for batch in batches for group in batch for row in group])
         return iter(batches)
 
-    monkeypatch.setattr(GroupedBatches, "__iter__", spy)
+    monkeypatch.setattr(GroupedBatchSampler, "__iter__", spy)
     training.run(tiny_params(*SHORT))
     assert len(seen) == 2
     assert seen[0] != seen[1]

@@ -28,7 +28,7 @@ from s2rm.config.params import Params, load_params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace
 from s2rm.reporting.scores_io import load_columns
-from s2rm.tracking import Recorded, Store
+from s2rm.tracking import MlflowStore, Recorded
 
 LABELS = ["variant", "run", "benchmark", "split"]
 EXPRESSION = ["sent_id", "image_id"]
@@ -49,7 +49,7 @@ class Key(NamedTuple):
 Scores = dict[Key, pd.DataFrame]
 
 
-def collect(full: Params, store: Store | None, kept: Path) -> tuple[pd.DataFrame, list[str]]:
+def collect(full: Params, store: MlflowStore | None, kept: Path) -> tuple[pd.DataFrame, list[str]]:
     """What was recorded of the full model and of its variants, and a line for each run that is left out.
 
     Args:
@@ -79,7 +79,7 @@ def keep(scores: pd.DataFrame, full: Params, path: Path) -> Path:
     )
 
 
-def _add_recorded(scores: Scores, full: Params, store: Store) -> list[str]:
+def _add_recorded(scores: Scores, full: Params, store: MlflowStore) -> list[str]:
     left_out = []
     for recorded in store.recorded():  # the latest first
         try:
@@ -93,7 +93,9 @@ def _add_recorded(scores: Scores, full: Params, store: Store) -> list[str]:
     return left_out
 
 
-def _read_recorded(store: Store, recorded: Recorded, full: Params, folder: Path) -> tuple[Key, pd.DataFrame]:
+def _read_recorded(
+    store: MlflowStore, recorded: Recorded, full: Params, folder: Path
+) -> tuple[Key, pd.DataFrame]:
     """Its scores; `UserError` says why it is left out."""
     if recorded.run not in full.runs:
         raise UserError(f"params.yaml has no run {recorded.run!r}")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.core.errors import UserError
-from s2rm.data.image_zip import RawFiles
-from s2rm.refer.provenance import Origin, write_origin
+from s2rm.data.image_zip import ImageFiles
+from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_images
 
 
@@ -38,9 +38,9 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in annotation_files(spec):
             shutil.copyfile(source / name, target / name)
-        write_origin(target, Origin("folder"))
+        write_provenance(target, Provenance("folder"))
     for images, names in mentioned.items():
-        pack_images(RawFiles(folder), images, names, raw / f"{images}.zip")
+        pack_images(ImageFiles(folder), images, names, raw / f"{images}.zip")
 
 
 def _annotation_folder(folder: Path, spec: Benchmark) -> Path:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from transformers import PreTrainedTokenizerBase
 
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.rle import decode
 from s2rm.data.tokenizer import pad, tokenize
@@ -59,7 +59,7 @@ class ExpressionDataset(Dataset[Sample]):
         std: tuple[float, ...],
     ) -> None:
         """`table`: rows as prepared, indexed 0..n−1; `raw`: the folder that image_path is relative to."""
-        self.files, self.size, self.mean, self.std = RawFiles(raw), image_size, mean, std
+        self.files, self.size, self.mean, self.std = ImageFiles(raw), image_size, mean, std
         self.image_path = table["image_path"].tolist()
         self.mask_rle = table["mask_rle"].tolist()
         self.sizes = table[["height", "width"]].to_numpy()

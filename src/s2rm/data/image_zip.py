@@ -26,8 +26,8 @@ class MissingFileError(UserError):
     """There is no such file or member."""
 
 
-class PackWriter:
-    """Writes a pack beside `path` and moves it there when all went well: `with PackWriter(path) as pack`."""
+class ImageZipWriter:
+    """Writes a pack beside `path` and moves it there when all went well."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.partial = path, partial_of(path)
@@ -43,7 +43,7 @@ class PackWriter:
         info.external_attr = 0o644 << 16
         self._zip.writestr(info, data)
 
-    def __enter__(self) -> "PackWriter":
+    def __enter__(self) -> "ImageZipWriter":
         return self
 
     def __exit__(
@@ -56,7 +56,7 @@ class PackWriter:
             self.partial.unlink(missing_ok=True)
 
 
-class Pack:
+class ZipImages:
     """A pack to read from. Safe with threads and forked processes: no read moves a shared position."""
 
     def __init__(self, path: Path) -> None:
@@ -98,12 +98,12 @@ class Pack:
             os.close(self._file)
 
 
-class RawFiles:
+class ImageFiles:
     """The files under a raw data root by their paths in the REFER layout, packed or plain."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._packs: dict[PurePosixPath, Pack | None] = {}
+        self._packs: dict[PurePosixPath, ZipImages | None] = {}
 
     def read(self, path: str) -> bytes:
         """The content; `MissingFileError` where there is none, `UserError` where it cannot be read."""
@@ -124,12 +124,12 @@ class RawFiles:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _find_pack(self, folder: PurePosixPath) -> Pack | None:
+    def _find_pack(self, folder: PurePosixPath) -> ZipImages | None:
         """The pack of `folder` or of one above it; none where `folder` itself is there."""
         if (self.root / folder).is_dir():
             return None
         packs = (self.root / f"{above}.zip" for above in (folder, *folder.parents))
-        return next((Pack(path) for path in packs if path.is_file()), None)
+        return next((ZipImages(path) for path in packs if path.is_file()), None)
 
     def __getstate__(self) -> dict[str, object]:
         return {"root": self.root, "_packs": {}}  # a spawned process opens its own

@@ -15,7 +15,7 @@ def group_by_image(image_paths: Sequence[str]) -> list[Group]:
     return [rows.tolist() for _, rows in groups]
 
 
-class GroupedBatches(Sampler[list[Group]]):
+class GroupedBatchSampler(Sampler[list[Group]]):
     """Every expression once an epoch, at most `expressions_per_image` of an image together.
 
     A batch has exactly `expressions` (the last may have fewer), of as many images as it takes: the
@@ -47,7 +47,7 @@ class GroupedBatches(Sampler[list[Group]]):
 
     def __iter__(self) -> Iterator[list[Group]]:
         for batch in self._batches():
-            yield from share_out(batch, self.processes)
+            yield from split_batch(batch, self.processes)
 
     def _batches(self) -> Iterator[list[Group]]:
         rng = np.random.default_rng([self.seed, self.epoch])
@@ -71,7 +71,7 @@ class GroupedBatches(Sampler[list[Group]]):
             yield batch
 
 
-def share_out(batch: list[Group], processes: int) -> list[list[Group]]:
+def split_batch(batch: list[Group], processes: int) -> list[list[Group]]:
     """A batch as so many, in its order; an image may be in two of them."""
     if processes == 1:
         return [batch]
@@ -85,7 +85,7 @@ def share_out(batch: list[Group], processes: int) -> list[list[Group]]:
     return shares
 
 
-class OrderedBatches(Sampler[list[Group]]):
+class ImageBatchSampler(Sampler[list[Group]]):
     """Every image with all of its expressions, in the order of the table: for evaluation."""
 
     def __init__(self, groups: list[Group], images_per_batch: int) -> None:

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.rle import decode
-from s2rm.data.samplers import OrderedBatches, group_by_image
+from s2rm.data.samplers import ImageBatchSampler, group_by_image
 from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
@@ -67,7 +67,7 @@ def score_expressions(
     dataset = dataset_for(model, tokenizer, table, raw)
     loader = DataLoader(
         dataset,
-        batch_sampler=OrderedBatches(group_by_image(dataset.image_path), images_per_batch),
+        batch_sampler=ImageBatchSampler(group_by_image(dataset.image_path), images_per_batch),
         collate_fn=dataset.collate,
         num_workers=workers,
         pin_memory=device.type == "cuda",

@@ -28,7 +28,7 @@ class StageInsight:
     places: list[Place]  # of the K parsed semantics, in their order
     gates: dict[Place, Tensor] = field(default_factory=dict)  # z as each sweep applied it, (N, C, H, W)
     weights: Tensor = field(init=False)  # (N, K, C), summing to 1 over the K
-    shares: Tensor = field(init=False)  # (N, K, H, W), see `share_out`
+    shares: Tensor = field(init=False)  # (N, K, H, W), see `attribute_shares`
 
 
 def why_no_weights(fusion: Fusion) -> str | None:
@@ -95,15 +95,15 @@ def watch_stage(model: S2RM, stage: int) -> Iterator[StageInsight]:
         def hook(
             scan: ScanRecurrence, inputs: tuple[Any, int, list[bool]], states: tuple[Tensor, ...]
         ) -> None:
-            (z, _), dim, senses = inputs
-            seen.gates |= {(role, SWEEPS.index((dim, reverse))): z for reverse in senses}
+            (z, _), dim, directions = inputs
+            seen.gates |= {(role, SWEEPS.index((dim, reverse))): z for reverse in directions}
 
         return hook
 
     def read_balance(balance: Balance, inputs: tuple[list[Tensor]], total: Tensor) -> None:
         (semantics,) = inputs
         seen.weights = balance.weights(semantics)
-        seen.shares = share_out(semantics, seen.weights)
+        seen.shares = attribute_shares(semantics, seen.weights)
 
     with ExitStack() as hooks:
         for role, coparse in _roles(fusion).items():
@@ -113,7 +113,7 @@ def watch_stage(model: S2RM, stage: int) -> Iterator[StageInsight]:
         yield seen
 
 
-def share_out(semantics: list[Tensor], weights: Tensor) -> Tensor:
+def attribute_shares(semantics: list[Tensor], weights: Tensor) -> Tensor:
     """How much each parsed semantic has of what all of them bring to the output convolution, by position.
 
     Args:

@@ -50,7 +50,7 @@ ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attent
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelPart:
     parameters: int
     flops_image: int  # once an image
     flops_expression: int  # for each of its expressions
@@ -67,8 +67,8 @@ def build_untrained(params: Params) -> S2RM:
     return assemble(ModelConfig.from_params(params, bert.to_dict()))
 
 
-def describe(params: Params) -> dict[str, Part]:
-    """Part of the model → its numbers, at the parameters' image size and number of tokens; and `total`.
+def describe(params: Params) -> dict[str, ModelPart]:
+    """ModelPart of the model → its numbers, at the parameters' image size and number of tokens; and `total`.
 
     A part that the parameters switch off is missing.
     """
@@ -86,7 +86,7 @@ def describe(params: Params) -> dict[str, Part]:
     for part in PARTS:
         flops = three.flops[part] - two.flops[part]
         activations = three.activations[part] - two.activations[part]
-        numbers = Part(
+        numbers = ModelPart(
             parameters=parameters[part],
             flops_image=two.flops[part] - 2 * flops,
             flops_expression=flops,
@@ -96,7 +96,7 @@ def describe(params: Params) -> dict[str, Part]:
         if any(astuple(numbers)):
             parts[part] = numbers
     columns = zip(*(astuple(part) for part in parts.values()), strict=True)
-    return {**parts, "total": Part(*map(sum, columns))}
+    return {**parts, "total": ModelPart(*map(sum, columns))}
 
 
 def _part_of_each_module(model: S2RM) -> dict[nn.Module, str]:

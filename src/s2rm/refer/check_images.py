@@ -9,9 +9,9 @@ import io
 from PIL import Image as Pillow
 from tqdm import tqdm
 
-from s2rm.data.image_zip import MissingFileError, RawFiles
+from s2rm.data.image_zip import ImageFiles, MissingFileError
 from s2rm.data.images import MOST_PIXELS
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 from s2rm.refer.records import Image
 from s2rm.refer.referents import Referent
 
@@ -21,7 +21,9 @@ TAIL = 64  # bytes in which the end must be; cameras pad some files
 ORIENTATION = 0x0112  # EXIF
 
 
-def keep_readable(referents: list[Referent], files: RawFiles, folder: str, faults: Faults) -> list[Referent]:
+def keep_readable(
+    referents: list[Referent], files: ImageFiles, folder: str, faults: Issues
+) -> list[Referent]:
     """The referents whose image lies in `folder` and is sound.
 
     The size is the stored one: EXIF orientation is not applied, as COCO's annotations do not apply it.
@@ -34,7 +36,7 @@ def keep_readable(referents: list[Referent], files: RawFiles, folder: str, fault
     return [referent for referent in referents if readable[referent.image.id]]
 
 
-def _check(files: RawFiles, path: str, image: Image, faults: Faults) -> bool:
+def _check(files: ImageFiles, path: str, image: Image, faults: Issues) -> bool:
     try:
         data = files.read(path)
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as file:

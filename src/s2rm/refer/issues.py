@@ -1,7 +1,7 @@
 """The faults that REFER data may have, what is done about each, and the count of those met.
 
 Every kind has one rule. With `preprocess.faults=repair` the rule is applied and the fault counted
-with its ids; with `refuse` the same faults end the stage (`Faults.refuse`).
+with its ids; with `refuse` the same faults end the stage (`Issues.refuse`).
 """
 
 from collections import Counter
@@ -55,7 +55,7 @@ HARMLESS = {"split_not_used", "image_converted", "image_not_turned", "expression
 LISTED = 20  # ids a kind in the report
 
 
-class Faults:
+class Issues:
     """What was met while reading one benchmark."""
 
     def __init__(self) -> None:

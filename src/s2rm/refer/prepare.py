@@ -23,18 +23,18 @@ from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace, replace_text
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.rle import SegmentationError
 from s2rm.data.table import SCHEMA
 from s2rm.refer.check_images import keep_readable
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 from s2rm.refer.masks import Mask, rasterise
-from s2rm.refer.provenance import read_origin
+from s2rm.refer.provenance import read_provenance
 from s2rm.refer.referents import Referent, load_instances, load_refs, read_referents
 from s2rm.refer.referit import load_queries
 from s2rm.refer.split_sizes import check_official
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict[str, Any]:
@@ -44,9 +44,9 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
     genuine data are not the official ones (unless `params.statistics=warn`), and, with
     `params.faults=refuse`, where there is any fault; then nothing is written.
     """
-    spec, faults = get_benchmark(benchmark), Faults()
+    spec, faults = get_benchmark(benchmark), Issues()
     folder = raw / benchmark
-    origin = read_origin(folder)
+    origin = read_provenance(folder)
     if origin.route == "queries":
         refs, instances = load_queries(folder, faults)
     else:
@@ -54,7 +54,7 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         instances = load_instances(folder / "instances.json")
     referents = read_referents(refs, instances, spec, params.sentence, faults)
     del refs, instances  # a gigabyte of full-size RefCOCO
-    referents = keep_readable(referents, RawFiles(raw), spec.images, faults)
+    referents = keep_readable(referents, ImageFiles(raw), spec.images, faults)
     referents.sort(key=lambda ref: (spec.splits.index(ref.split), ref.image.id, ref.ref_id))
     masked = _rasterise_all(referents, faults)
     if params.faults == "refuse":
@@ -71,9 +71,9 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         refuse = params.statistics == "refuse"
         differences = check_official(benchmark, origin.route, counts, refuse=refuse, faults=found)
     for kind, fault in found.items():
-        log.info("%s: %s %d (%s)", benchmark, kind, fault["count"], fault["rule"])
+        logger.info("%s: %s %d (%s)", benchmark, kind, fault["count"], fault["rule"])
     for difference in differences:
-        log.warning("%s", difference)
+        logger.warning("%s", difference)
     statistics = {
         "benchmark": benchmark,
         "origin": asdict(origin),
@@ -88,7 +88,7 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
     return statistics
 
 
-def _rasterise_all(referents: list[Referent], faults: Faults) -> list[tuple[Referent, Mask]]:
+def _rasterise_all(referents: list[Referent], faults: Issues) -> list[tuple[Referent, Mask]]:
     """Each referent with its mask; those that have none are reported and left out."""
     masked = []
     for referent in tqdm(referents, desc="masks", unit="ref", disable=None):

@@ -16,7 +16,7 @@ FILE = "origin.json"
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     source: Literal["refshapes", "folder", "archives", "unknown"]  # as params.yaml's data.source
     route: Literal["refer", "queries"] = "refer"  # refs(…).p and instances.json, or ReferIt's query lists
     archives: dict[str, str] = field(default_factory=dict)  # file → checksum, of data.source=archives
@@ -26,15 +26,15 @@ class Origin:
         return self.source in ("folder", "archives")
 
 
-def write_origin(folder: Path, origin: Origin) -> None:
+def write_provenance(folder: Path, origin: Provenance) -> None:
     replace_text(folder / FILE, json.dumps(asdict(origin), indent=2, sort_keys=True) + "\n")
 
 
-def read_origin(folder: Path) -> Origin:
+def read_provenance(folder: Path) -> Provenance:
     """`unknown` where nothing is written; `UserError` where it is no origin."""
     try:
-        return Origin(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+        return Provenance(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return Origin("unknown")
+        return Provenance("unknown")
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{folder / FILE} is unreadable: {error}; run `dvc repro download`") from None

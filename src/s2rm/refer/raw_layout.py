@@ -10,9 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s2rm.config.benchmarks import Benchmark
-from s2rm.data.image_zip import MissingFileError, PackWriter, RawFiles
+from s2rm.data.image_zip import ImageFiles, ImageZipWriter, MissingFileError
 from s2rm.refer import records
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 from s2rm.refer.referents import load_instances, load_refs
 
 
@@ -27,15 +27,15 @@ def mentioned_images(folder: Path, benchmark: Benchmark) -> set[str]:
     (`UserError`).
     """
     refs_file, instances_file = annotation_files(benchmark)
-    images = records.read_images(load_instances(folder / instances_file)["images"], Faults())
-    refs = records.read_refs(load_refs(folder / refs_file), Faults())
+    images = records.read_images(load_instances(folder / instances_file)["images"], Issues())
+    refs = records.read_refs(load_refs(folder / refs_file), Issues())
     mentioned = {ref.image_id for ref in refs.values() if ref.split in benchmark.splits}
     return {images[image_id].file_name for image_id in mentioned & images.keys()}
 
 
-def pack_images(files: RawFiles, folder: str, names: Iterable[str], target: Path) -> None:
+def pack_images(files: ImageFiles, folder: str, names: Iterable[str], target: Path) -> None:
     """Packs `names` of the image folder `folder`; one that is missing is left to `prepare` to report."""
-    with PackWriter(target) as pack:
+    with ImageZipWriter(target) as pack:
         for name in tqdm(sorted(names), desc=f"packing {target.name}", unit="image", disable=None):
             try:
                 pack.add(name, files.read(f"{folder}/{name}"))

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from s2rm.core.errors import UserError
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 
 LARGEST_ID = 2**63 - 1  # the table's ids are int64
 LARGEST_SIDE = 2**31 - 1  # its heights and widths are int32
@@ -72,24 +72,24 @@ class Sentence:
 Record = TypeVar("Record", Image, Annotation, Category, Ref, Sentence)
 
 
-def read_images(records: list[Any], faults: Faults) -> dict[int, Image]:
+def read_images(records: list[Any], faults: Issues) -> dict[int, Image]:
     """By id; `UserError` for a file name that leads out of the image folder."""
     return _read(records, "image", "id", _image, faults)
 
 
-def read_annotations(records: list[Any], faults: Faults) -> dict[int, Annotation]:
+def read_annotations(records: list[Any], faults: Issues) -> dict[int, Annotation]:
     return _read(records, "annotation", "id", _annotation, faults)
 
 
-def read_categories(records: list[Any], faults: Faults) -> dict[int, Category]:
+def read_categories(records: list[Any], faults: Issues) -> dict[int, Category]:
     return _read(records, "category", "id", _category, faults)
 
 
-def read_refs(records: list[Any], faults: Faults) -> dict[int, Ref]:
+def read_refs(records: list[Any], faults: Issues) -> dict[int, Ref]:
     return _read(records, "ref", "ref_id", _ref, faults)
 
 
-def read_sentences(refs: Iterable[Ref], key: str, faults: Faults) -> dict[int, Sentence]:
+def read_sentences(refs: Iterable[Ref], key: str, faults: Issues) -> dict[int, Sentence]:
     """The sentences of all refs by sent_id, which is unique in the file; `key` is `sent` or `raw`."""
     sentences = []
     for ref in refs:
@@ -110,7 +110,7 @@ def read_sentences(refs: Iterable[Ref], key: str, faults: Faults) -> dict[int, S
 
 
 def _read(
-    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], faults: Faults
+    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], faults: Issues
 ) -> dict[int, Record]:
     """The well-formed records with a unique id, by id, in the file's order."""
     parsed = []
@@ -123,7 +123,7 @@ def _read(
     return _keep_unique(parsed, what, faults)
 
 
-def _keep_unique(records: Iterable[Record], what: str, faults: Faults) -> dict[int, Record]:
+def _keep_unique(records: Iterable[Record], what: str, faults: Issues) -> dict[int, Record]:
     """By id: one of identical records, none of records that disagree."""
     kept: dict[int, Record] = {}
     conflicting = set()

@@ -1,7 +1,7 @@
 """From REFER's records to referents: objects with an image, a mask and the expressions that refer to them.
 
 The links of every record are checked: ref → image, annotation, category; annotation → image, category.
-What is amiss is reported to a `Faults`, whose RULES say what becomes of it. The image files are checked
+What is amiss is reported to a `Issues`, whose RULES say what becomes of it. The image files are checked
 in `readable`, the masks where they are made, in `prepare`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from s2rm.config.benchmarks import Benchmark
 from s2rm.core.errors import UserError
 from s2rm.refer import records
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 from s2rm.refer.pickles import load_pickle
 from s2rm.refer.records import Annotation, Image, Ref, Sentence
 
@@ -63,7 +63,7 @@ def read_referents(
     instances: dict[str, list[Any]],
     benchmark: Benchmark,
     sentence: Literal["sent", "raw"],
-    faults: Faults,
+    faults: Issues,
 ) -> list[Referent]:
     """The usable refs of the benchmark's splits, in the file's order.
 
@@ -105,7 +105,7 @@ def _check_annotations(
     annotations: dict[int, Annotation],
     images: dict[int, Image],
     categories: dict[int | None, str],
-    faults: Faults,
+    faults: Issues,
 ) -> None:
     for annotation in annotations.values():
         if annotation.image_id not in images:
@@ -121,7 +121,7 @@ def _check_links(
     benchmark: Benchmark,
     images: dict[int, Image],
     annotations: dict[int, Annotation],
-    faults: Faults,
+    faults: Issues,
 ) -> bool:
     """Whether the ref is of a split that is used, and its image and annotation are there and agree."""
     if ref.split not in benchmark.splits:  # equality: REFER's own filter takes testAB for testA

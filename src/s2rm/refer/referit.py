@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from s2rm.core.errors import UserError
-from s2rm.data.image_zip import Pack
+from s2rm.data.image_zip import ZipImages
 from s2rm.data.rle import SegmentationError
-from s2rm.refer.issues import Faults
+from s2rm.refer.issues import Issues
 from s2rm.refer.masks import encode
 from s2rm.refer.referents import load_json
 
@@ -67,7 +67,7 @@ class Crop:
     sentences: list[str]
 
 
-def load_queries(folder: Path, faults: Faults) -> tuple[list[Any], dict[str, list[Any]]]:
+def load_queries(folder: Path, faults: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
     """The raw refs and instances, as `refer.load_refs` and `refer.load_instances` give them.
 
     A crop is a ref and an annotation, of one id: its place among the crops in the order of image and
@@ -77,7 +77,7 @@ def load_queries(folder: Path, faults: Faults) -> tuple[list[Any], dict[str, lis
     crops = _read_crops(folder, faults)
     sizes = _load_mapping(folder / "referit_imsize.json")
     boxes = _load_mapping(folder / "referit_bbox.json")
-    masks = Pack(folder / MASKS)
+    masks = ZipImages(folder / MASKS)
     images = _read_images({crop.image_id for crop in crops}, sizes, faults)
     refs, annotations, sent_id = [], [], 0
     for ref_id, crop in enumerate(tqdm(crops, desc="masks", unit="mask", disable=None)):
@@ -92,7 +92,7 @@ def load_queries(folder: Path, faults: Faults) -> tuple[list[Any], dict[str, lis
 
 def mentioned_crops(folder: Path) -> list[Crop]:
     """The crops whose images and masks `load_queries` asks for, told by the queries alone."""
-    return _read_crops(folder, Faults())
+    return _read_crops(folder, Issues())
 
 
 def _load_mapping(path: Path) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _load_mapping(path: Path) -> dict[str, Any]:
     return mapping
 
 
-def _read_crops(folder: Path, faults: Faults) -> list[Crop]:
+def _read_crops(folder: Path, faults: Issues) -> list[Crop]:
     """The crops of all splits that have sentences, by image and number."""
     crops: dict[str, Crop] = {}
     conflicting = set()
@@ -125,7 +125,7 @@ def _read_crops(folder: Path, faults: Faults) -> list[Crop]:
     return sorted(crops.values(), key=lambda crop: (crop.image_id, crop.number))
 
 
-def _read_images(ids: set[int], sizes: dict[str, Any], faults: Faults) -> dict[int, dict[str, Any]]:
+def _read_images(ids: set[int], sizes: dict[str, Any], faults: Issues) -> dict[int, dict[str, Any]]:
     """The records of the images whose size is known, by id."""
     images = {}
     for image_id in sorted(ids):
@@ -176,7 +176,7 @@ def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) 
     }
 
 
-def _read_mask(masks: Pack, key: str, image: dict[str, Any], faults: Faults) -> NDArray[np.bool_] | None:
+def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], faults: Issues) -> NDArray[np.bool_] | None:
     """The crop's mask (H, W), or None, reported."""
     name = f"{key}.mat"
     if name not in masks:

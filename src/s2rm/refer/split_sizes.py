@@ -1,4 +1,4 @@
-"""The official sizes of the benchmarks' splits, in official.csv, and a comparison with what was prepared.
+"""The official sizes of the benchmarks' splits, in split_sizes.csv, and a comparison with what was prepared.
 
 A row is a split, by the route that its data took: `refer` = refs(…).p and instances.json, `queries` =
 ReferIt's original query lists, of which its refs lack a few. An empty number is one that no source gives.
@@ -20,7 +20,7 @@ from s2rm.refer.issues import HARMLESS
 WHAT = ("images", "refs", "expressions")
 UNCERTAIN = " (uncertain)"  # at the end of a line on such a number
 
-# Faults that change no count. `split_not_used` may well: what is in no split of ours is missing in one.
+# Issues that change no count. `split_not_used` may well: what is in no split of ours is missing in one.
 COUNTS_STAND = HARMLESS - {"split_not_used"} | {
     "category_unknown",
     "category_conflict",
@@ -36,7 +36,7 @@ COUNTS_STAND = HARMLESS - {"split_not_used"} | {
 
 @dataclass(frozen=True)
 class Official:
-    """A row of official.csv."""
+    """A row of split_sizes.csv."""
 
     benchmark: str
     route: str
@@ -62,8 +62,8 @@ class Count:
 
 
 def load_official() -> list[Official]:
-    """The rows of official.csv, in the order of the file."""
-    text = files("s2rm.data").joinpath("official.csv").read_text(encoding="utf-8")
+    """The rows of split_sizes.csv, in the order of the file."""
+    text = files("s2rm.refer").joinpath("split_sizes.csv").read_text(encoding="utf-8")
     return [
         Official(
             row["benchmark"],
@@ -81,7 +81,7 @@ def compare(benchmark: str, route: str, counts: Mapping[str, Mapping[str, int | 
     """All official numbers of the benchmark by that route, in the file's order, beside what was found.
 
     `counts` has split → images, refs, expressions, and may have more; a split that is absent counts 0.
-    Nothing where official.csv knows no such benchmark or route.
+    Nothing where split_sizes.csv knows no such benchmark or route.
     """
     return [
         Count(row.split, what, expected, int(counts.get(row.split, {}).get(what, 0)), what in row.certain)
@@ -104,7 +104,7 @@ def check_official(
     Args:
         counts: as for `compare`.
         refuse: a certain number that was not found is a `UserError`; an uncertain one never is.
-        faults: `Faults.report()`, to say what may account for it.
+        faults: `Issues.report()`, to say what may account for it.
 
     The message of the `UserError` goes on below its first line, with a table of all the numbers.
     """

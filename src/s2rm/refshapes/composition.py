@@ -11,9 +11,9 @@ from itertools import zip_longest
 from random import Random
 
 from s2rm.config.benchmarks import STRUCTURED
-from s2rm.refshapes import compose_structured
 from s2rm.refshapes.scene import Cast, Scene, Thing, sample_scene
 from s2rm.refshapes.semantics import AmbiguousError, denotation
+from s2rm.refshapes.structured_composition import compose_structured
 from s2rm.refshapes.wording import (
     Proposer,
     propose_described,

@@ -11,14 +11,14 @@ from random import Random
 
 from s2rm.refshapes.scene import Scene
 from s2rm.refshapes.semantics import AmbiguousError
-from s2rm.refshapes.structured_phrases import EXTREMES, OUTER_LINES, Phrase, What
+from s2rm.refshapes.structured_phrases import EXTREMES, OUTER_LINES, StructuredPhrase, What
 from s2rm.refshapes.structured_scene import sample_lattice
 from s2rm.refshapes.structured_semantics import SAME, denote, denote_phrase, matching
 
 REFERENTS = 6  # an image
 _TRIES = 60
 
-Propose = Callable[[Random, Scene, int], Phrase]
+Propose = Callable[[Random, Scene, int], StructuredPhrase]
 
 
 def compose_structured(rng: Random) -> tuple[Scene, list[tuple[int, str]]]:
@@ -49,7 +49,7 @@ def _say(rng: Random, scene: Scene, kind: str) -> tuple[int, str] | None:
     return None
 
 
-def _needs_all(phrase: Phrase, scene: Scene, i: int) -> bool:
+def _needs_all(phrase: StructuredPhrase, scene: Scene, i: int) -> bool:
     """Whether neither the attributes alone nor the position alone would do."""
     if phrase.tail is None and phrase.rank is None:
         return _shares_attributes(scene, i)
@@ -76,34 +76,36 @@ def _anchor(rng: Random, scene: Scene, i: int) -> What:
     return What(other.colour, other.category)
 
 
-def _described(rng: Random, scene: Scene, i: int) -> Phrase:
-    return Phrase(What(scene.things[i].colour, scene.things[i].category))
+def _described(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
+    return StructuredPhrase(What(scene.things[i].colour, scene.things[i].category))
 
 
-def _ordinal(rng: Random, scene: Scene, i: int) -> Phrase:
+def _ordinal(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
     """Counted over the scene, or in one row or column."""
     what, rank = _what(rng, scene, i), rng.choice((1, 2, 2, 3, 3, 4))
     if rng.random() < 0.5:
-        return Phrase(what, rank, rng.choice(list(EXTREMES.values())))
+        return StructuredPhrase(what, rank, rng.choice(list(EXTREMES.values())))
     line = rng.choice(("row", "column"))
     side = rng.choice(("left", "right") if line == "row" else ("top", "bottom"))
     if rng.random() < 0.4:
         tail = rng.choice([name for name in OUTER_LINES.values() if name.endswith(line)])
-        return Phrase(what, rank, side, tail)
-    return Phrase(what, rank, side, line, (_anchor(rng, scene, i),))
+        return StructuredPhrase(what, rank, side, tail)
+    return StructuredPhrase(what, rank, side, line, (_anchor(rng, scene, i),))
 
 
-def _in_line(rng: Random, scene: Scene, i: int) -> Phrase:
-    return Phrase(_what(rng, scene, i), tail=rng.choice(("row", "column")), anchors=(_anchor(rng, scene, i),))
+def _in_line(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
+    return StructuredPhrase(
+        _what(rng, scene, i), tail=rng.choice(("row", "column")), anchors=(_anchor(rng, scene, i),)
+    )
 
 
-def _beyond(rng: Random, scene: Scene, i: int) -> Phrase:
+def _beyond(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
     """ "the topmost star below the red cross" """
     side, opposite = rng.choice((("top", "bottom"), ("bottom", "top"), ("left", "right"), ("right", "left")))
-    return Phrase(_what(rng, scene, i), 1, side, opposite, (_anchor(rng, scene, i),))
+    return StructuredPhrase(_what(rng, scene, i), 1, side, opposite, (_anchor(rng, scene, i),))
 
 
-def _between(rng: Random, scene: Scene, i: int) -> Phrase:
+def _between(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
     """Anchors on both sides of the referent, in its row or column."""
     x, y = scene.things[i].centre
     across = rng.random() < 0.5
@@ -114,7 +116,7 @@ def _between(rng: Random, scene: Scene, i: int) -> Phrase:
             sides[along > 0].append(j)
     anchors = [scene.things[rng.choice(side or [i])] for side in rng.sample(sides, 2)]
     named = [What(anchor.colour, anchor.category) for anchor in anchors]
-    return Phrase(_what(rng, scene, i), tail="between", anchors=(named[0], named[1]))
+    return StructuredPhrase(_what(rng, scene, i), tail="between", anchors=(named[0], named[1]))
 
 
 KINDS: dict[str, Propose] = {

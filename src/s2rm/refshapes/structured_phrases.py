@@ -47,7 +47,7 @@ class What:
 
 
 @dataclass(frozen=True)
-class Phrase:
+class StructuredPhrase:
     what: What
     rank: int | None = None  # 1 = first, counted from `side`
     side: str | None = None  # left | right | top | bottom
@@ -66,7 +66,7 @@ class Phrase:
         return " ".join(["the", *words]).strip()
 
 
-def parse(text: str) -> Phrase:
+def parse(text: str) -> StructuredPhrase:
     """The phrase that the text is, or `UnintelligibleError`."""
     reader = _Reader(text.split())
     phrase = reader.phrase()
@@ -99,7 +99,7 @@ class _Reader:
             raise UnintelligibleError(f"'the' is missing before {' '.join(self.rest)!r}")
         return self.what()
 
-    def phrase(self) -> Phrase:
+    def phrase(self) -> StructuredPhrase:
         self.take("the")
         extreme, ordinal = self.one_of(list(EXTREMES)), self.one_of(ORDINALS)
         what = self.what()
@@ -111,7 +111,7 @@ class _Reader:
                 raise UnintelligibleError(f"{ordinal!r} needs a side to count from, and no second rank")
         for words, line in OUTER_LINES.items():
             if self.take(*words):
-                return Phrase(what, rank, side, line)
+                return StructuredPhrase(what, rank, side, line)
         for words, tail in ANCHORED.items():
             if self.take(*words):
                 anchors = [self.anchor()]
@@ -119,5 +119,5 @@ class _Reader:
                     if not self.take("and"):
                         raise UnintelligibleError("'between' needs two anchors, joined by 'and'")
                     anchors.append(self.anchor())
-                return Phrase(what, rank, side, tail, tuple(anchors))
-        return Phrase(what, rank, side)
+                return StructuredPhrase(what, rank, side, tail, tuple(anchors))
+        return StructuredPhrase(what, rank, side)

@@ -8,7 +8,7 @@ order from the named side; the k-th must be clearly apart from its neighbours in
 
 from s2rm.refshapes.scene import Scene, Thing
 from s2rm.refshapes.semantics import DIRECTIONS, AmbiguousError
-from s2rm.refshapes.structured_phrases import Phrase, What, parse
+from s2rm.refshapes.structured_phrases import StructuredPhrase, What, parse
 
 SAME = 0.06  # centres nearer than this, as a share of the canvas, are in one line
 APART = 0.12  # centres farther than this are in two
@@ -22,7 +22,7 @@ def denote(text: str, scene: Scene) -> frozenset[int]:
     return denote_phrase(parse(text), scene)
 
 
-def denote_phrase(phrase: Phrase, scene: Scene) -> frozenset[int]:
+def denote_phrase(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
     found = matching(phrase.what, scene)
     if phrase.tail:
         anchors = [_only(anchor, scene) for anchor in phrase.anchors]

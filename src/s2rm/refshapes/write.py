@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED, Benchmark, get_benchmark
 from s2rm.config.params import RefShapes
-from s2rm.data.image_zip import PackWriter
-from s2rm.refer.provenance import Origin, write_origin
+from s2rm.data.image_zip import ImageZipWriter
+from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refshapes.composition import Composition, compose, random_of
 from s2rm.refshapes.draw import Rle, band_rles, draw, thing_rle
 from s2rm.refshapes.outline import box_of
@@ -61,7 +61,7 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=total, desc="RefShapes", unit="image", disable=not progress))
         packs = {
-            folder: stack.enter_context(PackWriter(root / f"{folder}.zip"))
+            folder: stack.enter_context(ImageZipWriter(root / f"{folder}.zip"))
             for folder in dict.fromkeys(benchmark.images for benchmark in chosen)
         }
         in_turn: Map = map
@@ -84,7 +84,7 @@ def _count(params: RefShapes, benchmark: Benchmark, split: str) -> int:
 
 
 def _write_benchmark(
-    params: RefShapes, benchmark: Benchmark, root: Path, pack: PackWriter, bar: Any, in_turn: Map
+    params: RefShapes, benchmark: Benchmark, root: Path, pack: ImageZipWriter, bar: Any, in_turn: Map
 ) -> None:
     folder = root / benchmark.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _write_benchmark(
             annotations.extend(annotated)
             bar.update()
     _write_files(folder, benchmark, refs, images, annotations)
-    write_origin(folder, Origin("refshapes"))
+    write_provenance(folder, Provenance("refshapes"))
 
 
 def _draw_image(seed: int, benchmark: Benchmark, split: str, index: int) -> _Drawn:

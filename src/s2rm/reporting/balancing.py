@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from s2rm.data.samplers import OrderedBatches, group_by_image
+from s2rm.data.samplers import ImageBatchSampler, group_by_image
 from s2rm.data.table import load_table
 from s2rm.evaluation.scores import dataset_for
 from s2rm.model.hooks import balanced_stages, places_of, watch_weights
@@ -54,7 +54,7 @@ def _mean_weights(predictor: Predictor, table: pd.DataFrame, raw: Path) -> dict[
     model = predictor.model
     device = next(model.parameters()).device
     dataset = dataset_for(model, predictor.tokenizer, table, raw)
-    batches = OrderedBatches(group_by_image(dataset.image_path), IMAGES_PER_BATCH)
+    batches = ImageBatchSampler(group_by_image(dataset.image_path), IMAGES_PER_BATCH)
     sums: dict[int, NDArray[np.float64]] = {}
     with watch_weights(model) as weights:
         for batch in DataLoader(dataset, batch_sampler=batches, collate_fn=dataset.collate):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.rle import decode
 from s2rm.data.table import load_table
@@ -42,7 +42,7 @@ def collect_examples(
             a real benchmark's name.
     """
     predictor = Predictor.from_pretrained(model_folder, threshold)
-    files = RawFiles(raw)
+    files = ImageFiles(raw)
     examples = []
     for file in sorted(results.glob("*.parquet")) if count else []:
         name, split = file.stem.rsplit("-", 1)
@@ -55,7 +55,9 @@ def collect_examples(
     return examples
 
 
-def predict_example(predictor: Predictor, files: RawFiles, row: pd.Series, iou: float, title: str) -> Example:
+def predict_example(
+    predictor: Predictor, files: ImageFiles, row: pd.Series, iou: float, title: str
+) -> Example:
     """The expression of a row of a prepared table, predicted anew."""
     image = decode_image(files.read(row["image_path"]), row["image_path"])
     return Example(

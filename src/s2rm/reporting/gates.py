@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2rm.config.benchmarks import get_benchmark
-from s2rm.data.image_zip import RawFiles
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import load_table
 from s2rm.model.fusion.coparse import SWEEPS
 from s2rm.model.hooks import Place, balanced_stages, watch_stage
@@ -91,7 +91,7 @@ def collect_view(
     title = f"{name_benchmark(name, source, incomplete)} {split}"
     stage = min(balanced_stages(predictor.model))
     with watch_stage(predictor.model, stage) as seen:
-        example = predict_example(predictor, RawFiles(raw), row, float(chosen["iou"]), title)
+        example = predict_example(predictor, ImageFiles(raw), row, float(chosen["iou"]), title)
     return SweepView(
         example=example,
         stage=stage,

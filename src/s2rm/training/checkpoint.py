@@ -38,14 +38,14 @@ class Progress:
 
 
 @dataclass
-class Random:
+class RngState:
     """The states of torch's random generators of one process."""
 
     cpu: torch.Tensor
     cuda: torch.Tensor | None
 
     @classmethod
-    def now(cls) -> "Random":
+    def now(cls) -> "RngState":
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None)
 
     def restore(self) -> None:
@@ -58,7 +58,7 @@ def previous_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}-previous{path.suffix}")
 
 
-def save_state(path: Path, progress: Progress, randoms: list[Random], **states: Any) -> None:
+def save_state(path: Path, progress: Progress, randoms: list[RngState], **states: Any) -> None:
     """Writes the progress, each process's random state and the state_dicts, whole or not at all.
 
     `UserError` where the disk is full or must not be written to; the last state is left as it was.
@@ -89,7 +89,7 @@ def save_state(path: Path, progress: Progress, randoms: list[Random], **states: 
         ) from error
 
 
-def load_state(path: Path, process: int = 0, **states: Any) -> tuple[Progress, Random | None]:
+def load_state(path: Path, process: int = 0, **states: Any) -> tuple[Progress, RngState | None]:
     """Puts what `save_state` wrote last back into the given objects.
 
     A damaged state is left out with a warning, and the one before it taken. Where there is none, a fresh
@@ -103,7 +103,7 @@ def load_state(path: Path, process: int = 0, **states: Any) -> tuple[Progress, R
         for name, value in states.items():
             value.load_state_dict(saved[name])
         randoms = saved["random"]
-        random = Random(*randoms[process]) if process < len(randoms) else None
+        random = RngState(*randoms[process]) if process < len(randoms) else None
         return Progress(**saved["progress"]), random
     return Progress(), None
 

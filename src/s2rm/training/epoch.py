@@ -12,10 +12,10 @@ from tqdm import tqdm
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.data.dataset import Batch
-from s2rm.data.samplers import GroupedBatches
-from s2rm.training.checkpoint import Progress, Random
+from s2rm.data.samplers import GroupedBatchSampler
+from s2rm.training.checkpoint import Progress, RngState
 from s2rm.training.loss import segmentation_loss
-from s2rm.training.signals import Stop
+from s2rm.training.signals import SignalFlag
 
 LogMetrics = Callable[[dict[str, float], int], None]
 
@@ -29,14 +29,14 @@ class EpochLoop:
     optimiser: Any
     schedule: Any
     loader: Any
-    batches: GroupedBatches
+    batches: GroupedBatchSampler
     params: Params
     progress: Progress
     steps: int  # optimiser steps in all
     log: LogMetrics
     save: Callable[[], None]
 
-    def run(self, epoch: int, random: Random | None, stop: Stop) -> dict[str, float]:
+    def run(self, epoch: int, random: RngState | None, stop: SignalFlag) -> dict[str, float]:
         """One pass over the expressions, or the rest of one; the mean of each part of the loss.
 
         `random` is the state to go on with, where one was loaded.
@@ -120,7 +120,7 @@ class EpochLoop:
             self.optimiser.zero_grad()
         return parts
 
-    def _is_stopped(self, stop: Stop) -> bool:
+    def _is_stopped(self, stop: SignalFlag) -> bool:
         """Whether a signal has come to any process; several ask each other only when they log."""
         if self.accelerator.num_processes == 1:
             return stop.signal is not None

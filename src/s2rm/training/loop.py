@@ -16,17 +16,17 @@ from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.core.process import keep_freed_memory
-from s2rm.data.samplers import GroupedBatches, group_by_image
+from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.evaluation.scores import dataset_for
 from s2rm.model.build import build_model
 from s2rm.training.activation_checkpointing import checkpoint_activations
-from s2rm.training.checkpoint import Progress, Random, load_state, save_state
+from s2rm.training.checkpoint import Progress, RngState, load_state, save_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.failures import explain_faults
 from s2rm.training.optim import build_optimiser, build_schedule
 from s2rm.training.rows import load_rows
-from s2rm.training.signals import heed_signals
+from s2rm.training.signals import deferred_signals
 from s2rm.training.validation import summary, validate
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def train_run(
         checkpoint_activations(model)
 
     dataset = dataset_for(model, tokenizer, table, raw)
-    batches = GroupedBatches(
+    batches = GroupedBatchSampler(
         group_by_image(dataset.image_path),
         expressions=train.expressions_per_batch,
         expressions_per_image=train.expressions_per_image,
@@ -122,7 +122,7 @@ def train_run(
     )
     kept = scratch / "model"
 
-    with heed_signals() as stop, explain_faults(train, progress):
+    with deferred_signals() as stop, explain_faults(train, progress):
         for epoch in range(progress.epoch, train.epochs):
             losses = training.run(epoch, random, stop)
             random = None
@@ -155,7 +155,7 @@ def _log_nothing(metrics: dict[str, float], step: int) -> None:
 
 
 def _save(accelerator: Accelerator, path: Path, progress: Progress, states: dict[str, Any]) -> None:
-    randoms = gather_object([Random.now()]) if accelerator.num_processes > 1 else [Random.now()]
+    randoms = gather_object([RngState.now()]) if accelerator.num_processes > 1 else [RngState.now()]
     if accelerator.is_main_process:
         save_state(path, progress, randoms, **states)
 

@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ECHO = 2.0  # seconds: Ctrl-C reaches a process from the terminal and from its launcher, and is one wish
 
 
-class Stop:
+class SignalFlag:
     """Which signal has come, if one has; a second one, later, stops at once."""
 
     def __init__(self) -> None:
@@ -35,9 +35,9 @@ class Stop:
 
 
 @contextmanager
-def heed_signals() -> Iterator[Stop]:
+def deferred_signals() -> Iterator[SignalFlag]:
     """While open, a signal is noted and not yet obeyed; in the main thread only, as Python has it."""
-    stop = Stop()
+    stop = SignalFlag()
     before = {number: signal.signal(number, stop.receive) for number in SIGNALS}
     try:
         yield stop

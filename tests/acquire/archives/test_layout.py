@@ -19,14 +19,14 @@ from tiny_refer import TinyRefer
 
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.archives.layout import lay_out_archives
-from s2rm.acquire.archives.store import Store
+from s2rm.acquire.archives.store import ArchiveStore
 from s2rm.acquire.http.fetch import Patience
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
-from s2rm.data.image_zip import Pack
+from s2rm.data.image_zip import ZipImages
 from s2rm.data.table import load_table
 from s2rm.refer.prepare import prepare
-from s2rm.refer.provenance import read_origin
+from s2rm.refer.provenance import read_provenance
 
 PARAMS = Preprocess(sentence="sent", faults="repair", statistics="warn")
 QUICK = Patience(connect=2, stall=1, attempts=2, first_wait=0.01, longest_wait=0.02)
@@ -62,10 +62,10 @@ class Served:
             (self.server.folder / name).write_bytes(data)
         self.catalog = write_catalog(self.root / "archives.yaml", self.server.url, self.archives, **changes)
 
-    def lay_out(self, *benchmarks: str, referit: Any = "refer", **options: Any) -> Store:
+    def lay_out(self, *benchmarks: str, referit: Any = "refer", **options: Any) -> ArchiveStore:
         shutil.rmtree(self.raw, ignore_errors=True)
         keep = options.pop("keep_archives", False)
-        store = Store(self.root / "store", load_catalog(self.catalog), patience=QUICK, **options)
+        store = ArchiveStore(self.root / "store", load_catalog(self.catalog), patience=QUICK, **options)
         lay_out_archives(store, list(benchmarks), self.raw, referit=referit, keep_archives=keep)
         return store
 
@@ -93,7 +93,7 @@ def test_archives_become_what_prepare_reads(served: Served, tmp_path: Path) -> N
         "refcocog_google/refs(google).p",
         "images/mscoco/images/train2014.zip",
     }
-    pack = Pack(served.pack)
+    pack = ZipImages(served.pack)
     assert {name: pack.read(name) for name in pack.names()} == {
         name: served.images[name] for name in ("1.png", "2.png")
     }
@@ -139,11 +139,11 @@ def test_another_benchmark_that_needs_more_images_fetches_their_archive_again(se
     served.archives["refcoco.zip"] = zip_of({"refs(unc).p": few, "instances.json": instances})
     served.publish()
     served.lay_out("refcoco_unc")
-    assert list(Pack(served.pack).names()) == ["1.png"]
+    assert list(ZipImages(served.pack).names()) == ["1.png"]
     served.lay_out("refcoco_unc", "refcocog_umd")
-    assert list(Pack(served.pack).names()) == ["1.png", "2.png"]
+    assert list(ZipImages(served.pack).names()) == ["1.png", "2.png"]
     served.lay_out("refcoco_unc", offline=True)
-    assert list(Pack(served.pack).names()) == ["1.png", "2.png"], "more than are needed do no harm"
+    assert list(ZipImages(served.pack).names()) == ["1.png", "2.png"], "more than are needed do no harm"
 
 
 def test_what_earlier_benchmarks_asked_for_stays_in_the_pack(served: Served) -> None:
@@ -156,7 +156,7 @@ def test_what_earlier_benchmarks_asked_for_stays_in_the_pack(served: Served) -> 
     served.lay_out("refcoco_unc")
     served.lay_out("refcocog_umd")
     served.lay_out("refcoco_unc", offline=True)
-    assert list(Pack(served.pack).names()) == ["1.png", "2.png"]
+    assert list(ZipImages(served.pack).names()) == ["1.png", "2.png"]
 
 
 def test_image_archives_are_kept_if_asked_and_those_placed_by_hand_always(served: Served) -> None:
@@ -238,15 +238,15 @@ def test_referit_by_its_original_files(served: Served, tmp_path: Path) -> None:
         path = tmp_path / name
         Image.fromarray(np.zeros((height, width, 3), dtype=np.uint8)).save(path)
         jpeg[name] = path.read_bytes()
-    masks = Pack(queries.folder / "masks.zip")
+    masks = ZipImages(queries.folder / "masks.zip")
     members = {f"./mask/{name}": masks.read(name) for name in masks.names()}
     members |= {f"./images/{name}": data for name, data in jpeg.items()} | {"./images/999.jpg": b"unused"}
     served.archives = {name: (queries.folder / name).read_bytes() for name in QUERIES}
     served.archives["referitdata.tar.gz"] = tar_of(members)
     served.publish()
     served.lay_out("referit_berkeley", referit="queries")
-    assert read_origin(served.raw / "referit_berkeley").route == "queries"
-    pack = Pack(served.raw / "images/saiapr_tc-12.zip")
+    assert read_provenance(served.raw / "referit_berkeley").route == "queries"
+    pack = ZipImages(served.raw / "images/saiapr_tc-12.zip")
     assert "999.jpg" not in pack
     statistics = prepare("referit_berkeley", served.raw, tmp_path / "prepared", PARAMS)
     assert statistics["faults"] == {}
@@ -261,7 +261,9 @@ def test_two_clones_that_share_a_folder_of_archives_take_turns(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    stores = [Store(served.root / "shared", load_catalog(served.catalog), patience=QUICK) for _ in range(3)]
+    stores = [
+        ArchiveStore(served.root / "shared", load_catalog(served.catalog), patience=QUICK) for _ in range(3)
+    ]
 
     def lay_out(number: int) -> None:
         lay_out_archives(

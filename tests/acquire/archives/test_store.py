@@ -15,7 +15,7 @@ import yaml
 from faulty_server import Answer, FaultyServer
 
 from s2rm.acquire.archives.catalog import Catalog, load_catalog
-from s2rm.acquire.archives.store import Store
+from s2rm.acquire.archives.store import ArchiveStore
 from s2rm.acquire.http.fetch import Patience
 from s2rm.core.errors import UserError
 
@@ -34,7 +34,7 @@ def zipped(**members: bytes) -> bytes:
 
 
 CONTENT = {f"{name}.zip": zipped(content=name.encode() * 5000) for name in ("a", "b", "c")}
-MakeStore = Callable[..., Store]
+MakeStore = Callable[..., ArchiveStore]
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def make_catalog(tmp_path: Path, faulty_server: FaultyServer) -> Callable[..., C
 
 @pytest.fixture
 def make_store(tmp_path: Path, make_catalog: Callable[..., Catalog]) -> MakeStore:
-    def make(catalog: Catalog | None = None, **options: Any) -> Store:
-        return Store(tmp_path / "store", catalog or make_catalog(), patience=QUICK, **options)
+    def make(catalog: Catalog | None = None, **options: Any) -> ArchiveStore:
+        return ArchiveStore(tmp_path / "store", catalog or make_catalog(), patience=QUICK, **options)
 
     return make
 
 
-def held(store: Store) -> dict[str, bytes]:
+def held(store: ArchiveStore) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in store.folder.glob("*.zip")}
 
 
@@ -96,7 +96,7 @@ def test_what_has_no_checksum_is_pinned_and_then_enforced(
     assert pinned == {"sha256": hashlib.sha256(CONTENT["c.zip"]).hexdigest(), "size": len(CONTENT["c.zip"])}
     other = zipped(content=b"o" * 5000)
     (faulty_server.folder / "c.zip").write_bytes(other)
-    elsewhere = Store(tmp_path / "elsewhere", load_catalog(tmp_path / "archives.yaml"), patience=QUICK)
+    elsewhere = ArchiveStore(tmp_path / "elsewhere", load_catalog(tmp_path / "archives.yaml"), patience=QUICK)
     with pytest.raises(UserError, match="expected"):
         elsewhere.fetch(["c.zip"])
     assert held(elsewhere) == {}
@@ -225,7 +225,7 @@ def test_a_mirror_of_ones_own_goes_first_with_its_secret(
     monkeypatch.setenv("S2RM_MIRROR", f"{faulty_server.url}/own/")
     monkeypatch.setenv("S2RM_MIRROR_TOKEN", "hunter2")
     monkeypatch.setenv("S2RM_ARCHIVES", str(tmp_path / "elsewhere"))
-    store = Store.from_environment(tmp_path / "default", make_catalog(), offline=False)
+    store = ArchiveStore.from_environment(tmp_path / "default", make_catalog(), offline=False)
     assert store.folder == tmp_path / "elsewhere"
     store.patience = QUICK
     store.fetch(["a.zip", "b.zip"])

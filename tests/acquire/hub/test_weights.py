@@ -19,11 +19,11 @@ from hub_server import HubServer, publish
 from huggingface_hub import constants, hf_hub_download
 from tiny_encoders import BACKBONE, BERT, RESNET, bert_files, resnet_files
 
-from s2rm.acquire.hub.weights import Weights, fetch_weights, find_weights
+from s2rm.acquire.hub.weights import EncoderWeights, fetch_weights, find_weights
 from s2rm.config.params import Language, Params, Vision
 from s2rm.core.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOBODY = "http://127.0.0.1:9"  # the port of `discard`: nothing answers
 LANGUAGE_FILES = {"config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", "model.safetensors"}
 
@@ -542,11 +542,11 @@ def settings(
 def test_only_what_is_pretrained_is_looked_for(
     hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]], tiny_params: TinyParams
 ) -> None:
-    assert find_weights(stage.output, *settings(tiny_params, vision=False, language=None)) == Weights()
+    assert find_weights(stage.output, *settings(tiny_params, vision=False, language=None)) == EncoderWeights()
     publish(hub.folder, BERT, encoders[BERT])
     stage.run()
     found = find_weights(stage.output, *settings(tiny_params, vision=False))
-    assert found == Weights(language=stage.output / "language")
+    assert found == EncoderWeights(language=stage.output / "language")
 
 
 def test_a_folder_that_is_missing_or_of_other_parameters_asks_for_its_stage(

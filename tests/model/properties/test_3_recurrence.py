@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from references import EXACT, coparse_plainly, scan_plainly
 from torch import Tensor
 
-from s2rm.model.scan import implementation_for, sweep
-from s2rm.model.scan import numba_cpu as cpu
-from s2rm.model.scan import reference as loop
+from s2rm.model.scan import implementation_for, numba_cpu, reference, sweep
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,
@@ -23,7 +21,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "expanded": lambda x: x[:1].expand_as(x),
 }
 layouts = st.sampled_from(sorted(LAYOUTS))
-dims, senses = st.sampled_from([2, 3]), st.booleans()
+dims, directions = st.sampled_from([2, 3]), st.booleans()
 
 
 def gates(*shape: int, seed: int) -> Tensor:
@@ -32,12 +30,12 @@ def gates(*shape: int, seed: int) -> Tensor:
     return (2 * torch.rand(shape, generator=random, dtype=torch.float64) - 0.5).clamp(0, 1)
 
 
-@pytest.mark.parametrize("implementation", [loop, cpu], ids=["loop", "numba"])
+@pytest.mark.parametrize("implementation", [reference, numba_cpu])
 @settings(max_examples=80)
 @given(
     shape=st.tuples(*(st.integers(1, top) for top in (3, 4, 7, 7))),
     dim=dims,
-    senses=st.sampled_from([(False,), (True,), (False, True), (True, False)]),
+    directions=st.sampled_from([(False,), (True,), (False, True), (True, False)]),
     laid=st.tuples(layouts, layouts, layouts),
     seed=seeds,
 )
@@ -45,43 +43,49 @@ def test_the_scan_is_the_plain_recurrence(
     implementation: ModuleType,
     shape: tuple[int, ...],
     dim: int,
-    senses: tuple[bool, ...],
+    directions: tuple[bool, ...],
     laid: tuple[str, str, str],
     seed: int,
 ) -> None:
     inputs = gates(*shape, seed=seed).requires_grad_(), values(*shape, seed=seed).requires_grad_()
     z, c = (LAYOUTS[layout](x) for layout, x in zip(laid, inputs, strict=False))
-    upstream = [LAYOUTS[laid[2]](values(*shape, seed=seed + k)) for k in range(len(senses))]
-    expected = [scan_plainly(z, c, dim, reverse) for reverse in senses]
+    upstream = [LAYOUTS[laid[2]](values(*shape, seed=seed + k)) for k in range(len(directions))]
+    expected = [scan_plainly(z, c, dim, reverse) for reverse in directions]
     wanted = torch.autograd.grad(expected, (z, c), upstream)
     z, c = z.detach(), c.detach()
-    torch.testing.assert_close(implementation.forward(z, c, dim, senses), expected, **EXACT)
-    torch.testing.assert_close(implementation.backward(z, c, upstream, dim, senses), wanted, **EXACT)
+    torch.testing.assert_close(implementation.forward(z, c, dim, directions), expected, **EXACT)
+    torch.testing.assert_close(implementation.backward(z, c, upstream, dim, directions), wanted, **EXACT)
 
 
 def test_the_blocks_and_threads_of_the_cpu_join_without_a_seam() -> None:
     """Several blocks a line, the last one narrower, in two threads: the same bits as in one."""
-    shape = 2, cpu.BLOCK + 40, 9, 30
+    shape = 2, numba_cpu.BLOCK + 40, 9, 30
     z, c = gates(*shape, seed=0), values(*shape, seed=1)
     upstream = [values(*shape, seed=2), values(*shape, seed=3)]
-    assert z.numel() >= cpu.SMALLEST_SHARED
+    assert z.numel() >= numba_cpu.SMALLEST_SHARED
     before = torch.get_num_threads()
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         results.append(
-            [*cpu.forward(z, c, 3, (False, True)), *cpu.backward(z, c, upstream, 3, (False, True))]
+            [
+                *numba_cpu.forward(z, c, 3, (False, True)),
+                *numba_cpu.backward(z, c, upstream, 3, (False, True)),
+            ]
         )
     torch.set_num_threads(before)
-    plain = [*loop.forward(z, c, 3, (False, True)), *loop.backward(z, c, upstream, 3, (False, True))]
+    plain = [
+        *reference.forward(z, c, 3, (False, True)),
+        *reference.backward(z, c, upstream, 3, (False, True)),
+    ]
     torch.testing.assert_close(results[0], plain, **EXACT)
     for result in results[1:]:
         assert all(map(torch.equal, result, results[0]))
 
 
 def test_the_implementation_follows_device_and_dtype() -> None:
-    assert implementation_for(torch.zeros(1)) is cpu
-    assert implementation_for(torch.zeros(1, dtype=torch.bfloat16)) is loop
+    assert implementation_for(torch.zeros(1)) is numba_cpu
+    assert implementation_for(torch.zeros(1, dtype=torch.bfloat16)) is reference
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -91,7 +95,7 @@ def test_the_scan_s_gradients_are_the_numerical_ones(dim: int, reverse: bool) ->
     assert torch.autograd.gradcheck(lambda z, c: sweep(z, c, dim, (reverse,)), inputs)
 
 
-@given(gate=st.sampled_from([0.0, 1.0]), dim=dims, reverse=senses)
+@given(gate=st.sampled_from([0.0, 1.0]), dim=dims, reverse=directions)
 def test_a_closed_gate_keeps_the_start_and_an_open_one_takes_the_candidate(
     gate: float, dim: int, reverse: bool
 ) -> None:

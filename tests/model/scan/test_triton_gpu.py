@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2rm.model.scan import reference as loop
+from s2rm.model.scan import reference
 
 pytest.importorskip("triton", reason="Triton is not installed: it comes with torch on Linux only")
 
-from s2rm.model.scan import triton_gpu as gpu
+from s2rm.model.scan import triton_gpu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SENSES = ((False,), (True,), (False, True), (True, False))
@@ -38,13 +38,13 @@ def _seed() -> None:
     torch.manual_seed(1)
 
 
-@pytest.mark.parametrize("senses", SENSES)
+@pytest.mark.parametrize("directions", SENSES)
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_layout_is_swept_in_any_sense(layout: str, dim: int, senses: Sequence[bool]) -> None:
+def test_any_layout_is_swept_in_any_sense(layout: str, dim: int, directions: Sequence[bool]) -> None:
     shape = (2, 4, 10, 19) if dim == 3 else (2, 4, 19, 10)  # 80 lines of 2 chunks and 3 slices
     z, c = LAYOUTS[layout](shape), LAYOUTS[layout](shape) - 0.5
-    _check(z, c, [LAYOUTS[layout](shape) - 0.5 for _ in senses], dim, senses)
+    _check(z, c, [LAYOUTS[layout](shape) - 0.5 for _ in directions], dim, directions)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -58,18 +58,22 @@ def test_maps_of_one_sweep_need_not_be_laid_out_alike(dim: int) -> None:
     _check(c, z, [torch.ones((), device=DEVICE).expand(shape), up], dim, BOTH)
 
 
-@pytest.mark.parametrize("slices", [1, 2, gpu.CHUNK - 1, gpu.CHUNK, gpu.CHUNK + 1, 2 * gpu.CHUNK, 37])
+@pytest.mark.parametrize(
+    "slices", [1, 2, triton_gpu.CHUNK - 1, triton_gpu.CHUNK, triton_gpu.CHUNK + 1, 2 * triton_gpu.CHUNK, 37]
+)
 @pytest.mark.parametrize("dim", [2, 3])
 def test_any_number_of_slices(slices: int, dim: int) -> None:
     shape = (1, 2, slices, 3) if dim == 2 else (1, 2, 3, slices)
     _check(_uniform(shape), _uniform(shape) - 0.5, [_uniform(shape), _uniform(shape)], dim, BOTH)
 
 
-@pytest.mark.parametrize("lines", [1, gpu.BLOCK - 1, gpu.BLOCK, gpu.BLOCK + 1, 3 * gpu.BLOCK - 5])
-@pytest.mark.parametrize("senses", SENSES)
-def test_any_number_of_lines(lines: int, senses: Sequence[bool]) -> None:
+@pytest.mark.parametrize(
+    "lines", [1, triton_gpu.BLOCK - 1, triton_gpu.BLOCK, triton_gpu.BLOCK + 1, 3 * triton_gpu.BLOCK - 5]
+)
+@pytest.mark.parametrize("directions", SENSES)
+def test_any_number_of_lines(lines: int, directions: Sequence[bool]) -> None:
     shape = (1, lines, 3, 1)
-    _check(_uniform(shape), _uniform(shape) - 0.5, [_uniform(shape) for _ in senses], 2, senses)
+    _check(_uniform(shape), _uniform(shape) - 0.5, [_uniform(shape) for _ in directions], 2, directions)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -83,7 +87,7 @@ def test_half_precision_rounds_maps_but_no_state(dtype: torch.dtype, dim: int) -
 def test_gates_of_zero_and_one_keep_and_take_exactly() -> None:
     c = _uniform((1, 3, 11, 5)) - 0.5
     z = (torch.arange(11, device=DEVICE) % 4 == 1).float()[:, None].expand(c.shape)
-    first, last = gpu.forward(z, c, 2, BOTH)
+    first, last = triton_gpu.forward(z, c, 2, BOTH)
     assert not first[:, :, :1].any()
     assert not last[:, :, 10:].any()
     for t in range(1, 11):
@@ -95,7 +99,10 @@ def test_gates_of_zero_and_one_keep_and_take_exactly() -> None:
 def test_a_repeated_sweep_gives_the_same_bits() -> None:
     shape = (2, 20, 9, 9)
     z, c, up, down = (_uniform(shape) for _ in range(4))
-    runs = [(*gpu.forward(z, c, 3, BOTH), *gpu.backward(z, c, [up, down], 3, BOTH)) for _ in range(2)]
+    runs = [
+        (*triton_gpu.forward(z, c, 3, BOTH), *triton_gpu.backward(z, c, [up, down], 3, BOTH))
+        for _ in range(2)
+    ]
     assert all(map(torch.equal, *runs))
 
 
@@ -103,7 +110,7 @@ def test_lines_of_a_block_are_neighbours_in_memory() -> None:
     rows = LAYOUTS["contiguous"]((2, 3, 4, 5))
     channels_last = rows.to(memory_format=torch.channels_last)
     for z, dim in ((rows, 2), (rows.transpose(2, 3), 3), (channels_last, 2), (channels_last, 3)):
-        (lines, _, inner, slices), strides = gpu._lines(z, dim)
+        (lines, _, inner, slices), strides = triton_gpu._lines(z, dim)
         assert lines * slices == z.numel()
         assert strides(z)[2] == 1
         assert inner == z.shape[z.stride().index(1)]
@@ -125,11 +132,14 @@ def _uniform(shape: Shape) -> Tensor:
     return torch.rand(shape, device=DEVICE)
 
 
-def _check(z: Tensor, c: Tensor, gradients: list[Tensor], dim: int, senses: Sequence[bool]) -> None:
+def _check(z: Tensor, c: Tensor, gradients: list[Tensor], dim: int, directions: Sequence[bool]) -> None:
     """The states and gradients are the loop's in float32, dense, of the maps' dtype and z's layout."""
-    actual = (*gpu.forward(z, c, dim, senses), *gpu.backward(z, c, gradients, dim, senses))
+    actual = (
+        *triton_gpu.forward(z, c, dim, directions),
+        *triton_gpu.backward(z, c, gradients, dim, directions),
+    )
     exact = z.float(), c.float(), [gradient.float() for gradient in gradients]
-    expected = (*loop.forward(*exact[:2], dim, senses), *loop.backward(*exact, dim, senses))
+    expected = (*reference.forward(*exact[:2], dim, directions), *reference.backward(*exact, dim, directions))
     # To the half of eps on a GPU; Triton's interpreter does not round to the nearest bfloat16, but down.
     relative = 1e-5 if z.dtype == torch.float32 else torch.finfo(z.dtype).eps
     for a, e in zip(actual, expected, strict=True):

@@ -24,7 +24,7 @@ Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # of a file, without folders
 
 
-class Mirror(Section):
+class CatalogMirror(Section):
     """An address; `token` names the environment variable that holds its secret."""
 
     url: str
@@ -50,7 +50,7 @@ class Mirror(Section):
 
 
 class Archive(Section):
-    mirrors: list[Mirror] = Field(min_length=1)
+    mirrors: list[CatalogMirror] = Field(min_length=1)
     size: Annotated[int, Field(ge=1)] | None = None  # bytes
     sha256: Sha256 | None = None
     md5: Md5 | None = None
@@ -80,7 +80,7 @@ class Files(Section):
         return [*self.annotations, self.images, *([self.masks] if self.masks else [])]
 
 
-class Weights(Section):
+class CatalogWeights(Section):
     revision: Commit | None
     licence: str
     citation: str
@@ -89,7 +89,7 @@ class Weights(Section):
 class _Content(Section):
     archives: dict[Name, Archive]
     routes: dict[BenchmarkName, dict[Route, Files]]
-    weights: dict[str, Weights]
+    weights: dict[str, CatalogWeights]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,4 +1,6 @@
-"""Archives → the raw layout that `prepare` reads (s2rm.refer.raw_layout); only what the refs name is unpacked.
+"""Archives → the raw layout that `prepare` reads (s2rm.refer.raw_layout).
+
+Only what the refs name is unpacked.
 
 Members are found by their file name, in whatever folders an archive has them. What was packed of an image
 archive stays in the store as a second name of the same file, so that a repetition needs no archive.
@@ -15,17 +17,17 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from s2rm.acquire.archives.catalog import Files, Route
-from s2rm.acquire.archives.store import Store, require_space
+from s2rm.acquire.archives.store import ArchiveStore, require_space
 from s2rm.acquire.archives.unpack import member_sizes, read_members
 from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.core.errors import UserError
 from s2rm.core.files import link, replace, replace_text
-from s2rm.data.image_zip import PackWriter
-from s2rm.refer.provenance import Origin, write_origin
+from s2rm.data.image_zip import ImageZipWriter
+from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refer.raw_layout import annotation_files, mentioned_images
 from s2rm.refer.referit import MASKS, mentioned_crops
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class _Job:
 
 
 def lay_out_archives(
-    store: Store, benchmarks: list[str], raw: Path, *, referit: Route, keep_archives: bool
+    store: ArchiveStore, benchmarks: list[str], raw: Path, *, referit: Route, keep_archives: bool
 ) -> None:
     """Fetches what the benchmarks need and lays it out under `raw`.
 
@@ -54,7 +56,7 @@ def lay_out_archives(
         _lay_out(store, jobs, raw, keep_archives=keep_archives)
 
 
-def _lay_out(store: Store, jobs: list[_Job], raw: Path, *, keep_archives: bool) -> None:
+def _lay_out(store: ArchiveStore, jobs: list[_Job], raw: Path, *, keep_archives: bool) -> None:
     annotations = [name for job in jobs for name in job.files.annotations]
     large = list(dict.fromkeys(name for job in jobs for name in (job.files.images, job.files.masks) if name))
     unpacked = [name for name in large if not _packs_folder(store, name).is_dir()]
@@ -74,10 +76,12 @@ def _lay_out(store: Store, jobs: list[_Job], raw: Path, *, keep_archives: bool) 
         _pack(store, name, packs, keep_archives=keep_archives)
     for job in jobs:
         checksums = {name: store.checksum(name) or "" for name in job.files.all}
-        write_origin(raw / job.spec.name, Origin("archives", job.route, checksums))
+        write_provenance(raw / job.spec.name, Provenance("archives", job.route, checksums))
 
 
-def _unpack_annotations(store: Store, job: _Job, folder: Path, written: dict[tuple[str, str], Path]) -> None:
+def _unpack_annotations(
+    store: ArchiveStore, job: _Job, folder: Path, written: dict[tuple[str, str], Path]
+) -> None:
     """Writes the annotation files of a benchmark; `written`: what is there already, by archive and file."""
     for archive in job.files.annotations:
         names = annotation_files(job.spec) if job.route == "refer" else (archive,)
@@ -118,12 +122,12 @@ def _mentioned(job: _Job, folder: Path) -> tuple[set[str], set[str]]:
     return {f"{crop.image_id}.jpg" for crop in crops}, {f"{crop.key}.mat" for crop in crops}
 
 
-def _packs_folder(store: Store, archive: str) -> Path:
+def _packs_folder(store: ArchiveStore, archive: str) -> Path:
     """The packs of one archive, by its checksum: another archive has others."""
     return store.folder / "packs" / (store.checksum(archive) or "unknown").replace(":", "-")
 
 
-def _pack(store: Store, archive: str, packs: dict[Path, set[str]], *, keep_archives: bool) -> None:
+def _pack(store: ArchiveStore, archive: str, packs: dict[Path, set[str]], *, keep_archives: bool) -> None:
     """Brings packs of the wanted members of an archive to their places, from earlier ones if they suffice."""
     folder = _packs_folder(store, archive)
     held = {target: folder / target.name for target in packs}
@@ -155,7 +159,7 @@ def _repack(archive: Path, packs: Mapping[Path, set[str]]) -> None:
     """Writes each pack with those of its names that the archive has, in one pass over the archive."""
     places = {PurePosixPath(name).name: (target, name) for target, wanted in packs.items() for name in wanted}
     with ExitStack() as stack:
-        writers = {target: stack.enter_context(PackWriter(target)) for target in packs}
+        writers = {target: stack.enter_context(ImageZipWriter(target)) for target in packs}
         bar = stack.enter_context(
             tqdm(total=len(places), desc=f"unpacking {archive.name}", unit="file", disable=None)
         )
@@ -167,6 +171,6 @@ def _repack(archive: Path, packs: Mapping[Path, set[str]]) -> None:
             bar.update()
         missing = len(places) - sum(len(writer.names) for writer in writers.values())
     if missing:
-        log.warning("%s lacks %d of the %d files that are named", archive, missing, len(places))
+        logger.warning("%s lacks %d of the %d files that are named", archive, missing, len(places))
     for target, names in packs.items():
         replace_text(_asked_path(target), json.dumps(sorted(names)))

@@ -29,7 +29,7 @@ from s2rm.acquire.http.fetch import FetchError, Mirror, Patience, WrongContentEr
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PARALLEL = 4  # archives at a time
 GIGABYTE = 1e9
@@ -41,7 +41,7 @@ class _StoppedError(Exception):
 
 
 @dataclass
-class Store:
+class ArchiveStore:
     folder: Path
     catalog: Catalog
     offline: bool = False
@@ -50,7 +50,7 @@ class Store:
     patience: Patience = field(default_factory=Patience)
 
     @classmethod
-    def from_environment(cls, default: Path, catalog: Catalog, *, offline: bool) -> "Store":
+    def from_environment(cls, default: Path, catalog: Catalog, *, offline: bool) -> "ArchiveStore":
         """$S2RM_ARCHIVES names the folder; $S2RM_MIRROR is a base address that is tried first, and
         $S2RM_MIRROR_TOKEN its secret.
         """
@@ -70,7 +70,7 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another process is at work in %s: waiting for it", self.folder)
+            logger.info("another process is at work in %s: waiting for it", self.folder)
             lock.acquire()
         try:
             yield
@@ -127,13 +127,13 @@ class Store:
             "fetched": known.get("fetched"),
         }:
             return True
-        log.info("verifying %s", path)
+        logger.info("verifying %s", path)
         try:
             _check(path, archive)
         except WrongContentError as error:
             wrong = path.with_name(f"{name}.wrong")
             path.replace(wrong)
-            log.warning("%s is not the archive (%s): set aside as %s", path, error, wrong)
+            logger.warning("%s is not the archive (%s): set aside as %s", path, error, wrong)
             return False
         self._accept(name, fetched=False)
         return True
@@ -142,7 +142,7 @@ class Store:
         path = self.path(name)
         if self.catalog.archive(name).checksum is None:
             self.catalog.pin(name, _digest(path, "sha256"), path.stat().st_size)
-            log.info("%s: pinned in %s; commit it", name, self.catalog.lock_path)
+            logger.info("%s: pinned in %s; commit it", name, self.catalog.lock_path)
         stat = path.stat()
         record = {
             "size": stat.st_size,
@@ -187,7 +187,7 @@ class Store:
                 patience=self.patience,
             )
         self._accept(name, fetched=True)
-        log.info("%s: verified, from %s", name, served.shown)
+        logger.info("%s: verified, from %s", name, served.shown)
 
     def _mirrors(self, name: str, archive: Archive) -> list[Mirror]:
         first = []
@@ -207,7 +207,7 @@ class Store:
         unknown = [name for name, size in sizes.items() if size is None]
         free = shutil.disk_usage(self.folder).free
         if missing:
-            log.info(
+            logger.info(
                 "to fetch: %s%s; to keep of the images: about %.1f GB; free in %s: %.1f GB",
                 f"{to_come / GIGABYTE:.2f} GB in {len(missing)} archives",
                 f" (the size of {', '.join(unknown)} is not known)" if unknown else "",

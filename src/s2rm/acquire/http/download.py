@@ -14,10 +14,10 @@ from typing import NoReturn
 import requests
 
 from s2rm.acquire.http.answer import Answer, is_web_page, total_beyond
-from s2rm.acquire.http.partial import Origin, Part
+from s2rm.acquire.http.partial import ContentOrigin, PartialFile
 from s2rm.acquire.http.transport import BrokenError, Mirror, Patience, RefusedError, Session, ask, read
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MOST_BYTES = 100_000_000_000  # of a file of unknown size
 
@@ -31,7 +31,7 @@ class Download:
     """The file from one mirror, by as many requests as it takes."""
 
     mirror: Mirror
-    part: Part
+    part: PartialFile
     size: int | None
     check: Callable[[Path], None]
     pinned: bool
@@ -69,7 +69,7 @@ class Download:
                     if fruitless >= self.patience.attempts:
                         raise RefusedError(str(broken)) from None
                     wait = self._wait(broken, fruitless)
-                    log.info("%s: %s; again in %.0f s", self.mirror.shown, broken, wait)
+                    logger.info("%s: %s; again in %.0f s", self.mirror.shown, broken, wait)
                 until = time.monotonic() + wait
                 while (left := until - time.monotonic()) > 0:
                     self.part.progress(0)
@@ -98,7 +98,7 @@ class Download:
             else:
                 self._receive(response, offset)
 
-    def _known(self) -> Origin | None:
+    def _known(self) -> ContentOrigin | None:
         """The part's origin, if it is from this address."""
         origin = self.part.origin
         return origin if origin and origin.url_sha256 == self.mirror.url_sha256 else None
@@ -143,7 +143,7 @@ class Download:
     def _place(self, response: requests.Response, answer: Answer, offset: int) -> None:
         """Makes the part ready for the bytes that follow."""
         etag, last_modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
-        origin = Origin(self.mirror.url_sha256, etag, last_modified, self.size or answer.total)
+        origin = ContentOrigin(self.mirror.url_sha256, etag, last_modified, self.size or answer.total)
         known = self._known()
         if response.status_code == 200 or (answer.start == offset == 0):
             self.part.begin(origin)
@@ -158,7 +158,7 @@ class Download:
             if not known:
                 self.part.adopt(origin)
 
-    def _differ(self, known: Origin, found: Origin) -> bool:
+    def _differ(self, known: ContentOrigin, found: ContentOrigin) -> bool:
         if None not in (known.total, found.total) and known.total != found.total:
             return True
         if found.validator is None and self.pinned:  # the checksum will tell

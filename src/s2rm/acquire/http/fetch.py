@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from s2rm.acquire.http.download import Download, WrongContentError
-from s2rm.acquire.http.partial import Part, part_of
+from s2rm.acquire.http.partial import PartialFile, part_of
 from s2rm.acquire.http.transport import Mirror, Patience, RefusedError
 
 __all__ = ["FetchError", "Mirror", "Patience", "WrongContentError", "fetch", "part_of"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class FetchError(Exception):
@@ -43,7 +43,7 @@ def fetch(
     zero) are dropped; it may raise to stop, and is asked so (with 0) while nothing comes. `UserError` where
     the file cannot be written.
     """
-    part = Part(target, progress)
+    part = PartialFile(target, progress)
     attempts = []
     for mirror in mirrors:
         download = Download(mirror, part, size, check, pinned, patience)
@@ -52,7 +52,7 @@ def fetch(
         except RefusedError as refused:
             count = f" (after {download.asked} attempts)" if download.asked > 1 else ""
             attempts.append((mirror.shown, f"{refused}{count}"))
-            log.info("%s: %s", *attempts[-1])
+            logger.info("%s: %s", *attempts[-1])
         else:
             part.publish()
             served = part.origin.url_sha256 if part.origin else None

@@ -1,7 +1,7 @@
 """The bytes of a file that is still coming, and where they are from.
 
     <target>.part        the bytes, from the first one on
-    <target>.part.json   their `Origin`, by which a later process can continue
+    <target>.part.json   their `ContentOrigin`, by which a later process can continue
 
 The process may be killed at any moment: the record is there before the first byte that it speaks of.
 """
@@ -20,7 +20,7 @@ from s2rm.core.files import replace_text
 
 
 @dataclass(frozen=True)
-class Origin:
+class ContentOrigin:
     """What the bytes were read from."""
 
     url_sha256: str  # the address itself may hold a secret
@@ -37,14 +37,14 @@ class Origin:
         return None
 
 
-_RECORD = TypeAdapter(Origin)
+_RECORD = TypeAdapter(ContentOrigin)
 
 
 def part_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-class Part:
+class PartialFile:
     """`<target>.part`. Whatever fails on this side, as a full disk, is a `UserError`."""
 
     def __init__(self, target: Path, progress: Callable[[int], None]) -> None:
@@ -58,12 +58,12 @@ class Part:
         self.origin = self._read_record()
         progress(self.length)
 
-    def begin(self, origin: Origin) -> None:
+    def begin(self, origin: ContentOrigin) -> None:
         """From the first byte: what was there is dropped."""
         self.drop()
         self.adopt(origin)
 
-    def adopt(self, origin: Origin) -> None:
+    def adopt(self, origin: ContentOrigin) -> None:
         """The next bytes are from there."""
         with _writing(self._record):
             replace_text(self._record, _RECORD.dump_json(origin).decode())
@@ -107,7 +107,7 @@ class Part:
             self.path.replace(self.target)
             self._record.unlink(missing_ok=True)
 
-    def _read_record(self) -> Origin | None:
+    def _read_record(self) -> ContentOrigin | None:
         try:
             return _RECORD.validate_json(self._record.read_bytes())
         except (OSError, ValueError):  # none, or not ours: the bytes are of unknown origin

@@ -36,7 +36,7 @@ REQUIRED = {"vision": ["model.safetensors"], "language": ["config.json", "model.
 
 
 @dataclass(frozen=True)
-class Weights:
+class EncoderWeights:
     """Where a new model's encoders start from; None is random."""
 
     vision: Path | None = None  # a safetensors file
@@ -85,11 +85,11 @@ def fetch_weights(
     folder.rename(output)
 
 
-def find_weights(folder: Path, vision: Vision, language: Language) -> Weights:
+def find_weights(folder: Path, vision: Vision, language: Language) -> EncoderWeights:
     """What of `folder` these parameters need; `UserError` where it holds something else, or nothing."""
     wanted = _repositories(vision, language)
     if not wanted:
-        return Weights()
+        return EncoderWeights()
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         held = {encoder: entry["repository"] for encoder, entry in record.items()}
@@ -101,7 +101,7 @@ def find_weights(folder: Path, vision: Vision, language: Language) -> Weights:
                 f"{folder} holds {held.get(encoder, 'nothing')} for {encoder}, not {repository}: run "
                 "`dvc repro weights`"
             )
-    return Weights(
+    return EncoderWeights(
         vision=folder / VISION if "vision" in wanted else None,
         language=folder / LANGUAGE if "language" in wanted else None,
     )

@@ -13,10 +13,10 @@ The equations are ours; the paper's abstract gives the idea in words. With `fusi
 state carries what correlates in the two contexts instead, m_t = φ(W_u u_t + W_p p_t): gate σ(W_z m_t),
 candidate tanh(W_c m_t); another reading of "recurrently correlate". Both modalities play both
 roles, and each sweep runs under the rotations 0°, 90°, 180°, 270° [paper], so that rows and columns
-are read in both senses.
+are read in both directions.
 
 A rotation is never computed: sweeping the map rotated by k·90° (counter-clockwise, as
-`torch.rot90`) slice by slice is sweeping the map itself along another axis or in the other sense,
+`torch.rot90`) slice by slice is sweeping the map itself along another axis or in the other direction,
 and the result lies unrotated at once. The weights are shared by the rotations and the bundling
 kernel is symmetric (both ours), so the projections are computed once an axis and the sweep is
 exactly rotation-equivariant.
@@ -93,8 +93,8 @@ class Coparse(nn.Module):
                 continue
             bundled = self.bundle(generator, sweep_dim)
             inputs = self.recurrence.project(bundled, parsed, generator_index, parsed_index)
-            senses = [SWEEPS[k][1] for k in sweeps]
-            states |= zip(sweeps, self.recurrence(inputs, sweep_dim, senses), strict=True)
+            directions = [SWEEPS[k][1] for k in sweeps]
+            states |= zip(sweeps, self.recurrence(inputs, sweep_dim, directions), strict=True)
         parsed = expand_to_expressions(parsed, parsed_index)
         semantics = []
         for k in range(self.rotations):
@@ -145,10 +145,10 @@ class ScanRecurrence(nn.Module):
         c = expand_to_expressions(self.candidate(bundled).tanh(), generator_index)
         return z.sigmoid(), c
 
-    def forward(self, inputs: tuple[Tensor, ...], dim: int, senses: Sequence[bool]) -> tuple[Tensor, ...]:
-        """The states of all slices for each sense (true: last to first), (N, C, H, W) each."""
+    def forward(self, inputs: tuple[Tensor, ...], dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
+        """The states of all slices for each direction (true: last to first), (N, C, H, W) each."""
         z, c = inputs
-        return sweep(z, c, dim, senses)
+        return sweep(z, c, dim, directions)
 
 
 class GRURecurrence(nn.Module):
@@ -168,13 +168,13 @@ class GRURecurrence(nn.Module):
         generator = expand_to_expressions(bundled, generator_index)
         return (torch.cat([generator, expand_to_expressions(parsed, parsed_index)], dim=1),)
 
-    def forward(self, inputs: tuple[Tensor, ...], dim: int, senses: Sequence[bool]) -> tuple[Tensor, ...]:
-        """The states of all slices for each sense (true: last to first), (N, C, H, W) each."""
+    def forward(self, inputs: tuple[Tensor, ...], dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
+        """The states of all slices for each direction (true: last to first), (N, C, H, W) each."""
         x = inputs[0] if dim == 2 else inputs[0].transpose(2, 3)
         count, channels, length, breadth = x.shape
         steps = x.permute(2, 0, 3, 1).reshape(length, count * breadth, channels)
         maps = []
-        for reverse in senses:
+        for reverse in directions:
             states = self.gru(steps.flip(0) if reverse else steps)[0]
             states = states.flip(0) if reverse else states
             states = states.reshape(length, count, breadth, -1).permute(1, 3, 0, 2)

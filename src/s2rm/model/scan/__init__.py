@@ -6,12 +6,12 @@ same kind of recurrence, run the other way:
 
     D_t = g_t + (1 − z_{t+1}) ⊙ D_{t+1},   ∂c_t = z_t ⊙ D_t,   ∂z_t = (c_t − h_{t−1}) ⊙ D_t
 
-Two senses of one axis (rotations by 0° and 180°, or 90° and 270°) share gates and candidates, and are
-swept together. A rotation is an axis and a sense, hence strides: no map is ever rotated or copied.
+Two directions of one axis (rotations by 0° and 180°, or 90° and 270°) share gates and candidates, and are
+swept together. A rotation is an axis and a direction, hence strides: no map is ever rotated or copied.
 
-    cpu.py    numba: blocks of channels that stay in the cache; the states are computed again backward
-    gpu.py    Triton: bf16 or float32 maps, float32 state
-    loop.py   torch, a kernel a slice: what runs anywhere, and what the others are compared with
+    numba_cpu.py    numba: blocks of channels that stay in the cache; the states are computed again backward
+    triton_gpu.py    Triton: bf16 or float32 maps, float32 state
+    reference.py   torch, a kernel a slice: what runs anywhere, and what the others are compared with
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2rm.model.scan import reference as loop
+from s2rm.model.scan import reference
 
 
-def sweep(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> tuple[Tensor, ...]:
-    """The states of all slices along `dim`, once for each sense: first to last, or last to first (true).
+def sweep(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
+    """The states of all slices along `dim`, once for each direction: first to last, or last to first (true).
 
     Args:
         z: gates in [0, 1], (N, C, H, W); dim: 2 sweeps the rows, 3 the columns.
@@ -34,36 +34,36 @@ def sweep(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> tuple[Tenso
 
     Returns: the states h, same shape each.
     """
-    return _Sweep.apply(z, c, dim, tuple(senses), implementation_for(z))
+    return _Sweep.apply(z, c, dim, tuple(directions), implementation_for(z))
 
 
 def implementation_for(z: Tensor) -> ModuleType:
     """The fastest implementation that takes `z`."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
-        from s2rm.model.scan import numba_cpu as cpu
+        from s2rm.model.scan import numba_cpu
 
-        return cpu
+        return numba_cpu
     if z.device.type == "cuda" and z.dtype in (torch.float32, torch.bfloat16, torch.float16):
-        from s2rm.model.scan import triton_gpu as gpu
+        from s2rm.model.scan import triton_gpu
 
-        return gpu
-    return loop
+        return triton_gpu
+    return reference
 
 
 class _Sweep(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, c: Tensor, dim: int, senses: tuple[bool, ...], implementation: ModuleType
+        ctx: Any, z: Tensor, c: Tensor, dim: int, directions: tuple[bool, ...], implementation: ModuleType
     ) -> tuple[Tensor, ...]:
-        states = implementation.forward(z, c, dim, senses)
+        states = implementation.forward(z, c, dim, directions)
         # What reads the states keeps them anyway, but they would have to be read once more.
         ctx.save_for_backward(z, c)
-        ctx.dim, ctx.senses, ctx.implementation = dim, senses, implementation
+        ctx.dim, ctx.directions, ctx.implementation = dim, directions, implementation
         return tuple(states)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         z, c = ctx.saved_tensors
-        z_gradient, c_gradient = ctx.implementation.backward(z, c, gradients, ctx.dim, ctx.senses)
+        z_gradient, c_gradient = ctx.implementation.backward(z, c, gradients, ctx.dim, ctx.directions)
         return z_gradient, c_gradient, None, None, None

@@ -2,8 +2,8 @@
 
 A map is taken as (outer, slices, inner), the inner values side by side in memory: channels-last maps
 (N, H, W, C) are (N, H, W·C) for rows and (N·H, W, C) for columns. A task sweeps a block of inner values
-that stays in the core's own cache with all its slices, in each sense; so the second sense, and the states
-that the backward pass computes again, cost no further trip to memory.
+that stays in the core's own cache with all its slices, in each direction; so the second direction, and the
+states that the backward pass computes again, cost no further trip to memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,39 +25,39 @@ SMALLEST_SHARED = 65_536  # values; below, a second thread costs more than it ta
 _compile = numba.njit(nogil=True, cache=True, fastmath={"contract"})
 
 
-def forward(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> list[Tensor]:
-    """The states (N, C, H, W) for each sense, laid out channels last."""
+def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
+    """The states (N, C, H, W) for each direction, laid out channels last."""
     z, c = _lay(z), _lay(c)
-    states = [torch.empty_like(z) for _ in senses]
+    states = [torch.empty_like(z) for _ in directions]
     maps = _as_slices(z, dim), _as_slices(c, dim), tuple(_as_slices(state, dim) for state in states)
-    _in_threads(maps[0], partial(_forward, *maps, tuple(senses)))
+    _in_threads(maps[0], partial(_forward, *maps, tuple(directions)))
     return states
 
 
 def backward(
-    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, senses: Sequence[bool]
+    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """From the gradients by the states of each sense those by z and by c, laid out channels last."""
+    """From the gradients by the states of each direction those by z and by c, laid out channels last."""
     z, c = _lay(z), _lay(c)
     z_gradient, c_gradient = torch.empty_like(z), torch.empty_like(z)
     maps = [_as_slices(tensor, dim) for tensor in (z, c, z_gradient, c_gradient)]
     upstream = tuple(_as_slices(_lay(gradient), dim) for gradient in gradients)
-    _in_threads(maps[0], partial(_backward, *maps, upstream, tuple(senses)))
+    _in_threads(maps[0], partial(_backward, *maps, upstream, tuple(directions)))
     return z_gradient, c_gradient
 
 
 @_compile
-def _forward(z: Any, c: Any, states: Any, senses: Any, block: int, first: int, last: int) -> None:
+def _forward(z: Any, c: Any, states: Any, directions: Any, block: int, first: int, last: int) -> None:
     _, slices, inner = z.shape
     blocks = (inner + block - 1) // block
     state = np.empty(block, z.dtype)
     for task in range(first, last):
         line, start = task // blocks, task % blocks * block
         stop = min(start + block, inner)
-        for k in range(len(senses)):
+        for k in range(len(directions)):
             state[:] = 0
             for step in range(slices):
-                t = slices - 1 - step if senses[k] else step
+                t = slices - 1 - step if directions[k] else step
                 z_t, c_t, h_t = z[line, t, start:stop], c[line, t, start:stop], states[k][line, t, start:stop]
                 for j in range(stop - start):
                     h = z_t[j] * c_t[j] + (1 - z_t[j]) * state[j]  # exact where a gate is 0 or 1
@@ -72,7 +72,7 @@ def _backward(
     z_gradient: Any,
     c_gradient: Any,
     gradients: Any,
-    senses: Any,
+    directions: Any,
     block: int,
     first: int,
     last: int,
@@ -85,16 +85,16 @@ def _backward(
     for task in range(first, last):
         line, start = task // blocks, task % blocks * block
         stop = min(start + block, inner)
-        for k in range(len(senses)):
+        for k in range(len(directions)):
             for step in range(slices - 1):
-                t = slices - 1 - step if senses[k] else step
+                t = slices - 1 - step if directions[k] else step
                 z_t, c_t = z[line, t, start:stop], c[line, t, start:stop]
                 h, h_next = before[step], before[step + 1]
                 for j in range(stop - start):
                     h_next[j] = z_t[j] * c_t[j] + (1 - z_t[j]) * h[j]
             kept[:] = 0
             for step in range(slices - 1, -1, -1):
-                t = slices - 1 - step if senses[k] else step
+                t = slices - 1 - step if directions[k] else step
                 z_t, c_t, g_t = (
                     z[line, t, start:stop],
                     c[line, t, start:stop],

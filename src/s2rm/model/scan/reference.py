@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 
-def forward(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> list[Tensor]:
-    """The states (N, C, H, W) for each sense."""
-    return [_states(z, c, dim, reverse) for reverse in senses]
+def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
+    """The states (N, C, H, W) for each direction."""
+    return [_states(z, c, dim, reverse) for reverse in directions]
 
 
 def backward(
-    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, senses: Sequence[bool]
+    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """From the gradients by the states of each sense those by z and by c."""
+    """From the gradients by the states of each direction those by z and by c."""
     z_gradient, c_gradient = torch.zeros_like(z), torch.zeros_like(c)
-    for gradient, reverse in zip(gradients, senses, strict=True):
+    for gradient, reverse in zip(gradients, directions, strict=True):
         states = _states(z, c, dim, reverse)
         adjoint = torch.empty_like(z)
         keep, step = 1 - z, c.clone()

@@ -6,11 +6,11 @@ memory: channels of channels-last maps, places of contiguous maps swept over the
 swept over the columns memory runs along the lines instead; there the values of a chunk lie side by side,
 and the first-level cache has to put a thread's reads together.
 
-Values a map element, for both senses of an axis: forward reads z and c once a sense (the second time from
-the second-level cache, as long as what is under way fits in) and writes two states. Backward reads z, c
-and one gradient, then z, c and both gradients, and writes two; besides two float32 values a chunk are
-written and read again. One program writes a value, once: there are no atomics, and each run gives the same
-bits.
+Memory traffic per map element, for both directions of an axis: forward reads z and c once per direction (the
+second time from the second-level cache, as long as what is under way fits in) and writes two states.
+Backward reads z, c and one gradient, then z, c and both gradients, and writes two; besides, two float32
+values per chunk are written and read again. Each value is written once, by one program: there are no
+atomics, and each run gives the same bits.
 """
 
 # Triton reads a kernel's annotations itself, and its tuples grow by + alone:
@@ -28,14 +28,14 @@ BLOCK = 128  # lines a program; one a thread
 CHUNK = 8  # slices whose loads are issued together, as memory is slow to answer but answers many at once
 
 
-def forward(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> list[Tensor]:
-    """The states (N, C, H, W) for each of one or two senses, laid out as z."""
-    states = [torch.empty_like(z) for _ in senses]
+def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
+    """The states (N, C, H, W) for each of one or two directions, laid out as z."""
+    states = [torch.empty_like(z) for _ in directions]
     sizes, strides = _lines(z, dim)
     with torch.cuda.device_of(z):
-        _forward[(triton.cdiv(sizes[0], BLOCK) * len(senses),)](
+        _forward[(triton.cdiv(sizes[0], BLOCK) * len(directions),)](
             *(z, *strides(z), c, *strides(c), states[0], states[-1], *strides(states[0])),
-            *(len(senses), int(senses[0]), int(senses[-1]), *sizes),
+            *(len(directions), int(directions[0]), int(directions[-1]), *sizes),
             chunk=CHUNK,
             block=BLOCK,
             enable_fp_fusion=True,
@@ -44,12 +44,12 @@ def forward(z: Tensor, c: Tensor, dim: int, senses: Sequence[bool]) -> list[Tens
 
 
 def backward(
-    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, senses: Sequence[bool]
+    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """From the gradients by the states of each sense those by z and by c, laid out as z."""
-    by_sense = dict(zip(senses, gradients, strict=True))
-    assert len(by_sense) == len(senses)
-    zero = z.new_zeros(()).expand(z.shape)  # of a sense that was not swept; stride 0, so no traffic
+    """From the gradients by the states of each direction those by z and by c, laid out as z."""
+    by_sense = dict(zip(directions, gradients, strict=True))
+    assert len(by_sense) == len(directions)
+    zero = z.new_zeros(()).expand(z.shape)  # of a direction that was not swept; stride 0, so no traffic
     up, down = by_sense.get(False, zero), by_sense.get(True, zero)
     z_gradient, c_gradient = torch.empty_like(z), torch.empty_like(z, dtype=c.dtype)
     sizes, strides = _lines(z, dim)
@@ -86,15 +86,15 @@ def _forward(
     z, z_image, z_outer, z_inner, z_slice,
     c, c_image, c_outer, c_inner, c_slice,
     first, second, h_image, h_outer, h_inner, h_slice,
-    senses, first_reversed, second_reversed,
+    directions, first_reversed, second_reversed,
     lines, outers, inners, slices,
     chunk: tl.constexpr, block: tl.constexpr,
 ):
     # fmt: on
-    # Programs start in order, so a block's senses run together: the cache has for one what the other read.
+    # Programs start in order, so a block's directions run together and share the cache.
     program = tl.program_id(0)
-    is_first = program % senses == 0
-    line = program // senses * block + tl.arange(0, block)
+    is_first = program % directions == 0
+    line = program // directions * block + tl.arange(0, block)
     states = first if is_first else second
     z = _at(z, z_image, z_outer, z_inner, line, outers, inners)
     c = _at(c, c_image, c_outer, c_inner, line, outers, inners)
