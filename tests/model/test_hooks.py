@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
+from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.hooks import (
     attribute_shares,
     balanced_stages,

@@ -12,7 +12,7 @@ from s2rm.reporting.table_writers import Table
 
 
 @dataclass(frozen=True)
-class Shown:
+class FigureEntry:
     """A figure on the page."""
 
     path: str  # relative to the page, posix
@@ -25,7 +25,7 @@ def write_page(
     run_names: list[str],
     *,
     above: list[Table],
-    figures: dict[str, list[Shown]],
+    figures: dict[str, list[FigureEntry]],
     below: list[Table],
 ) -> Path:
     """Writes the page; every text is escaped.

@@ -11,10 +11,9 @@ import pandas as pd
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS, STRUCTURED
 from s2rm.core.errors import UserError
-from s2rm.evaluation.metrics import METRICS
+from s2rm.evaluation.metrics import METRICS, PROTOCOLS
 
 Source = Literal["refshapes", "archives", "folder"]  # params.data.source
-PROTOCOLS = ("model", "original")  # at the model's input size, at the image's own size
 COUNTS = ("images", "expressions")
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.fusion.s2rm_fusion import ConcatFusion, LanguageFeatures, PixelWordAttention, S2RMFusion
+from s2rm.model.encoders.language import LanguageFeatures
+from s2rm.model.fusion.baselines import ConcatFusion, PixelWordAttention
+from s2rm.model.fusion.s2rm_fusion import S2RMFusion
 from s2rm.model.s2rm import S2RM
 
 WIDTH, LANGUAGE_WIDTH, SIZE = 8, 6, (3, 2)
