@@ -5,7 +5,7 @@ from pathlib import Path
 
 from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_up_logging, tags
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.data.split_overlap import read_image_splits, report_shared
 from s2rm.model.hooks import why_no_gates, why_no_weights

@@ -9,7 +9,8 @@ from pathlib import Path
 from context import MODELS, PREPARED, RAW, ROOT, WEIGHTS, is_main_process, launch, set_up_logging, tags
 from scratch import hold, mark_finished, scratch_of
 
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
 from s2rm.tracking import MlflowStore, flatten

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.config.switches import FULL_METHOD, IDLE
 from s2rm.core.errors import UserError
 
