@@ -6,15 +6,15 @@ from pathlib import Path
 from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_up_logging, tags
 
 from s2rm.config.load import load_params
+from s2rm.config.params import flatten
 from s2rm.core.errors import exit_on_user_error
 from s2rm.data.split_overlap import read_image_splits, report_shared
-from s2rm.model.hooks import why_no_gates, why_no_weights
 from s2rm.refer.split_sizes import find_incomplete
 from s2rm.reporting.balancing import collect_weights
 from s2rm.reporting.examples import collect_examples
 from s2rm.reporting.gates import collect_view
 from s2rm.reporting.render import render
-from s2rm.tracking import MlflowStore, flatten
+from s2rm.tracking import MlflowStore
 
 
 def main() -> None:
@@ -46,12 +46,12 @@ def main() -> None:
             threshold=params.evaluate.threshold,
         )
         for name, run in params.runs.items()
-        if why_no_gates(params.fusion) is None
+        if params.fusion.why_no_gates is None
     }
     weights = {
         name: collect_weights(MODELS / name, run.evaluate_on, prepared=PREPARED, raw=RAW)
         for name, run in params.runs.items()
-        if why_no_weights(params.fusion) is None
+        if params.fusion.why_no_weights is None
     }
     paths = render(
         params,

@@ -4,23 +4,16 @@
 was given and what is allowed.
 """
 
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED
+from s2rm.config.benchmarks import STRUCTURED, BenchmarkName, Source
 from s2rm.config.switches import refuse_idle_switches
 from s2rm.core.errors import UserError
 
 Stage = Literal[1, 2, 3, 4]
-BenchmarkName = Literal[
-    "refcoco_unc",
-    "refcoco_plus_unc",
-    "refcocog_umd",
-    "refcocog_google",
-    "referit_berkeley",
-    "refshapes_structured",
-]
 Positive = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=8, multiple_of=8)]  # normalised in groups of 8 channels
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -41,7 +34,7 @@ class RefShapes(Section):
 
 
 class Data(Section):
-    source: Literal["refshapes", "archives", "folder"]
+    source: Source
     catalog: str
     referit: Literal["refer", "queries"]
     keep_archives: bool
@@ -116,6 +109,22 @@ class Fusion(Section):
     def parsed_semantics(self) -> int:
         """How many parsed semantics a stage has: roles × rotations (0 without coparsing)."""
         return {"both": 2, "none": 0}.get(self.coparsing, 1) * self.rotations
+
+    @property
+    def why_no_weights(self) -> str | None:
+        """Name the switch that leaves a model without balancing weights; None where it has them."""
+        if self.kind != "s2rm":
+            return f"fusion.kind={self.kind} parses no semantics"
+        if self.coparsing == "none":
+            return "fusion.coparsing=none parses no semantics"
+        return None if self.balancing else "fusion.balancing=false takes the plain mean"
+
+    @property
+    def why_no_gates(self) -> str | None:
+        """Name the switch that leaves a model without update gates or weights; None where it has both."""
+        if self.recurrence == "gru" and self.why_no_weights is None:
+            return "fusion.recurrence=gru keeps its gates inside of torch"
+        return self.why_no_weights
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -231,5 +240,14 @@ class Params(Section):
             raise UserError(f"unknown run {name!r}: params.yaml has {', '.join(self.runs)}")
         return self.runs[name]
 
+    def flatten(self) -> dict[str, Any]:
+        """Return every parameter by its full key, as `fusion.kind`."""
+        return flatten(self.model_dump())
 
-assert set(get_args(BenchmarkName)) == set(ALL_BENCHMARKS)
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join the keys of nested mappings: {"fusion": {"kind": "s2rm"}} becomes {"fusion.kind": "s2rm"}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from s2rm.config.benchmarks import Source, name_benchmark
 from s2rm.data.samplers import ImageBatchSampler, group_by_image
 from s2rm.data.table import load_table
 from s2rm.evaluation.scores import dataset_for
@@ -16,7 +17,6 @@ from s2rm.model.hooks import balanced_stages, places_of, watch_weights
 from s2rm.predictor import Predictor
 from s2rm.reporting.gates import ROLES, name_direction
 from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.run_metrics import Source, name_benchmark
 from s2rm.reporting.table_writers import Table
 
 IMAGES = 200  # of a split: its first ones, so that a large split costs no second evaluation

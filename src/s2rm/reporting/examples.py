@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from s2rm.config.benchmarks import Source, name_benchmark
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.rle import decode
 from s2rm.data.table import load_table
 from s2rm.predictor import Predictor
 from s2rm.reporting.overlays import Example
-from s2rm.reporting.run_metrics import Source, name_benchmark
 
 
 def pick_examples(scores: pd.DataFrame, count: int) -> pd.DataFrame:

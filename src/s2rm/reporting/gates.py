@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2rm.config.benchmarks import get_benchmark
+from s2rm.config.benchmarks import Source, get_benchmark, name_benchmark
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import load_table
 from s2rm.model.fusion.coparse import SWEEPS
@@ -29,7 +29,6 @@ from s2rm.predictor import Predictor
 from s2rm.reporting.curves import STYLE, save
 from s2rm.reporting.examples import pick_examples, predict_example
 from s2rm.reporting.overlays import PREDICTION, TRUTH, Colour, Example, overlay
-from s2rm.reporting.run_metrics import Source, name_benchmark
 
 SHOWN_FIRST = "refshapes_structured"  # where a run is scored on it: its expressions need place and order
 ROLES = {
