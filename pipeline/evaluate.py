@@ -6,7 +6,7 @@ import sys
 from context import METRICS, MODELS, PREPARED, RAW, RESULTS, is_main_process, launch, set_up_logging
 from scratch import discard_finished
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.evaluation.evaluate import evaluate_benchmarks
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from context import PREPARED, REPORTS, RESULTS, ROOT, set_up_logging, tags
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import flatten
 from s2rm.core.errors import exit_on_user_error
 from s2rm.data.split_overlap import read_image_splits, report_shared
 from s2rm.refer.split_sizes import find_incomplete
 from s2rm.reporting.render import render
-from s2rm.tracking import MlflowStore, flatten
+from s2rm.tracking import MlflowStore
 
 
 def main() -> None:

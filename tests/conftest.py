@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 from tiny_refer import TinyRefer
 
-from s2rm.config.params import Params, Preprocess, RefShapes, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params, Preprocess, RefShapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

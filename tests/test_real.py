@@ -12,7 +12,8 @@ from PIL import Image
 
 from s2rm import cli
 from s2rm.acquire.folder import lay_out_folder
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.data.tokenizer import build_tokenizer

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import Params
-from s2rm.tracking import EXPERIMENTS, MlflowStore, flatten, has_store, tracking_uri
+from s2rm.tracking import EXPERIMENTS, MlflowStore, has_store, tracking_uri
 
 METRICS = {"refcoco_plus_unc/testA/original/oIoU": 41.5, "refcoco_plus_unc/testA/original/P_0.5": 40.0}
 OTHER = {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 39.0}
@@ -62,7 +62,7 @@ def test_the_store_lies_in_the_project(root: Path, store: MlflowStore, tmp_path:
 def test_a_training_has_parameters_and_metrics_by_step(
     store: MlflowStore, tmp_path: Path, tiny_params: Callable[..., Params]
 ) -> None:
-    recorded = {**flatten(tiny_params().model_dump()), "run": "joint", "long": "x" * 7000}
+    recorded = {**tiny_params().flatten(), "run": "joint", "long": "x" * 7000}
     recorded |= {f"many.{i}": i for i in range(150)}  # more than one request may hold
     with store.training(
         "joint", recorded, {"run": "joint", "dvc.stage": "train"}, tmp_path / "run.json"
@@ -202,12 +202,6 @@ def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, tmp_p
     assert not [name for name in names if "+" in name or "@" in name]
     run_id = publish(store, train(store, tmp_path), dict.fromkeys(names, 1.0))
     assert set(store.client.get_run(run_id).data.metrics) >= set(names)
-
-
-def test_flatten() -> None:
-    tree = {"fusion": {"kind": "s2rm", "widths": [1, 2]}, "runs": {"a": {"b": None}}, "c": 1}
-    flat = {"fusion.kind": "s2rm", "fusion.widths": [1, 2], "runs.a.b": None, "c": 1}
-    assert flatten(tree) == flat
 
 
 def test_an_experiment_that_another_process_makes_first(

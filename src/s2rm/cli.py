@@ -109,7 +109,7 @@ def _only_model() -> Path:
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from s2rm.config.params import load_params
+    from s2rm.config.load import load_params
 
     params = load_params(arguments.params, arguments.overrides)
 
@@ -133,7 +133,7 @@ def _describe(arguments: argparse.Namespace) -> None:
 def _ablation(arguments: argparse.Namespace) -> None:
     from s2rm.ablation.effects_table import render_ablation
     from s2rm.ablation.runs import collect, keep
-    from s2rm.config.params import load_params
+    from s2rm.config.load import load_params
     from s2rm.tracking import MlflowStore, has_store
 
     full, root, reports = load_params(), Path.cwd(), Path("reports")

@@ -215,11 +215,3 @@ class MlflowStore:
         if found.info.status == "RUNNING":
             self.client.set_terminated(run_id, "FINISHED")
         return str(run_id)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'fusion': {'kind': 's2rm'}} → {'fusion.kind': 's2rm'}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -1,10 +1,11 @@
 """The benchmarks and their names."""
 
 import re
+from typing import get_args
 
 import pytest
 
-from s2rm.config.benchmarks import BENCHMARKS, get_benchmark
+from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS, BenchmarkName, get_benchmark, name_benchmark
 from s2rm.core.errors import UserError
 
 
@@ -42,3 +43,14 @@ def test_the_structured_partition_is_drawn_and_copies_no_real_benchmark() -> Non
     assert structured.name not in BENCHMARKS
     assert structured.splits == ("train", "val")
     assert structured.images not in {benchmark.images for benchmark in BENCHMARKS.values()}
+
+
+def test_the_type_of_names_lists_all_benchmarks() -> None:
+    assert get_args(BenchmarkName) == tuple(ALL_BENCHMARKS)
+
+
+def test_only_whole_real_data_have_a_real_benchmark_s_title() -> None:
+    assert name_benchmark("refcoco_unc", "archives") == "RefCOCO"
+    assert name_benchmark("refcoco_unc", "folder", {"refcoco_unc"}) == "part of RefCOCO"
+    assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"
+    assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"

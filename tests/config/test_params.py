@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params, flatten
 from s2rm.config.switches import FULL_METHOD, IDLE
 from s2rm.core.errors import UserError
 
@@ -287,3 +288,11 @@ def test_runs_by_name() -> None:
     assert params.get_run(name) == params.runs[name]
     with pytest.raises(UserError, match=f"unknown run 'nobody': params.yaml has {name}"):
         params.get_run("nobody")
+
+
+def test_nested_keys_are_joined() -> None:
+    tree = {"fusion": {"kind": "s2rm", "widths": [1, 2]}, "runs": {"a": {"b": None}}, "c": 1}
+    assert flatten(tree) == {"fusion.kind": "s2rm", "fusion.widths": [1, 2], "runs.a.b": None, "c": 1}
+    params = load_params(PARAMS)
+    assert params.flatten()["data.refshapes.seed"] == params.data.refshapes.seed
+    assert params.flatten() == flatten(yaml.safe_load(PARAMS.read_text()))

@@ -11,7 +11,7 @@ import yaml
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Params
-from s2rm.tracking import MlflowStore, flatten
+from s2rm.tracking import MlflowStore
 
 IMAGES, EACH = 24, 3  # of a split, and expressions of an image
 UNION = 1000  # pixels
@@ -68,7 +68,7 @@ def record(
 def train(
     store: MlflowStore, params: Params, folder: Path, run: str = "joint", error: BaseException | None = None
 ) -> str:
-    recorded: dict[str, Any] = {**flatten(params.model_dump()), "run": run}
+    recorded: dict[str, Any] = {**params.flatten(), "run": run}
     with suppress(RuntimeError), store.training(run, recorded, {"run": run}, folder / "run.json") as run_id:
         if error:
             raise error

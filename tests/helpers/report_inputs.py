@@ -10,7 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.reporting.gates import ROLES, SweepView
 from s2rm.reporting.overlays import Example

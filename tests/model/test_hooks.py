@@ -14,8 +14,6 @@ from s2rm.model.hooks import (
     places_of,
     watch_stage,
     watch_weights,
-    why_no_gates,
-    why_no_weights,
 )
 from s2rm.model.s2rm import S2RM
 
@@ -160,7 +158,7 @@ def test_what_a_model_has_is_what_its_switches_say(
 ) -> None:
     model = build_tiny(*overrides)
     assert list(balanced_stages(model)) == stages
-    no_weights, no_gates = why_no_weights(model.config.fusion), why_no_gates(model.config.fusion)
+    no_weights, no_gates = model.config.fusion.why_no_weights, model.config.fusion.why_no_gates
     assert (no_weights is None) is bool(stages)
     assert (no_gates is None) is has_gates
     if not stages:

@@ -12,13 +12,13 @@ import pandas as pd
 
 from s2rm.ablation.effects import COLUMNS, MEANS, measure_effects
 from s2rm.ablation.variants import FULL
+from s2rm.config.benchmarks import name_benchmark
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
 from s2rm.refer.split_sizes import Count, compare
 from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.run_metrics import name_benchmark
 from s2rm.reporting.table_writers import Table, to_latex, to_markdown
 
 CSV_DECIMALS = 4

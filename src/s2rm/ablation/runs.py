@@ -24,7 +24,8 @@ from s2rm.ablation.variants import (
     order_variants,
 )
 from s2rm.config.benchmarks import get_benchmark
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace
 from s2rm.reporting.scores_io import load_columns

@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from s2rm.config.params import Params
-from s2rm.tracking import flatten
+from s2rm.config.params import Params, flatten
 
 VARIES = ("vision", "language", "fusion", "decoder", "loss", "train")
 IGNORED = (

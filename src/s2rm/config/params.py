@@ -4,27 +4,16 @@
 was given and what is allowed.
 """
 
-import difflib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED
+from s2rm.config.benchmarks import STRUCTURED, BenchmarkName, Source
 from s2rm.config.switches import refuse_idle_switches
 from s2rm.core.errors import UserError
 
 Stage = Literal[1, 2, 3, 4]
-BenchmarkName = Literal[
-    "refcoco_unc",
-    "refcoco_plus_unc",
-    "refcocog_umd",
-    "refcocog_google",
-    "referit_berkeley",
-    "refshapes_structured",
-]
 Positive = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=8, multiple_of=8)]  # normalised in groups of 8 channels
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -45,7 +34,7 @@ class RefShapes(Section):
 
 
 class Data(Section):
-    source: Literal["refshapes", "archives", "folder"]
+    source: Source
     catalog: str
     referit: Literal["refer", "queries"]
     keep_archives: bool
@@ -120,6 +109,22 @@ class Fusion(Section):
     def parsed_semantics(self) -> int:
         """How many parsed semantics a stage has: roles × rotations (0 without coparsing)."""
         return {"both": 2, "none": 0}.get(self.coparsing, 1) * self.rotations
+
+    @property
+    def why_no_weights(self) -> str | None:
+        """Name the switch that leaves a model without balancing weights; None where it has them."""
+        if self.kind != "s2rm":
+            return f"fusion.kind={self.kind} parses no semantics"
+        if self.coparsing == "none":
+            return "fusion.coparsing=none parses no semantics"
+        return None if self.balancing else "fusion.balancing=false takes the plain mean"
+
+    @property
+    def why_no_gates(self) -> str | None:
+        """Name the switch that leaves a model without update gates or weights; None where it has both."""
+        if self.recurrence == "gru" and self.why_no_weights is None:
+            return "fusion.recurrence=gru keeps its gates inside of torch"
+        return self.why_no_weights
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -235,76 +240,14 @@ class Params(Section):
             raise UserError(f"unknown run {name!r}: params.yaml has {', '.join(self.runs)}")
         return self.runs[name]
 
-
-assert set(get_args(BenchmarkName)) == set(ALL_BENCHMARKS)
-
-
-def load_params(path: str | Path = "params.yaml", overrides: Iterable[str] = ()) -> Params:
-    """Reads and checks a parameter file; `overrides` are `section.key=value`, as for DVC's -S."""
-    path = Path(path)
-    tree = read_yaml(path, "the parameters in")
-    for override in overrides:
-        _override(tree, override)
-    try:
-        return Params.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+    def flatten(self) -> dict[str, Any]:
+        """Return every parameter by its full key, as `fusion.kind`."""
+        return flatten(self.model_dump())
 
 
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """The mapping in a YAML file; `UserError` where there is none. `what`: how messages call the file."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
-    return tree
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    *sections, last = key.split(".")
-    if not equals:
-        raise UserError(f"{override!r} is no override: write section.key=value, as fusion.balancing=false")
-    for section in sections:
-        tree = tree.get(section) if isinstance(tree, dict) else None  # type: ignore[assignment]
-    if not isinstance(tree, dict) or last not in tree:
-        raise UserError(f"{key} is no parameter{_nearest(last, tree if isinstance(tree, dict) else [])}")
-    try:
-        tree[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"the value of {override!r} is no YAML") from None
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else f"; known are {', '.join(known)}"
-
-
-def _explain(error: ValidationError) -> str:
-    """The first fault as one line: key, what was given, what is allowed."""
-    faults = error.errors()
-    # A misspelt key is also a missing one: the misspelling is what helps.
-    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    path = [str(part) for part in fault["loc"]]
-    key, given = ".".join(path), fault.get("input")
-    if fault["type"] == "value_error":  # our own checks: the message is complete
-        return str(fault["ctx"]["error"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key {key}={given!r}{_nearest(path[-1], _keys_at(path[:-1]))}"
-    if fault["type"] == "missing":
-        return f"{key} is missing"
-    allowed = fault["msg"].removeprefix("Input should be ")
-    return f"{key} is {given!r}: it must be {allowed}"
-
-
-def _keys_at(path: list[str]) -> list[str]:
-    """The keys that the section at `path` knows."""
-    model: Any = Params
-    for part in path:
-        is_mapping = get_origin(model) is dict  # runs: name → Run
-        model = get_args(model)[-1] if is_mapping else model.model_fields[part].annotation
-    return list(getattr(model, "model_fields", {}))
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join the keys of nested mappings: {"fusion": {"kind": "s2rm"}} becomes {"fusion.kind": "s2rm"}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -4,6 +4,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s2rm.core.errors import UserError
 
 
 def partial_of(path: Path) -> Path:
@@ -35,3 +40,16 @@ def link(source: Path, target: Path) -> Path:
             shutil.copyfile(source, partial)
 
     return replace(target, write)
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """The mapping in a YAML file; `UserError` where there is none. `what`: how messages call the file."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
+    return tree

@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from s2rm.config.benchmarks import Source, name_benchmark
 from s2rm.model.fusion.sweeps import ROLES, name_sweep
 from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.run_metrics import Source, name_benchmark
 from s2rm.reporting.table_writers import Table
 
 

@@ -7,7 +7,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s2rm.config.params import Params
 from s2rm.core.files import replace_text
-from s2rm.model.hooks import why_no_gates, why_no_weights
 from s2rm.reporting.table_writers import Table
 
 
@@ -66,8 +65,8 @@ def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
         f"best checkpoint by mean validation {params.train.select_by}",
     }
     missing = {
-        "figure of the gates": why_no_gates(fusion),
-        "table of the balancing weights": why_no_weights(fusion),
+        "figure of the gates": fusion.why_no_gates,
+        "table of the balancing weights": fusion.why_no_weights,
     }
     facts |= {f"no {name}": reason for name, reason in missing.items() if reason}
     for name in run_names:

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from s2rm.config.benchmarks import get_benchmark
-from s2rm.config.params import BenchmarkName, Section, read_yaml
+from s2rm.config.params import BenchmarkName, Section
 from s2rm.core.errors import UserError
-from s2rm.core.files import replace_text
+from s2rm.core.files import read_yaml, replace_text
 
 Route = Literal["refer", "queries"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
