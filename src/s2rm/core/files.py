@@ -1,9 +1,13 @@
 """Files appear whole or not at all."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from s2rm.core.errors import UserError
 
 
 def partial_of(path: Path) -> Path:
@@ -35,3 +39,17 @@ def link(source: Path, target: Path) -> Path:
             shutil.copyfile(source, partial)
 
     return replace(target, write)
+
+
+def load_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None

@@ -64,9 +64,7 @@ def read_matrix(data: bytes, name: str, height: int, width: int) -> NDArray[Any]
         raise SegmentationError("mask_unreadable", f"{name} is not a matrix of real numbers")
     shape = np.frombuffer(dimensions[: len(dimensions) // 4 * 4], f"{order}i4").tolist()
     if shape != [height, width]:
-        raise SegmentationError(
-            "mask_size", f"{name} has size {str(shape)[:40]}, not {[height, width]}"
-        )
+        raise SegmentationError("mask_size", f"{name} has size {str(shape)[:40]}, not {[height, width]}")
     number = np.dtype(f"{order}{NUMBERS[kind]}")
     if len(content) != height * width * number.itemsize:
         raise SegmentationError("mask_unreadable", f"{len(content)} bytes do not fill {height} × {width}")

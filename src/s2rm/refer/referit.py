@@ -25,12 +25,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 from s2rm.data.image_zip import ZipImages
-from s2rm.data.rle import SegmentationError
+from s2rm.data.rle import SegmentationError, encode
 from s2rm.refer.issues import Issues
-from s2rm.refer.masks import encode
 from s2rm.refer.matfile import read_matrix
-from s2rm.refer.referents import load_json
 
 SPLITS = ("train", "val", "test")
 MASKS = "masks.zip"
