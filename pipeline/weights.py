@@ -5,7 +5,7 @@ from pathlib import Path
 from context import ROOT, WEIGHTS, is_offline, set_up_logging
 
 from s2rm.acquire.archives.catalog import load_catalog
-from s2rm.acquire.hub.weights import fetch_weights
+from s2rm.acquire.hub.fetch_encoders import fetch_weights
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.config.params import Params
 from s2rm.data.dataset import Batch, ExpressionDataset
-from s2rm.refer.masks import encode
+from s2rm.data.rle import encode
 
 SIZE = 32
 # image → (width, height); expression → (image, box of the referent), white in the picture

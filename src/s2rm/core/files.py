@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -53,3 +54,17 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
     return tree
+
+
+def load_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None

@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
         pa.field("expression", pa.string(), nullable=False),  # not empty, single spaces
         pa.field("category", pa.string(), nullable=False),  # "" where unknown
         pa.field("box", pa.list_(pa.float64()), nullable=False),  # x, y, width, height, as annotated
-        pa.field("mask_rle", pa.string(), nullable=False),  # counts; `masks.decode(counts, height, width)`
+        pa.field("mask_rle", pa.string(), nullable=False),  # counts; `rle.decode(counts, height, width)`
         pa.field("mask_area", pa.int64(), nullable=False),  # pixels, at least 1
     ]
 )

@@ -18,11 +18,10 @@ from tqdm import tqdm
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
-from s2rm.data.rle import decode
+from s2rm.data.rle import decode, encode
 from s2rm.data.samplers import ImageBatchSampler, group_by_image
 from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
-from s2rm.refer.masks import encode
 
 EXPRESSIONS_AT_ONCE = 32  # fused and decoded together: this bounds the memory
 LEVELS = 1000  # of probability, counted for the calibration

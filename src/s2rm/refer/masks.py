@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from s2rm.data.rle import SegmentationError, check_runs, read_runs
@@ -23,12 +22,6 @@ class Mask:
     area: int  # pixels
     box: tuple[float, float, float, float]  # x, y, width, height of the pixels that are set
     repairs: tuple[str, ...]  # kinds of faults that were mended on the way
-
-
-def encode(mask: NDArray[np.bool_]) -> str:
-    """The compressed RLE of a mask (H, W)."""
-    rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return rle["counts"].decode("ascii")
 
 
 def rasterise(segmentation: Any, height: int, width: int) -> Mask:

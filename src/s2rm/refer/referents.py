@@ -5,7 +5,6 @@ What is amiss is reported to a `Issues`, whose RULES say what becomes of it. The
 in `readable`, the masks where they are made, in `prepare`.
 """
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from s2rm.config.benchmarks import Benchmark
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 from s2rm.refer import records
 from s2rm.refer.issues import Issues
 from s2rm.refer.pickles import load_pickle
@@ -29,16 +29,6 @@ class Referent:
     annotation: Annotation
     category: str  # "" where unknown
     sentences: tuple[Sentence, ...]
-
-
-def load_json(path: Path) -> Any:
-    """The content of a JSON file; `UserError` where it cannot be read."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None
 
 
 def load_refs(path: Path) -> list[Any]:

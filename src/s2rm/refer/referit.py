@@ -9,21 +9,14 @@ The files are those of ronghanghu/text_objseg at be664d6 (earlier, the boxes' ke
 box includes its xmax and ymax is said in `util/eval_tools.py`, that 0 is foreground in `util/io.py`;
 `exp-referit/build_training_batches_seg.py` puts image, mask and sentences together.
 
-A mask is a MAT-file of level 5, as MATLAB 5 to 7.2 write it. SciPy's reader executes nothing of it, but
-trusts it: compressed data is inflated without bound, and an unknown data type crashes the process
-(https://github.com/scipy/scipy/pull/25349). Here one real matrix is read, nothing else; what is claimed
-(memory, time) is bounded by the image's size on record, and that by LARGEST_SIDE.
+A mask is a MAT-file of level 5 (`s2rm.refer.matfile`). Memory and time are bounded by the image's size on
+record, and that by LARGEST_SIDE.
 
 https://github.com/ronghanghu/text_objseg/tree/be664d66c72319363691628958727124ea38cad8/exp-referit
-https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
 """
 
 import re
-import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +25,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 from s2rm.data.image_zip import ZipImages
-from s2rm.data.rle import SegmentationError
+from s2rm.data.rle import SegmentationError, encode
 from s2rm.refer.issues import Issues
-from s2rm.refer.masks import encode
-from s2rm.refer.referents import load_json
+from s2rm.refer.matfile import read_matrix
 
 SPLITS = ("train", "val", "test")
 MASKS = "masks.zip"
@@ -44,16 +37,7 @@ KEY = re.compile(r"(0|[1-9][0-9]{0,17})_(0|[1-9][0-9]{0,17})")  # below 10¹⁸:
 LARGEST_SIDE = 4096  # pixels; most of ReferIt's images are 480 × 360
 CATEGORY = {"id": 0, "name": ""}  # the files name none
 
-VARIABLE = b"segimg_t"
-FILE_HEADER = 128  # bytes: text, a place for subsystems, version, byte order
-MATRIX_HEADER = 1024  # bytes; more than the flags, sizes and name of a matrix take
-LEVEL_5 = 0x0100
-MATRIX, COMPRESSED = 14, 15  # types of elements; the numeric ones:
-NUMBERS = {
-    1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
-}  # fmt: skip
-NUMERIC = range(6, 16)  # classes of matrices: double to uint64; before are cells, structs, objects, text
-COMPLEX = 0x0800  # flag
+VARIABLE = "segimg_t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,60 +167,7 @@ def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], faults: Issues
         faults.add("mask_missing", key, f"{MASKS} has no {name}")
         return None
     try:
-        return _parse_matrix(masks.read(name), image["height"], image["width"]) == 0
+        return read_matrix(masks.read(name), VARIABLE, image["height"], image["width"]) == 0
     except SegmentationError as error:
         faults.add(error.kind, key, f"{name}: {error}")
         return None
-
-
-def _parse_matrix(data: bytes, height: int, width: int) -> NDArray[Any]:
-    """The matrix `segimg_t` (H, W) of a MAT-file."""
-    order = {b"IM": "<", b"MI": ">"}.get(data[126:FILE_HEADER], "")
-    if not order or struct.unpack_from(f"{order}H", data, 124) != (LEVEL_5,):
-        raise SegmentationError("mask_unreadable", "it is no MAT-file of level 5 (MATLAB 5 to 7.2)")
-    matrices = []
-    for kind, content in _elements(memoryview(data)[FILE_HEADER:], order):
-        if kind == COMPRESSED:
-            kind, content = _inflate(content, order, MATRIX_HEADER + 8 * height * width)
-        parts = list(islice(_elements(content, order), 4))  # flags, dimensions, name, values
-        if kind == MATRIX and len(parts) == 4 and bytes(parts[2][1]) == VARIABLE:
-            matrices.append(parts)
-    if len(matrices) != 1:
-        raise SegmentationError("mask_unreadable", f"it has {len(matrices)} matrices segimg_t, not one")
-    (_, flags), (_, dimensions), _, (kind, content) = matrices[0]
-    word = int.from_bytes(flags[:4], "little" if order == "<" else "big")
-    if word & 0xFF not in NUMERIC or word & COMPLEX or kind not in NUMBERS:
-        raise SegmentationError("mask_unreadable", "segimg_t is no matrix of real numbers")
-    shape = np.frombuffer(dimensions[: len(dimensions) // 4 * 4], f"{order}i4").tolist()
-    if shape != [height, width]:
-        raise SegmentationError("mask_size", f"segimg_t of {str(shape)[:40]}, image of {[height, width]}")
-    number = np.dtype(f"{order}{NUMBERS[kind]}")
-    if len(content) != height * width * number.itemsize:
-        raise SegmentationError("mask_unreadable", f"{len(content)} bytes do not fill {height} × {width}")
-    values = np.frombuffer(content, number)
-    if number.kind == "f" and not np.isfinite(values).all():
-        raise SegmentationError("mask_unreadable", "segimg_t has values that are not finite")
-    return values.reshape((height, width), order="F")
-
-
-def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Type and content of each of the elements that `data` is made of; the last may be cut short."""
-    place, tag = 0, struct.Struct(f"{order}II")
-    while place + tag.size <= len(data):
-        kind, length = tag.unpack_from(data, place)
-        if kind >> 16:  # a small element: type and length share 4 bytes, the content has the other 4
-            yield kind & 0xFFFF, data[place + 4 : place + 4 + min(kind >> 16, 4)]
-            place += tag.size
-            continue
-        place += tag.size
-        yield kind, data[place : place + length]
-        place += length if kind == COMPRESSED else length + -length % 8  # others fill up to 8 bytes
-
-
-def _inflate(data: memoryview, order: str, most: int) -> tuple[int, memoryview]:
-    """Type and content of the compressed element, of which no more than `most` bytes are inflated."""
-    try:
-        inflated = zlib.decompressobj().decompress(data, most)
-    except zlib.error as error:
-        raise SegmentationError("mask_unreadable", f"its compressed data is corrupt: {error}") from None
-    return next(_elements(memoryview(inflated), order), (0, memoryview(b"")))
