@@ -46,9 +46,7 @@ def test_gates_are_those_of_the_equations(build_tiny: Build) -> None:
     with watch_stage(model, STAGE) as seen:
         model(*batch())
     vision, language, index = inputs_of(model)
-    distributed = fusion.distribute(
-        vision, language.words, language.word_mask, language.sentence, expression_to_image=index
-    )
+    distributed = fusion.distribute(vision, language, index)
     contexts = {ROLES[0]: (distributed, vision[index]), ROLES[1]: (vision[index], distributed)}
     assert seen.places == [(role, rotation) for role in ROLES for rotation in range(4)]
     assert set(seen.gates) == set(seen.places)

@@ -189,12 +189,12 @@ class Evaluate(Section):
     threshold: Annotated[float, Field(gt=0, lt=1)]
     precision: Literal["float32", "bf16"]
     workers: Annotated[int, Field(ge=0)]
+    examples: Annotated[int, Field(ge=0)]
 
 
 class Report(Section):
     decimals: Annotated[int, Field(ge=0, le=4)]
     methods: list[str]
-    overlays: Annotated[int, Field(ge=0)]
 
 
 class Tracking(Section):

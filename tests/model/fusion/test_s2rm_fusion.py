@@ -89,7 +89,7 @@ def test_pwam_multiplies_the_gathered_words_into_the_vision_map(
     vision: Tensor, language: LanguageFeatures
 ) -> None:
     fusion = PixelWordAttention(WIDTH, LANGUAGE_WIDTH, query="sentence").double()
-    gathered = fusion.attention(vision, language.words, language.word_mask, language.sentence, OWNERS)
+    gathered = fusion.attention(vision, language, OWNERS)
     gelu = nn.functional.gelu
     expected = torch.empty(3, WIDTH, *SIZE, dtype=torch.float64)
     for n, row, column in PLACES:
