@@ -49,7 +49,7 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
     return tree
