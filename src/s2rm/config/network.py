@@ -36,15 +36,15 @@ class Language(Section):
     tokens: Annotated[int, Field(ge=4, le=512)] = 20
     """Length at which expressions are truncated, in tokens with [CLS] and [SEP] (`max_length` elsewhere)."""
     vocabulary: Annotated[int, Field(ge=100)] = 30522
-    """Size of the WordPiece vocabulary that is trained on the training split (without `pretrained` only)."""
+    """Size of the WordPiece vocabulary, trained on the training split (only if `pretrained` is null)."""
     hidden: Positive = 768
-    """Width of the BERT from scratch; a multiple of `heads` (without `pretrained` only)."""
+    """Width of the BERT from scratch; a multiple of `heads` (only if `pretrained` is null)."""
     layers: Positive = 12
-    """Number of layers of the BERT from scratch (without `pretrained` only)."""
+    """Number of layers of the BERT from scratch (only if `pretrained` is null)."""
     heads: Positive = 12
-    """Number of attention heads of the BERT from scratch (without `pretrained` only)."""
+    """Number of attention heads of the BERT from scratch (only if `pretrained` is null)."""
     dropout: Fraction = 0.1
-    """Dropout probability of the BERT from scratch (without `pretrained` only)."""
+    """Dropout probability of the BERT from scratch (only if `pretrained` is null)."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

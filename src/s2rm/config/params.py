@@ -41,17 +41,17 @@ class Data(Section):
     source: Source = "refshapes"
     """Origin of the data: drawn by this project, downloaded, or a folder of real data that you have."""
     catalog: str = "archives.yaml"
-    """File that lists every archive with its mirrors and checksum (`source: archives` only)."""
+    """File that lists every archive with its mirrors and checksum (only if `source` is archives)."""
     referit: Literal["refer", "queries"] = "refer"
     """Files that ReferIt is read from: refclef.zip, or the original query lists and .mat masks."""
     keep_archives: bool = False
-    """Whether the image archives are kept after their images are packed (`source: archives` only)."""
+    """Whether the image archives are kept after their images are packed (only if `source` is archives)."""
     folder: str | None = None
-    """Folder of real data in the REFER layout (`source: folder` only); `$S2RM_REAL_DATA` overrides it."""
+    """Folder of data in the REFER layout (only if `source` is folder); `$S2RM_REAL_DATA` overrides it."""
     benchmarks: list[BenchmarkName] = Field(default=REAL_BENCHMARKS, min_length=1)
     """The benchmarks to prepare; refshapes_structured exists as drawn data only."""
     refshapes: RefShapes = RefShapes()
-    """Size and seed of the embedded data (`source: refshapes` only)."""
+    """Size and seed of the embedded data (only if `source` is refshapes)."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -66,7 +66,7 @@ class Data(Section):
 
 
 class Preprocess(Section):
-    """From raw REFER data to one table of expressions per benchmark."""
+    """How raw REFER data become one table of expressions per benchmark."""
 
     sentence: Literal["sent", "raw"] = "sent"
     """Text of an expression: the cleaned sentence, or the sentence as it was typed."""
@@ -77,7 +77,7 @@ class Preprocess(Section):
 
 
 class Run(Section):
-    """One trained model, by its name."""
+    """One trained model; its name stands in files, metrics and MLflow."""
 
     train_on: list[BenchmarkName] = Field(default=REAL_BENCHMARKS, min_length=1)
     """The benchmarks whose train splits it learns from; their val splits select its best checkpoint."""
@@ -114,7 +114,7 @@ class Train(Section):
     epochs: Positive = 40
     """Number of passes over the training expressions."""
     drop_evaluated: bool = True
-    """Whether a training on several benchmarks leaves out the images of all evaluation splits."""
+    """Whether a training on several benchmarks drops all images of evaluation splits (decontamination)."""
     expressions_per_batch: Positive = 64
     """Expressions per batch, over all processes (`batch_size` elsewhere)."""
     expressions_per_image: Positive = 6
@@ -130,9 +130,9 @@ class Train(Section):
     warmup: Fraction = 0.05
     """Share of all optimiser steps in the linear warm-up (`warmup_ratio` elsewhere)."""
     power: Weight = 0.9
-    """Exponent of the polynomial decay of the learning rate."""
+    """Exponent of the polynomial decay of the learning rate (`lr_power` elsewhere)."""
     clip: Annotated[float, Field(gt=0)] = 1.0
-    """Norm that the gradient is clipped to (`max_grad_norm` elsewhere)."""
+    """Largest norm of the gradient; a larger one is clipped to it (`max_grad_norm` elsewhere)."""
     validate_every: Positive = 1
     """Epochs between validations; the last epoch is always validated."""
     save_every: Positive = 500
