@@ -29,7 +29,7 @@ from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace
 from s2rm.reporting.scores_io import load_columns
-from s2rm.tracking import MlflowStore, Recorded
+from s2rm.tracking import MlflowStore, RecordedRun
 
 LABELS = ["variant", "run", "benchmark", "split"]
 EXPRESSION = ["sent_id", "image_id"]
@@ -82,7 +82,7 @@ def keep(scores: pd.DataFrame, full: Params, path: Path) -> Path:
 
 def _add_recorded(scores: Scores, full: Params, store: MlflowStore) -> list[str]:
     left_out = []
-    for recorded in store.recorded():  # the latest first
+    for recorded in store.list_runs():  # the latest first
         try:
             with TemporaryDirectory() as folder:
                 key, found = _read_recorded(store, recorded, full, Path(folder))
@@ -95,7 +95,7 @@ def _add_recorded(scores: Scores, full: Params, store: MlflowStore) -> list[str]
 
 
 def _read_recorded(
-    store: MlflowStore, recorded: Recorded, full: Params, folder: Path
+    store: MlflowStore, recorded: RecordedRun, full: Params, folder: Path
 ) -> tuple[Key, pd.DataFrame]:
     """Its scores; `UserError` says why it is left out."""
     if recorded.run not in full.runs:
