@@ -197,7 +197,7 @@ def test_experiments_accumulate_in_a_tag(store: MlflowStore, tmp_path: Path) -> 
 
 
 def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, tmp_path: Path) -> None:
-    """It refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is taken."""
+    """MLflow refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is valid."""
     from s2rm.evaluation.evaluate import PROTOCOLS
     from s2rm.evaluation.metrics import METRICS as MEASURES
 
@@ -216,7 +216,7 @@ def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, tmp_p
 def test_an_experiment_that_another_process_makes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not there when one looks, and there when one makes it."""
+    """It is missing when we look for it, and exists when we create it."""
     first = MlflowStore(tmp_path, "shared")
     look, looks = MlflowClient.get_experiment_by_name, iter([None])
     monkeypatch.setattr(

@@ -37,7 +37,7 @@ def write(tmp_path: Path, text: str) -> Path:
     ],
 )
 def test_a_misspelt_key_names_the_nearest(tmp_path: Path, key: str, typo: str, said: str) -> None:
-    """Rather than only say what is missing for it."""
+    """A misspelt key is also a missing one, which would be less helpful to name."""
     tree = load_params(PARAMS, ["fusion.balancing=true", "data.refshapes.seed=7"]).model_dump()
     *sections, last = key.split(".")
     section = tree
@@ -115,7 +115,7 @@ def test_an_unknown_key_of_a_run_names_the_known_ones(tmp_path: Path) -> None:
         ("a: \x00", "is not valid YAML"),
     ],
 )
-def test_files_that_are_no_parameters(tmp_path: Path, text: str, said: str) -> None:
+def test_files_that_do_not_hold_parameters(tmp_path: Path, text: str, said: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UserError, match=said) as caught:
         load_params(path)
@@ -159,5 +159,5 @@ def test_overrides() -> None:
         ("fusion.kind=[", "is not valid YAML"),
     ],
 )
-def test_overrides_that_are_none(override: str, said: str) -> None:
+def test_invalid_overrides(override: str, said: str) -> None:
     assert said in fault(override)

@@ -1,4 +1,4 @@
-"""The parameters: every fault is one line that says what, where, and what is allowed."""
+"""The parameters: their defaults, and refusals of one line that say what, where, and what is allowed."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +18,7 @@ PARAMS = ROOT / "params.yaml"
 
 
 def keys(tree: Any, prefix: str = "") -> set[str]:
-    """All keys, but those that name runs or a backbone's own options."""
+    """All keys, except those that name runs or a backbone's own options."""
     if not isinstance(tree, dict) or prefix in ("vision.options.", "runs."):
         return {prefix}
     return {key for name, value in tree.items() for key in keys(value, f"{prefix}{name}.")}
@@ -105,14 +105,14 @@ def test_every_parameter_is_described_in_one_sentence() -> None:
             assert "\n" not in described, (section, key)
 
 
-def test_the_paper_s_preset_is_of_the_paper_s_scale() -> None:
+def test_the_paper_s_preset_has_the_paper_s_scale() -> None:
     params = load_params(ROOT / "presets" / "paper.yaml")
     assert params.vision.image_size == 480
     assert params.language.pretrained == "google-bert/bert-base-uncased"
 
 
 def test_the_study_sees_rows_and_columns() -> None:
-    """12 slices or more at the finest fused stage, things of 16 px or more, at the model's input size."""
+    """At the model's input size: at least 12 slices at the finest fused stage, objects of at least 16 px."""
     params = load_params(ROOT / "presets" / "study.yaml")
     assert "refshapes_structured" in params.runs["joint"].evaluate_on
     assert params.vision.image_size / 2 ** (min(params.fusion.stages) + 1) >= 12
@@ -212,7 +212,7 @@ def test_a_switch_that_changes_nothing_is_refused(cause: str, idle: str) -> None
 
 
 @pytest.mark.parametrize("cause", ["=".join(cause) for cause in IDLE])
-def test_the_full_method_s_values_are_no_fault(cause: str) -> None:
+def test_the_full_method_s_values_are_accepted(cause: str) -> None:
     load_params(PARAMS, [cause])
 
 
@@ -225,7 +225,7 @@ def test_the_full_method_s_values_are_no_fault(cause: str) -> None:
         ("fusion.coparsing=none", "fusion.balancing=false", "fusion.distribution=tile"),
     ],
 )
-def test_switches_that_do_act_go_together(overrides: tuple[str, ...]) -> None:
+def test_switches_that_change_something_are_accepted_together(overrides: tuple[str, ...]) -> None:
     load_params(PARAMS, overrides)
 
 
@@ -235,7 +235,7 @@ def test_switches_that_do_act_go_together(overrides: tuple[str, ...]) -> None:
     ids=["embedded", "paper", "study"],
 )
 def test_the_parameters_as_given_are_the_full_method(path: Path) -> None:
-    """So that a single override of them is a single change of the method, and no idle one."""
+    """So that one override is one change of the method, and does not leave another switch idle."""
     params = load_params(path).model_dump()
     for key, value in FULL_METHOD.items():
         section, name = key.split(".")

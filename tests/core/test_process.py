@@ -24,7 +24,7 @@ print(faults() - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no mallopt")
 def test_pages_are_mapped_once() -> None:
-    """80 MB each time are some 20,000 pages, or a few hundred where they are large ones."""
+    """80 MB are about 20,000 pages, or a few hundred large ones."""
     faults = {
         how: int(subprocess.run([sys.executable, "-c", COUNT, how], capture_output=True, check=True).stdout)
         for how in ("keep", "give back")

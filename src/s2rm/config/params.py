@@ -219,7 +219,7 @@ class Params(Section):
         """Return the run with this name.
 
         Raises:
-            UserError: there is no such run; the message lists the known names.
+            UserError: the name is unknown; the message lists the known ones.
         """
         if name not in self.runs:
             raise UserError(f"unknown run {name!r}: params.yaml has {', '.join(self.runs)}")

@@ -13,7 +13,7 @@ Precision = Literal["float32", "bf16"]
 class Section(BaseModel):
     """A group of fields that refuses unknown keys, silent type conversions and later changes.
 
-    The docstring below a field becomes its description, which `s2rm.config.reference` prints.
+    The docstring below a field becomes its description, which `s2rm.config.parameter_docs` prints.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)

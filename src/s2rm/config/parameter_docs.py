@@ -1,6 +1,6 @@
 """Write docs/parameters.md from the descriptions of the parameters and the values of params.yaml.
 
-From the project's root: `python -m s2rm.config.reference > docs/parameters.md`.
+From the project's root: `python -m s2rm.config.parameter_docs > docs/parameters.md`.
 """
 
 import json
@@ -14,7 +14,7 @@ from s2rm.core.errors import exit_on_user_error
 INTRODUCTION = """\
 # Parameters
 
-This page is written by `python -m s2rm.config.reference > docs/parameters.md` from the descriptions in
+This page is written by `python -m s2rm.config.parameter_docs > docs/parameters.md` from the descriptions in
 [src/s2rm/config](../src/s2rm/config); a test fails where the two differ. Change a description there.
 
 All parameters are in [params.yaml](../params.yaml), and nowhere else. [presets](../presets) has the same keys

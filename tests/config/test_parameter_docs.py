@@ -8,11 +8,11 @@ from pathlib import Path
 from s2rm.config.load import load_params
 
 ROOT = Path(__file__).parents[2]
-COMMAND = "python -m s2rm.config.reference > docs/parameters.md"
+COMMAND = "python -m s2rm.config.parameter_docs > docs/parameters.md"
 
 
 def test_the_reference_of_the_parameters_is_fresh() -> None:
-    command = [sys.executable, "-m", "s2rm.config.reference"]
+    command = [sys.executable, "-m", "s2rm.config.parameter_docs"]
     written = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
     assert written == page, f"docs/parameters.md or params.yaml has changed: run `{COMMAND}`"
