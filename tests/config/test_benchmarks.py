@@ -21,7 +21,7 @@ def test_names_and_splits_of_the_refer_api() -> None:
     assert found == expected
 
 
-def test_names_are_fit_for_files_and_mlflow() -> None:
+def test_names_are_valid_for_files_and_mlflow() -> None:
     for name, benchmark in BENCHMARKS.items():
         assert benchmark.name == name
         assert re.fullmatch(r"[a-z_]+", name)
@@ -30,7 +30,7 @@ def test_names_are_fit_for_files_and_mlflow() -> None:
     assert len({benchmark.title for benchmark in BENCHMARKS.values()}) == len(BENCHMARKS)
 
 
-def test_an_unknown_benchmark_names_the_known() -> None:
+def test_the_error_of_an_unknown_benchmark_lists_the_known_ones() -> None:
     assert get_benchmark("refcoco_unc").title == "RefCOCO"
     with pytest.raises(
         UserError, match="unknown benchmark 'refcoco': known are refcoco_unc, refcoco_plus_unc"
@@ -38,7 +38,7 @@ def test_an_unknown_benchmark_names_the_known() -> None:
         get_benchmark("refcoco")
 
 
-def test_the_structured_partition_is_drawn_and_copies_no_real_benchmark() -> None:
+def test_the_structured_partition_is_drawn_and_imitates_no_real_benchmark() -> None:
     structured = get_benchmark("refshapes_structured")
     assert structured.name not in BENCHMARKS
     assert structured.splits == ("train", "val")

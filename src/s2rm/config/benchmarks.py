@@ -86,7 +86,7 @@ def get_benchmark(name: str) -> Benchmark:
     """Return the benchmark with this name.
 
     Raises:
-        UserError: there is no such benchmark; the message lists the known names.
+        UserError: the name is unknown; the message lists the known ones.
     """
     if name not in ALL_BENCHMARKS:
         raise UserError(f"unknown benchmark {name!r}: known are {', '.join(ALL_BENCHMARKS)}")
