@@ -19,7 +19,7 @@ def _benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def test_a_hundredth_has_its_counts_no_fault_and_the_same_bytes_twice(tmp_path: Path) -> None:
+def test_a_hundredth_has_its_counts_no_issue_and_the_same_bytes_twice(tmp_path: Path) -> None:
     from full_refcoco import write_refcoco
 
     made = []

@@ -22,7 +22,7 @@ ORIENTATION = 0x0112  # EXIF
 
 
 def keep_readable(
-    referents: list[Referent], files: ImageFiles, folder: str, faults: Issues
+    referents: list[Referent], files: ImageFiles, folder: str, issues: Issues
 ) -> list[Referent]:
     """The referents whose image lies in `folder` and is sound.
 
@@ -30,13 +30,13 @@ def keep_readable(
     """
     images = {referent.image.id: referent.image for referent in referents}
     readable = {
-        image.id: _check(files, f"{folder}/{image.file_name}", image, faults)
+        image.id: _check(files, f"{folder}/{image.file_name}", image, issues)
         for image in tqdm(images.values(), desc="images", unit="image", disable=None)
     }
     return [referent for referent in referents if readable[referent.image.id]]
 
 
-def _check(files: ImageFiles, path: str, image: Image, faults: Issues) -> bool:
+def _check(files: ImageFiles, path: str, image: Image, issues: Issues) -> bool:
     try:
         data = files.read(path)
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as file:
@@ -47,17 +47,17 @@ def _check(files: ImageFiles, path: str, image: Image, faults: Issues) -> bool:
             if ENDS[file.format or ""] not in data[-TAIL:] and (width, height) == (image.width, image.height):
                 file.load()
     except MissingFileError:
-        faults.add("image_missing", image.id, image.file_name)
+        issues.add("image_missing", image.id, image.file_name)
         return False
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
-        faults.add("image_unreadable", image.id, f"{image.file_name}: {error}")
+        issues.add("image_unreadable", image.id, f"{image.file_name}: {error}")
         return False
     if (width, height) != (image.width, image.height):
         stated = f"{image.width}×{image.height}"
-        faults.add("image_size", image.id, f"{image.file_name} is {width}×{height}, on record is {stated}")
+        issues.add("image_size", image.id, f"{image.file_name} is {width}×{height}, on record is {stated}")
         return False
     if grey_or_print:
-        faults.add("image_converted", image.id)
+        issues.add("image_converted", image.id)
     if turned:
-        faults.add("image_not_turned", image.id)
+        issues.add("image_not_turned", image.id)
     return True

@@ -1,7 +1,7 @@
-"""The faults that REFER data may have, what is done about each, and the count of those met.
+"""The issues that REFER data may have, what is done about each, and the count of those met.
 
-Every kind has one rule. With `preprocess.faults=repair` the rule is applied and the fault counted
-with its ids; with `refuse` the same faults end the stage (`Issues.refuse`).
+Every kind has one rule. With `preprocess.faults=repair` the rule is applied and the issue counted
+with its ids; with `refuse` the same issues end the stage (`Issues.refuse`).
 """
 
 from collections import Counter
@@ -64,7 +64,7 @@ class Issues:
         self._first = ""
 
     def add(self, kind: str, identifier: int | str, detail: str = "") -> None:
-        """Counts a fault; `identifier` is the record's id, or its place in the file where it has none."""
+        """Counts an issue; `identifier` is the record's id, or its place in the file where it has none."""
         assert kind in RULES, kind
         self._counts[kind] += 1
         ids = self._ids.setdefault(kind, [])
@@ -82,9 +82,9 @@ class Issues:
         }
 
     def refuse(self, source: str) -> None:
-        """Raises a `UserError` with the first fault and all counts, if there is any fault."""
+        """Raises a `UserError` with the first issue and all counts, if there is any issue."""
         if self._first:
-            counts = ", ".join(f"{kind} {fault['count']}" for kind, fault in self.report().items())
+            counts = ", ".join(f"{kind} {issue['count']}" for kind, issue in self.report().items())
             raise UserError(
                 f"{source}: {self._first}; in all: {counts}; mend the data or set preprocess.faults=repair"
             )

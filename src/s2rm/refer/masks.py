@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 
 from s2rm.data.rle import SegmentationError, check_runs, read_runs
 
-BORDER = 0.5  # pixels that a polygon may stick out: rounding of its coordinates, not a fault
+BORDER = 0.5  # pixels that a polygon may stick out: rounding of its coordinates, not an issue
 LONGEST_OUTLINE = 2_000_000  # pixels; pycocotools' memory grows with it, 5 samples a pixel
 
 
@@ -21,7 +21,7 @@ class Mask:
     counts: str  # compressed RLE
     area: int  # pixels
     box: tuple[float, float, float, float]  # x, y, width, height of the pixels that are set
-    repairs: tuple[str, ...]  # kinds of faults that were mended on the way
+    repairs: tuple[str, ...]  # kinds of issues that were mended on the way
 
 
 def rasterise(segmentation: Any, height: int, width: int) -> Mask:
@@ -37,10 +37,10 @@ def rasterise(segmentation: Any, height: int, width: int) -> Mask:
         if isinstance(part, dict):
             rles.append(_check_rle(part, height, width))
             continue
-        fault = _check_polygon(part, height, width)
-        if fault:
-            repairs.append(fault)
-        if fault in (None, "polygon_clipped"):  # pycocotools itself cuts at the border
+        issue = _check_polygon(part, height, width)
+        if issue:
+            repairs.append(issue)
+        if issue in (None, "polygon_clipped"):  # pycocotools itself cuts at the border
             rles += coco.frPyObjects([part], height, width)
     if not rles:
         raise SegmentationError("mask_empty", "it has no part" if not repairs else "no part is left", repairs)
@@ -53,7 +53,7 @@ def rasterise(segmentation: Any, height: int, width: int) -> Mask:
 
 
 def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
-    """The kind of fault that can be mended, or None."""
+    """The kind of issue that can be mended, or None."""
     try:
         points = np.asarray(polygon)
     except ValueError:  # lists of different lengths

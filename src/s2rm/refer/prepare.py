@@ -1,7 +1,7 @@
 """One benchmark: raw REFER data → a table with a row an expression, and its statistics.
 
     <raw>/<benchmark>/refs(<split_by>).p        <output>/<benchmark>.parquet   table.SCHEMA
-    <raw>/<benchmark>/instances.json        →   <output>/<benchmark>.json      counts, faults, origin
+    <raw>/<benchmark>/instances.json        →   <output>/<benchmark>.json      counts, issues, provenance
     <raw>/<benchmark>/origin.json
     <raw>/images/….zip
 
@@ -42,41 +42,41 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
 
     `UserError` where a file is missing or corrupt, where nothing usable is left, where the counts of
     genuine data are not the official ones (unless `params.statistics=warn`), and, with
-    `params.faults=refuse`, where there is any fault; then nothing is written.
+    `params.faults=refuse`, where there is any issue; then nothing is written.
     """
-    spec, faults = get_benchmark(benchmark), Issues()
+    spec, issues = get_benchmark(benchmark), Issues()
     folder = raw / benchmark
-    origin = read_provenance(folder)
-    if origin.route == "queries":
-        refs, instances = load_queries(folder, faults)
+    provenance = read_provenance(folder)
+    if provenance.route == "queries":
+        refs, instances = load_queries(folder, issues)
     else:
         refs = load_refs(folder / f"refs({spec.split_by}).p")
         instances = load_instances(folder / "instances.json")
-    referents = read_referents(refs, instances, spec, params.sentence, faults)
+    referents = read_referents(refs, instances, spec, params.sentence, issues)
     del refs, instances  # a gigabyte of full-size RefCOCO
-    referents = keep_readable(referents, ImageFiles(raw), spec.images, faults)
+    referents = keep_readable(referents, ImageFiles(raw), spec.images, issues)
     referents.sort(key=lambda ref: (spec.splits.index(ref.split), ref.image.id, ref.ref_id))
-    masked = _rasterise_all(referents, faults)
+    masked = _rasterise_all(referents, issues)
     if params.faults == "refuse":
-        faults.refuse(str(folder))
-    found = faults.report()
+        issues.refuse(str(folder))
+    found = issues.report()
     if not masked:
-        kinds = ", ".join(f"{kind} {fault['count']}" for kind, fault in found.items())
+        kinds = ", ".join(f"{kind} {issue['count']}" for kind, issue in found.items())
         raise UserError(f"{folder}: no usable expression ({kinds or 'no refs'})")
 
     table = _tabulate(masked, spec)
     counts = _count(table.drop_columns(["box", "mask_rle"]).to_pandas(), spec)
     differences = []
-    if origin.genuine:
+    if provenance.genuine:
         refuse = params.statistics == "refuse"
-        differences = check_official(benchmark, origin.route, counts, refuse=refuse, faults=found)
-    for kind, fault in found.items():
-        logger.info("%s: %s %d (%s)", benchmark, kind, fault["count"], fault["rule"])
+        differences = check_official(benchmark, provenance.route, counts, refuse=refuse, issues=found)
+    for kind, issue in found.items():
+        logger.info("%s: %s %d (%s)", benchmark, kind, issue["count"], issue["rule"])
     for difference in differences:
         logger.warning("%s", difference)
     statistics = {
         "benchmark": benchmark,
-        "origin": asdict(origin),
+        "origin": asdict(provenance),
         "sentence": params.sentence,
         "splits": counts,
         "official": differences,
@@ -88,7 +88,7 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
     return statistics
 
 
-def _rasterise_all(referents: list[Referent], faults: Issues) -> list[tuple[Referent, Mask]]:
+def _rasterise_all(referents: list[Referent], issues: Issues) -> list[tuple[Referent, Mask]]:
     """Each referent with its mask; those that have none are reported and left out."""
     masked = []
     for referent in tqdm(referents, desc="masks", unit="ref", disable=None):
@@ -98,12 +98,12 @@ def _rasterise_all(referents: list[Referent], faults: Issues) -> list[tuple[Refe
             mask = rasterise(annotation.segmentation, image.height, image.width)
         except SegmentationError as error:
             repairs = error.repairs
-            faults.add(error.kind, annotation.id, f"{detail}: {error}")
+            issues.add(error.kind, annotation.id, f"{detail}: {error}")
         else:
             repairs = mask.repairs
             masked.append((referent, mask))
         for kind in repairs:
-            faults.add(kind, annotation.id, detail)
+            issues.add(kind, annotation.id, detail)
     return masked
 
 

@@ -26,12 +26,12 @@ class Provenance:
         return self.source in ("folder", "archives")
 
 
-def write_provenance(folder: Path, origin: Provenance) -> None:
-    replace_text(folder / FILE, json.dumps(asdict(origin), indent=2, sort_keys=True) + "\n")
+def write_provenance(folder: Path, provenance: Provenance) -> None:
+    replace_text(folder / FILE, json.dumps(asdict(provenance), indent=2, sort_keys=True) + "\n")
 
 
 def read_provenance(folder: Path) -> Provenance:
-    """`unknown` where nothing is written; `UserError` where it is no origin."""
+    """`unknown` where nothing is written; `UserError` where it is no provenance."""
     try:
         return Provenance(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The raw layout that `prepare` reads, and how the images of a benchmark come into it.
 
 <raw>/<benchmark>/refs(<split_by>).p, instances.json, origin.json
-<raw>/<images>.zip                                                a pack of the images that are mentioned
+<raw>/<images>.zip                                                the mentioned images, as one zip
 """
 
 from collections.abc import Iterable
@@ -35,9 +35,9 @@ def mentioned_images(folder: Path, benchmark: Benchmark) -> set[str]:
 
 def pack_images(files: ImageFiles, folder: str, names: Iterable[str], target: Path) -> None:
     """Packs `names` of the image folder `folder`; one that is missing is left to `prepare` to report."""
-    with ImageZipWriter(target) as pack:
+    with ImageZipWriter(target) as image_zip:
         for name in tqdm(sorted(names), desc=f"packing {target.name}", unit="image", disable=None):
             try:
-                pack.add(name, files.read(f"{folder}/{name}"))
+                image_zip.add(name, files.read(f"{folder}/{name}"))
             except MissingFileError:
                 continue

@@ -72,24 +72,24 @@ class Sentence:
 Record = TypeVar("Record", Image, Annotation, Category, Ref, Sentence)
 
 
-def read_images(records: list[Any], faults: Issues) -> dict[int, Image]:
+def read_images(records: list[Any], issues: Issues) -> dict[int, Image]:
     """By id; `UserError` for a file name that leads out of the image folder."""
-    return _read(records, "image", "id", _image, faults)
+    return _read(records, "image", "id", _image, issues)
 
 
-def read_annotations(records: list[Any], faults: Issues) -> dict[int, Annotation]:
-    return _read(records, "annotation", "id", _annotation, faults)
+def read_annotations(records: list[Any], issues: Issues) -> dict[int, Annotation]:
+    return _read(records, "annotation", "id", _annotation, issues)
 
 
-def read_categories(records: list[Any], faults: Issues) -> dict[int, Category]:
-    return _read(records, "category", "id", _category, faults)
+def read_categories(records: list[Any], issues: Issues) -> dict[int, Category]:
+    return _read(records, "category", "id", _category, issues)
 
 
-def read_refs(records: list[Any], faults: Issues) -> dict[int, Ref]:
-    return _read(records, "ref", "ref_id", _ref, faults)
+def read_refs(records: list[Any], issues: Issues) -> dict[int, Ref]:
+    return _read(records, "ref", "ref_id", _ref, issues)
 
 
-def read_sentences(refs: Iterable[Ref], key: str, faults: Issues) -> dict[int, Sentence]:
+def read_sentences(refs: Iterable[Ref], key: str, issues: Issues) -> dict[int, Sentence]:
     """The sentences of all refs by sent_id, which is unique in the file; `key` is `sent` or `raw`."""
     sentences = []
     for ref in refs:
@@ -98,19 +98,19 @@ def read_sentences(refs: Iterable[Ref], key: str, faults: Issues) -> dict[int, S
                 sentence = Sentence(_integer(record, "sent_id"), ref.id, _expression(record, key))
             except MalformedError as error:
                 place = f"sentence #{index} of ref {ref.id}"
-                faults.add("malformed_sentence", _name(record, "sent_id", place), f"{place}: {error}")
+                issues.add("malformed_sentence", _name(record, "sent_id", place), f"{place}: {error}")
                 continue
             if not sentence.expression:
-                faults.add("empty_expression", sentence.id, f"sentence of ref {ref.id}")
+                issues.add("empty_expression", sentence.id, f"sentence of ref {ref.id}")
                 continue
             if not record[key].strip():
-                faults.add("expression_as_typed", sentence.id, f"sentence of ref {ref.id}")
+                issues.add("expression_as_typed", sentence.id, f"sentence of ref {ref.id}")
             sentences.append(sentence)
-    return _keep_unique(sentences, "sentence", faults)
+    return _keep_unique(sentences, "sentence", issues)
 
 
 def _read(
-    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], faults: Issues
+    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], issues: Issues
 ) -> dict[int, Record]:
     """The well-formed records with a unique id, by id, in the file's order."""
     parsed = []
@@ -119,11 +119,11 @@ def _read(
             parsed.append(parse(record))
         except MalformedError as error:
             place = f"{what} #{index}"
-            faults.add(f"malformed_{what}", _name(record, id_key, place), f"{place}: {error}")
-    return _keep_unique(parsed, what, faults)
+            issues.add(f"malformed_{what}", _name(record, id_key, place), f"{place}: {error}")
+    return _keep_unique(parsed, what, issues)
 
 
-def _keep_unique(records: Iterable[Record], what: str, faults: Issues) -> dict[int, Record]:
+def _keep_unique(records: Iterable[Record], what: str, issues: Issues) -> dict[int, Record]:
     """By id: one of identical records, none of records that disagree."""
     kept: dict[int, Record] = {}
     conflicting = set()
@@ -132,9 +132,9 @@ def _keep_unique(records: Iterable[Record], what: str, faults: Issues) -> dict[i
         if first is record:
             continue
         if first == record:
-            faults.add(f"duplicate_{what}", record.id)
+            issues.add(f"duplicate_{what}", record.id)
         else:
-            faults.add(f"conflicting_{what}", record.id)
+            issues.add(f"conflicting_{what}", record.id)
             conflicting.add(record.id)
     return {key: record for key, record in kept.items() if key not in conflicting}
 

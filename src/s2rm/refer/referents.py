@@ -53,37 +53,37 @@ def read_referents(
     instances: dict[str, list[Any]],
     benchmark: Benchmark,
     sentence: Literal["sent", "raw"],
-    faults: Issues,
+    issues: Issues,
 ) -> list[Referent]:
     """The usable refs of the benchmark's splits, in the file's order.
 
     `refs` and `instances` are as `load_refs` and `load_instances` give them; `sentence`
     is what becomes the expression: `sent`, cleaned, or `raw`, as typed.
     """
-    images = records.read_images(instances["images"], faults)
+    images = records.read_images(instances["images"], issues)
     categories: dict[int | None, str] = {
         category.id: category.name
-        for category in records.read_categories(instances["categories"], faults).values()
+        for category in records.read_categories(instances["categories"], issues).values()
     }
-    annotations = records.read_annotations(instances["annotations"], faults)
-    _check_annotations(annotations, images, categories, faults)
+    annotations = records.read_annotations(instances["annotations"], issues)
+    _check_annotations(annotations, images, categories, issues)
     linked = [
         ref
-        for ref in records.read_refs(refs, faults).values()
-        if _check_links(ref, benchmark, images, annotations, faults)
+        for ref in records.read_refs(refs, issues).values()
+        if _check_links(ref, benchmark, images, annotations, issues)
     ]
     sentences = defaultdict(list)
-    for found in records.read_sentences(linked, sentence, faults).values():
+    for found in records.read_sentences(linked, sentence, issues).values():
         sentences[found.ref_id].append(found)
 
     referents = []
     for ref in linked:
         if ref.id not in sentences:
-            faults.add("ref_without_sentences", ref.id)
+            issues.add("ref_without_sentences", ref.id)
             continue
         annotation = annotations[ref.ann_id]
         if ref.category_id != annotation.category_id:
-            faults.add("category_conflict", ref.id, f"{ref.category_id} in the ref")
+            issues.add("category_conflict", ref.id, f"{ref.category_id} in the ref")
         category = categories.get(annotation.category_id, "")
         referents.append(
             Referent(ref.id, ref.split, images[ref.image_id], annotation, category, tuple(sentences[ref.id]))
@@ -95,15 +95,15 @@ def _check_annotations(
     annotations: dict[int, Annotation],
     images: dict[int, Image],
     categories: dict[int | None, str],
-    faults: Issues,
+    issues: Issues,
 ) -> None:
     for annotation in annotations.values():
         if annotation.image_id not in images:
-            faults.add("dangling_image", annotation.id, f"annotation of image {annotation.image_id}")
+            issues.add("dangling_image", annotation.id, f"annotation of image {annotation.image_id}")
         if annotation.category_id not in categories:
-            faults.add("category_unknown", annotation.id, f"annotation of category {annotation.category_id}")
+            issues.add("category_unknown", annotation.id, f"annotation of category {annotation.category_id}")
         if annotation.box is None:
-            faults.add("box_unknown", annotation.id, "bbox is no x, y, width, height")
+            issues.add("box_unknown", annotation.id, "bbox is no x, y, width, height")
 
 
 def _check_links(
@@ -111,17 +111,17 @@ def _check_links(
     benchmark: Benchmark,
     images: dict[int, Image],
     annotations: dict[int, Annotation],
-    faults: Issues,
+    issues: Issues,
 ) -> bool:
     """Whether the ref is of a split that is used, and its image and annotation are there and agree."""
     if ref.split not in benchmark.splits:  # equality: REFER's own filter takes testAB for testA
-        faults.add("split_not_used", ref.id)
+        issues.add("split_not_used", ref.id)
     elif ref.image_id not in images:
-        faults.add("dangling_image", ref.id, f"ref of image {ref.image_id}")
+        issues.add("dangling_image", ref.id, f"ref of image {ref.image_id}")
     elif ref.ann_id not in annotations:
-        faults.add("dangling_annotation", ref.id, f"ref of annotation {ref.ann_id}")
+        issues.add("dangling_annotation", ref.id, f"ref of annotation {ref.ann_id}")
     elif annotations[ref.ann_id].image_id != ref.image_id:
-        faults.add("annotation_of_other_image", ref.id, f"ref of annotation {ref.ann_id}")
+        issues.add("annotation_of_other_image", ref.id, f"ref of annotation {ref.ann_id}")
     else:
         return True
     return False

@@ -51,23 +51,23 @@ class Crop:
     sentences: list[str]
 
 
-def load_queries(folder: Path, faults: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
+def load_queries(folder: Path, issues: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
     """The raw refs and instances, as `refer.load_refs` and `refer.load_instances` give them.
 
     A crop is a ref and an annotation, of one id: its place among the crops in the order of image and
     crop number; sentences are counted in that order too, so that the ids are those of the queries alone.
     `UserError` where a file is missing or corrupt; a crop that is no good is reported and left out.
     """
-    crops = _read_crops(folder, faults)
+    crops = _read_crops(folder, issues)
     sizes = _load_mapping(folder / "referit_imsize.json")
     boxes = _load_mapping(folder / "referit_bbox.json")
     masks = ZipImages(folder / MASKS)
-    images = _read_images({crop.image_id for crop in crops}, sizes, faults)
+    images = _read_images({crop.image_id for crop in crops}, sizes, issues)
     refs, annotations, sent_id = [], [], 0
     for ref_id, crop in enumerate(tqdm(crops, desc="masks", unit="mask", disable=None)):
         first, sent_id = sent_id, sent_id + len(crop.sentences)
         image = images.get(crop.image_id)
-        mask = None if image is None else _read_mask(masks, crop.key, image, faults)
+        mask = None if image is None else _read_mask(masks, crop.key, image, issues)
         if mask is not None:
             refs.append(_ref(ref_id, crop, first))
             annotations.append(_annotation(ref_id, crop, mask, boxes.get(crop.key)))
@@ -86,7 +86,7 @@ def _load_mapping(path: Path) -> dict[str, Any]:
     return mapping
 
 
-def _read_crops(folder: Path, faults: Issues) -> list[Crop]:
+def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
     """The crops of all splits that have sentences, by image and number."""
     crops: dict[str, Crop] = {}
     conflicting = set()
@@ -96,20 +96,20 @@ def _read_crops(folder: Path, faults: Issues) -> list[Crop]:
         ):
             name = KEY.fullmatch(key)
             if not name:
-                faults.add("malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is no image_crop")
+                issues.add("malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is no image_crop")
             elif not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
-                faults.add("malformed_ref", key, "its value is no list of sentences")
+                issues.add("malformed_ref", key, "its value is no list of sentences")
             elif sentences and key in crops:
                 conflicting.add(key)
             elif sentences:
                 crops[key] = Crop(key, int(name[1]), int(name[2]), split, sentences)
     for key in sorted(conflicting):
-        faults.add("conflicting_ref", key, "the crop is in two splits")
+        issues.add("conflicting_ref", key, "the crop is in two splits")
         del crops[key]
     return sorted(crops.values(), key=lambda crop: (crop.image_id, crop.number))
 
 
-def _read_images(ids: set[int], sizes: dict[str, Any], faults: Issues) -> dict[int, dict[str, Any]]:
+def _read_images(ids: set[int], sizes: dict[str, Any], issues: Issues) -> dict[int, dict[str, Any]]:
     """The records of the images whose size is known, by id."""
     images = {}
     for image_id in sorted(ids):
@@ -123,7 +123,7 @@ def _read_images(ids: set[int], sizes: dict[str, Any], faults: Issues) -> dict[i
             file_name = f"{image_id}.jpg"
             images[image_id] = {"id": image_id, "file_name": file_name, "width": width, "height": height}
         else:
-            faults.add("image_size", image_id, "referit_imsize.json has no width and height of it")
+            issues.add("image_size", image_id, "referit_imsize.json has no width and height of it")
     return images
 
 
@@ -160,14 +160,14 @@ def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) 
     }
 
 
-def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], faults: Issues) -> NDArray[np.bool_] | None:
+def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], issues: Issues) -> NDArray[np.bool_] | None:
     """The crop's mask (H, W), or None, reported."""
     name = f"{key}.mat"
     if name not in masks:
-        faults.add("mask_missing", key, f"{MASKS} has no {name}")
+        issues.add("mask_missing", key, f"{MASKS} has no {name}")
         return None
     try:
         return read_matrix(masks.read(name), VARIABLE, image["height"], image["width"]) == 0
     except SegmentationError as error:
-        faults.add(error.kind, key, f"{name}: {error}")
+        issues.add(error.kind, key, f"{name}: {error}")
         return None

@@ -97,21 +97,21 @@ def check_official(
     counts: Mapping[str, Mapping[str, int | float]],
     *,
     refuse: bool,
-    faults: Mapping[str, Mapping[str, Any]],
+    issues: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     """A line for every official number that was not found, for the log and the statistics.
 
     Args:
         counts: as for `compare`.
         refuse: a certain number that was not found is a `UserError`; an uncertain one never is.
-        faults: `Issues.report()`, to say what may account for it.
+        issues: `Issues.report()`, to say what may account for it.
 
     The message of the `UserError` goes on below its first line, with a table of all the numbers.
     """
     compared = compare(benchmark, route, counts)
     missed = [count for count in compared if count.differs]
     if refuse and any(count.certain for count in missed):
-        raise UserError(_explain(benchmark, compared, faults))
+        raise UserError(_explain(benchmark, compared, issues))
     return [
         f"{benchmark} {count.split}: {count.found:,} {count.what}, officially {count.expected:,}"
         + ("" if count.certain else UNCERTAIN)
@@ -129,17 +129,17 @@ def find_incomplete(prepared: Path, benchmarks: Iterable[str]) -> set[str]:
     return incomplete
 
 
-def _explain(benchmark: str, compared: Sequence[Count], faults: Mapping[str, Mapping[str, Any]]) -> str:
-    suspects = [f"{kind} {fault['count']:,}" for kind, fault in faults.items() if kind not in COUNTS_STAND]
+def _explain(benchmark: str, compared: Sequence[Count], issues: Mapping[str, Mapping[str, Any]]) -> str:
+    suspects = [f"{kind} {issue['count']:,}" for kind, issue in issues.items() if kind not in COUNTS_STAND]
     missed = sum(count.differs for count in compared)
     return "\n".join(
         [
             f"{benchmark}: {missed} of {len(compared)} numbers are not the official ones (* below)",
             f"  {'split':7}{'what':13}{'official':>9}{'found':>9}",
             *(_line(count) for count in compared),
-            f"faults that may account for it: {', '.join(suspects)}"
+            f"issues that may account for it: {', '.join(suspects)}"
             if suspects
-            else "no fault was met that may account for it: these may not be the official files",
+            else "no issue was found that may account for it: these may not be the official files",
             "complete or mend the data, or set preprocess.statistics=warn to go on with what there is",
         ]
     )
