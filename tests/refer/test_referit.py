@@ -21,8 +21,10 @@ from s2rm.core.errors import UserError
 from s2rm.data.rle import decode
 from s2rm.refer.issues import Issues
 from s2rm.refer.masks import rasterise
-from s2rm.refer.referents import read_referents
+from s2rm.refer.referents import read_instances, read_referents
 from s2rm.refer.referit import MASKS, load_queries, mentioned_crops
+
+REFERIT = get_benchmark("referit_berkeley")
 
 # --- sound files
 
@@ -32,7 +34,7 @@ def test_referents_and_masks_are_those_of_the_files_without_any_issue(
     tiny: TinyQueries, sentence: Any
 ) -> None:
     refs, instances, issues = tiny.load()
-    referents = read_referents(refs, instances, get_benchmark("referit_berkeley"), sentence, issues)
+    referents = read_referents(refs, read_instances(instances, issues), REFERIT, sentence, issues)
     assert issues.report() == {}
     found = {
         (referent.image.file_name, referent.split, referent.annotation.box): (
@@ -236,7 +238,7 @@ def test_a_box_that_is_none_leaves_the_mask_to_give_it(tiny: TinyQueries, box: A
     tiny.boxes["9_10"] = box
     refs, instances, issues = tiny.load()
     assert issues.report() == {}
-    referents = read_referents(refs, instances, get_benchmark("referit_berkeley"), "sent", issues)
+    referents = read_referents(refs, read_instances(instances, issues), REFERIT, "sent", issues)
     assert only_issue(issues) == ("box_unknown", 1, [1])
     assert [referent.annotation.box for referent in referents][1] is None
 
