@@ -169,19 +169,19 @@ referit_berkeley: 2 of 9 numbers are not the official ones (* below)
   test   images           9,993    9,993  (uncertain)
   test   refs            49,728   49,728  (uncertain)
 * test   expressions     60,103   59,100  -1,003
-issues that may account for it: image_missing 500, empty_expression 1
-complete or mend the data, or set preprocess.statistics=warn to go on with what there is"""
+issues that may explain it: image_missing 500, empty_expression 1
+complete or repair the data, or set preprocess.statistics=warn to use it as it is"""
     )
 
 
 def test_without_issues_the_files_are_suspected() -> None:
     issues = {kind: {"count": 3} for kind in COUNTS_STAND}
-    with pytest.raises(UserError, match="no issue was found that may account for it"):
+    with pytest.raises(UserError, match="no issue explains it: these may not be"):
         check("refcoco_unc", {}, issues=issues)
 
 
 def test_misnamed_splits_are_among_the_suspects() -> None:
-    with pytest.raises(UserError, match="may account for it: split_not_used 1,975"):
+    with pytest.raises(UserError, match="may explain it: split_not_used 1,975"):
         check("refcoco_unc", {}, issues={"split_not_used": {"count": 1975}})
 
 

@@ -1,7 +1,7 @@
-"""Whether the image of each referent can be used: there, whole, and of the size that is on record.
+"""Checks that the image of each referent is usable: present, complete, and of the size on record.
 
-Images are decoded when they are read, in training; here only what cannot be relied on is. A file that
-ends as its format wants is taken for whole; any other is decoded to the end to find out.
+Training decodes the images when it reads them; here only the doubtful ones are decoded. A file that ends as
+its format requires counts as complete; any other file is decoded to the end to find out.
 """
 
 import io
@@ -24,9 +24,18 @@ ORIENTATION = 0x0112  # EXIF
 def keep_readable(
     referents: list[Referent], files: ImageFiles, folder: str, issues: Issues
 ) -> list[Referent]:
-    """The referents whose image lies in `folder` and is sound.
+    """Return the referents whose image is in `folder` and usable.
 
-    The size is the stored one: EXIF orientation is not applied, as COCO's annotations do not apply it.
+    The size is that of the stored pixels: EXIF orientation is not applied, as COCO's annotations ignore it.
+
+    Args:
+        referents: the referents to check.
+        files: the files under the raw data folder.
+        folder: the benchmark's image folder, relative to the raw data folder.
+        issues: what is wrong with an image is added to it.
+
+    Raises:
+        UserError: an image zip is corrupt, or a file cannot be read.
     """
     images = {referent.image.id: referent.image for referent in referents}
     readable = {
@@ -54,7 +63,7 @@ def _check(files: ImageFiles, path: str, image: Image, issues: Issues) -> bool:
         return False
     if (width, height) != (image.width, image.height):
         stated = f"{image.width}×{image.height}"
-        issues.add("image_size", image.id, f"{image.file_name} is {width}×{height}, on record is {stated}")
+        issues.add("image_size", image.id, f"{image.file_name} is {width}×{height}, the record says {stated}")
         return False
     if grey_or_print:
         issues.add("image_converted", image.id)

@@ -1,8 +1,8 @@
-"""From REFER's records to referents: objects with an image, a mask and the expressions that refer to them.
+"""From REFER's records to referents: objects with an image, an annotation and expressions that refer to them.
 
-The links of every record are checked: ref → image, annotation, category; annotation → image, category.
-What is amiss is reported to a `Issues`, whose RULES say what becomes of it. The image files are checked
-in `readable`, the masks where they are made, in `prepare`.
+The links of every record are checked: ref → image, annotation, category; annotation → image, category. What
+is wrong is added to `Issues`, whose RULES say how it is treated. The image files are checked in
+`check_images`, the masks in `prepare`, which makes them.
 """
 
 from collections import defaultdict
@@ -45,7 +45,11 @@ class Instances:
 
 
 def load_refs(path: Path) -> list[Any]:
-    """The raw refs of a `refs(<split_by>).p`."""
+    """Return the raw refs of a `refs(<split_by>).p`.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold a list of plain data.
+    """
     refs = load_pickle(path)
     if not isinstance(refs, list):
         raise UserError(f"{path} holds {type(refs).__name__}, not REFER's list of refs")
@@ -53,11 +57,15 @@ def load_refs(path: Path) -> list[Any]:
 
 
 def load_instances(path: Path) -> dict[str, list[Any]]:
-    """The raw lists `images`, `annotations` and `categories` of an `instances.json`."""
+    """Return the raw lists `images`, `annotations` and `categories` of an `instances.json`.
+
+    Raises:
+        UserError: the file cannot be read, or lacks one of the lists.
+    """
     instances = load_json(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(instances, dict) or not isinstance(instances.get(key), list):
-            raise UserError(f"{path} has no list {key!r}: it is no instances.json of REFER")
+            raise UserError(f"{path} has no list {key!r}: not a REFER instances.json")
     return instances
 
 
@@ -120,12 +128,12 @@ def _check_annotations(instances: Instances, issues: Issues) -> None:
         if annotation.category_id not in instances.categories:
             issues.add("category_unknown", annotation.id, f"annotation of category {annotation.category_id}")
         if annotation.box is None:
-            issues.add("box_unknown", annotation.id, "bbox is no x, y, width, height")
+            issues.add("box_unknown", annotation.id, "bbox is not x, y, width, height")
 
 
 def _check_links(ref: Ref, benchmark: Benchmark, instances: Instances, issues: Issues) -> bool:
-    """Whether the ref is of a split that is used, and its image and annotation are there and agree."""
-    if ref.split not in benchmark.splits:  # equality: REFER's own filter takes testAB for testA
+    """Return whether the ref's split is used, and its image and annotation exist and agree."""
+    if ref.split not in benchmark.splits:  # by equality: REFER's own filter takes testAB for testA
         issues.add("split_not_used", ref.id)
     elif ref.image_id not in instances.images:
         issues.add("dangling_image", ref.id, f"ref of image {ref.image_id}")

@@ -1,16 +1,16 @@
-"""ReferIt from its original files, queries as JSON and masks as MATLAB matrices → the raw lists of REFER.
+"""Reads ReferIt from its original files (JSON queries, masks as MATLAB matrices) into REFER's raw lists.
 
     <folder>/referit_query_{train,val,test}.json    {"<image>_<crop>": [sentence, …]}
     <folder>/referit_imsize.json                    {"<image>.jpg": [width, height]}
     <folder>/referit_bbox.json                      {"<image>_<crop>": [xmin, ymin, xmax, ymax]}
     <folder>/masks.zip                              <image>_<crop>.mat: a matrix `segimg_t`, 0 in the crop
 
-The files are those of ronghanghu/text_objseg at be664d6 (earlier, the boxes' keys ended in .png). That a
-box includes its xmax and ymax is said in `util/eval_tools.py`, that 0 is foreground in `util/io.py`;
-`exp-referit/build_training_batches_seg.py` puts image, mask and sentences together.
+The files are those of ronghanghu/text_objseg at be664d6 (earlier, the boxes' keys ended in .png). Its
+`util/eval_tools.py` shows that a box includes its xmax and ymax, `util/io.py` that 0 is foreground;
+`exp-referit/build_training_batches_seg.py` combines image, mask and sentences.
 
 A mask is a MAT-file of level 5 (`s2rm.refer.matfile`). Memory and time are bounded by the image's size on
-record, and that by LARGEST_SIDE.
+record, which in turn is bounded by LARGEST_SIDE.
 
 https://github.com/ronghanghu/text_objseg/tree/be664d66c72319363691628958727124ea38cad8/exp-referit
 """
@@ -35,28 +35,33 @@ SPLITS = ("train", "val", "test")
 MASKS = "masks.zip"
 KEY = re.compile(r"(0|[1-9][0-9]{0,17})_(0|[1-9][0-9]{0,17})")  # below 10¹⁸: ids are int64
 LARGEST_SIDE = 4096  # pixels; most of ReferIt's images are 480 × 360
-CATEGORY = {"id": 0, "name": ""}  # the files name none
-
-VARIABLE = "segimg_t"
+CATEGORY = {"id": 0, "name": ""}  # the files name no category
+VARIABLE = "segimg_t"  # of the MAT-files
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
     """A region of an image, with at least one sentence that refers to it."""
 
-    key: str
+    key: str  # <image>_<crop>, as in the files
     image_id: int
-    number: int  # in the image
+    number: int  # of the crop in its image
     split: str
     sentences: list[str]
 
 
 def load_queries(folder: Path, issues: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
-    """The raw refs and instances, as `refer.load_refs` and `refer.load_instances` give them.
+    """Return the raw refs and instances, in the form of `referents.load_refs` and `referents.load_instances`.
 
-    A crop is a ref and an annotation, of one id: its place among the crops in the order of image and
-    crop number; sentences are counted in that order too, so that the ids are those of the queries alone.
-    `UserError` where a file is missing or corrupt; a crop that is no good is reported and left out.
+    Each crop becomes one ref and one annotation with the same id: the crop's position in the order of image
+    and crop number. Sentences are counted in that order too, so the ids depend on the queries alone.
+
+    Args:
+        folder: the folder of the original files.
+        issues: what is wrong with a crop is added to it; the crop is left out.
+
+    Raises:
+        UserError: a file is missing or corrupt.
     """
     crops = _read_crops(folder, issues)
     sizes = _load_mapping(folder / "referit_imsize.json")
@@ -75,7 +80,11 @@ def load_queries(folder: Path, issues: Issues) -> tuple[list[Any], dict[str, lis
 
 
 def mentioned_crops(folder: Path) -> list[Crop]:
-    """The crops whose images and masks `load_queries` asks for, told by the queries alone."""
+    """Return the crops whose images and masks `load_queries` needs, from the queries alone.
+
+    Raises:
+        UserError: a query file is missing or corrupt.
+    """
     return _read_crops(folder, Issues())
 
 
@@ -87,7 +96,7 @@ def _load_mapping(path: Path) -> dict[str, Any]:
 
 
 def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
-    """The crops of all splits that have sentences, by image and number."""
+    """Return the crops of all splits that have sentences, ordered by image and number."""
     crops: dict[str, Crop] = {}
     conflicting = set()
     for split in SPLITS:
@@ -96,9 +105,11 @@ def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
         ):
             name = KEY.fullmatch(key)
             if not name:
-                issues.add("malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is no image_crop")
+                issues.add(
+                    "malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is not <image>_<crop>"
+                )
             elif not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
-                issues.add("malformed_ref", key, "its value is no list of sentences")
+                issues.add("malformed_ref", key, "its value is not a list of sentences")
             elif sentences and key in crops:
                 conflicting.add(key)
             elif sentences:
@@ -110,7 +121,7 @@ def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
 
 
 def _read_images(ids: set[int], sizes: dict[str, Any], issues: Issues) -> dict[int, dict[str, Any]]:
-    """The records of the images whose size is known, by id."""
+    """Return the records of the images whose size is known, by id."""
     images = {}
     for image_id in sorted(ids):
         size = sizes.get(f"{image_id}.jpg")
@@ -123,7 +134,7 @@ def _read_images(ids: set[int], sizes: dict[str, Any], issues: Issues) -> dict[i
             file_name = f"{image_id}.jpg"
             images[image_id] = {"id": image_id, "file_name": file_name, "width": width, "height": height}
         else:
-            issues.add("image_size", image_id, "referit_imsize.json has no width and height of it")
+            issues.add("image_size", image_id, "referit_imsize.json has no valid width and height for it")
     return images
 
 
@@ -145,7 +156,7 @@ def _ref(ref_id: int, crop: Crop, first_sent_id: int) -> dict[str, Any]:
 
 
 def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) -> dict[str, Any]:
-    box = None  # which `read_referents` reports
+    box = None  # `read_instances` reports it
     if isinstance(corners, list) and len(corners) == 4 and all(type(corner) is int for corner in corners):
         left, top, right, bottom = corners
         box = [left, top, right - left + 1, bottom - top + 1]
@@ -161,7 +172,7 @@ def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) 
 
 
 def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], issues: Issues) -> NDArray[np.bool_] | None:
-    """The crop's mask (H, W), or None, reported."""
+    """Return the crop's mask (height, width); None where there is none, which is reported."""
     name = f"{key}.mat"
     if name not in masks:
         issues.add("mask_missing", key, f"{MASKS} has no {name}")

@@ -191,7 +191,7 @@ def test_an_image_that_the_archive_lacks_is_told_and_left_to_prepare(
             {"a/refs(unc).p": b"x", "b/refs(unc).p": b"x", "instances.json": b"{}"},
             r"two files refs\(unc\)\.p",
         ),
-        ({"../refs(unc).p": b"x", "instances.json": b"{}"}, "not to be trusted"),
+        ({"../refs(unc).p": b"x", "instances.json": b"{}"}, "do not trust this file"),
     ],
 )
 @pytest.mark.hostile
@@ -225,7 +225,7 @@ def test_a_pickle_that_runs_code_is_never_run(served: Served, tmp_path: Path) ->
         {"refs(unc).p": pickle.dumps(Evil()), "instances.json": instances}
     )
     served.publish()
-    with pytest.raises(UserError, match="no pickle of plain data"):
+    with pytest.raises(UserError, match="not a pickle of plain data"):
         served.lay_out("refcoco_unc")
     assert not (tmp_path / "executed").exists()
 
