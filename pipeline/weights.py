@@ -1,4 +1,4 @@
-"""Pretrained encoders from the Hugging Face Hub → data/weights. Trainings then need no network."""
+"""Fetches pretrained encoders from the Hugging Face Hub to data/weights; trainings then need no network."""
 
 from pathlib import Path
 

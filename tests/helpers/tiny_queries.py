@@ -119,9 +119,9 @@ class TinyQueries:
         files = {f"query_{split}": queries for split, queries in self.queries.items()}
         for name, content in {**files, "imsize": self.sizes, "bbox": self.boxes}.items():
             (self.folder / f"referit_{name}.json").write_text(json.dumps(content))
-        with ImageZipWriter(self.folder / "masks.zip") as pack:
+        with ImageZipWriter(self.folder / "masks.zip") as masks:
             for name, data in self.mats.items():
-                pack.add(name, data)
+                masks.add(name, data)
 
     def load(self) -> tuple[list[Any], dict[str, list[Any]], Issues]:
         self.write()

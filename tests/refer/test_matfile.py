@@ -194,7 +194,7 @@ def test_bombs_are_not_inflated(tiny: TinyQueries, build: Callable[[], bytes], k
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("compressed", [True, False])
-def test_a_mask_cut_or_changed_at_any_byte_is_a_mask_or_a_fault(tiny: TinyQueries, compressed: bool) -> None:
+def test_a_mask_cut_or_changed_at_any_byte_is_a_mask_or_an_issue(tiny: TinyQueries, compressed: bool) -> None:
     sound = mat(compressed, segimg_t=(~square(20, 30, 5, 3)).astype(np.uint8))
     broken = [sound[:end] for end in range(len(sound))]
     for place in range(len(sound)):
@@ -205,7 +205,7 @@ def test_a_mask_cut_or_changed_at_any_byte_is_a_mask_or_a_fault(tiny: TinyQuerie
     refs, instances, issues = tiny.load()
     report = issues.report()
     assert report.keys() <= {"mask_unreadable", "mask_size"}
-    assert sum(fault["count"] for fault in report.values()) + len(refs) == len(broken)
+    assert sum(issue["count"] for issue in report.values()) + len(refs) == len(broken)
     masks = [decode(each["segmentation"]["counts"], 20, 30) for each in instances["annotations"]]
     if compressed:  # what is inflated has a checksum
         assert all((mask == square(20, 30, 5, 3)).all() for mask in masks)

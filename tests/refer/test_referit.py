@@ -21,18 +21,20 @@ from s2rm.core.errors import UserError
 from s2rm.data.rle import decode
 from s2rm.refer.issues import Issues
 from s2rm.refer.masks import rasterise
-from s2rm.refer.referents import read_referents
+from s2rm.refer.referents import read_instances, read_referents
 from s2rm.refer.referit import MASKS, load_queries, mentioned_crops
+
+REFERIT = get_benchmark("referit_berkeley")
 
 # --- sound files
 
 
 @pytest.mark.parametrize("sentence", ["sent", "raw"])
-def test_referents_and_masks_are_those_of_the_files_without_any_fault(
+def test_referents_and_masks_are_those_of_the_files_without_any_issue(
     tiny: TinyQueries, sentence: Any
 ) -> None:
     refs, instances, issues = tiny.load()
-    referents = read_referents(refs, instances, get_benchmark("referit_berkeley"), sentence, issues)
+    referents = read_referents(refs, read_instances(instances, issues), REFERIT, sentence, issues)
     assert issues.report() == {}
     found = {
         (referent.image.file_name, referent.split, referent.annotation.box): (
@@ -158,7 +160,7 @@ def test_zero_is_foreground_and_any_other_number_background(
     assert issues.report() == {}
 
 
-# --- faults of the queries, sizes and boxes
+# --- issues of the queries, sizes and boxes
 
 
 @pytest.mark.hostile
@@ -236,7 +238,7 @@ def test_a_box_that_is_none_leaves_the_mask_to_give_it(tiny: TinyQueries, box: A
     tiny.boxes["9_10"] = box
     refs, instances, issues = tiny.load()
     assert issues.report() == {}
-    referents = read_referents(refs, instances, get_benchmark("referit_berkeley"), "sent", issues)
+    referents = read_referents(refs, read_instances(instances, issues), REFERIT, "sent", issues)
     assert only_issue(issues) == ("box_unknown", 1, [1])
     assert [referent.annotation.box for referent in referents][1] is None
 
@@ -278,17 +280,17 @@ def test_a_missing_or_corrupt_file_is_named(
     assert "\n" not in str(caught.value)
 
 
-def test_missing_masks_and_a_corrupt_pack_are_named(tiny: TinyQueries) -> None:
+def test_missing_masks_and_a_corrupt_zip_are_named(tiny: TinyQueries) -> None:
     tiny.write()
-    pack = tiny.folder / "masks.zip"
-    data = bytearray(pack.read_bytes())
-    with zipfile.ZipFile(pack) as archive:
+    masks = tiny.folder / "masks.zip"
+    data = bytearray(masks.read_bytes())
+    with zipfile.ZipFile(masks) as archive:
         place = archive.getinfo("9_10.mat").header_offset
     data[place + 60] ^= 1
-    pack.write_bytes(data)
+    masks.write_bytes(data)
     with pytest.raises(UserError, match=r"masks\.zip is corrupt at 9_10\.mat"):
         load_queries(tiny.folder, Issues())
-    pack.unlink()
+    masks.unlink()
     with pytest.raises(UserError, match=r"masks\.zip"):
         load_queries(tiny.folder, Issues())
 

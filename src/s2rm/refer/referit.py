@@ -1,16 +1,16 @@
-"""ReferIt from its original files, queries as JSON and masks as MATLAB matrices → the raw lists of REFER.
+"""Reads ReferIt from its original files (JSON queries, masks as MATLAB matrices) into REFER's raw lists.
 
     <folder>/referit_query_{train,val,test}.json    {"<image>_<crop>": [sentence, …]}
     <folder>/referit_imsize.json                    {"<image>.jpg": [width, height]}
     <folder>/referit_bbox.json                      {"<image>_<crop>": [xmin, ymin, xmax, ymax]}
     <folder>/masks.zip                              <image>_<crop>.mat: a matrix `segimg_t`, 0 in the crop
 
-The files are those of ronghanghu/text_objseg at be664d6 (earlier, the boxes' keys ended in .png). That a
-box includes its xmax and ymax is said in `util/eval_tools.py`, that 0 is foreground in `util/io.py`;
-`exp-referit/build_training_batches_seg.py` puts image, mask and sentences together.
+The files are those of ronghanghu/text_objseg at be664d6 (earlier, the boxes' keys ended in .png). Its
+`util/eval_tools.py` shows that a box includes its xmax and ymax, `util/io.py` that 0 is foreground;
+`exp-referit/build_training_batches_seg.py` combines image, mask and sentences.
 
 A mask is a MAT-file of level 5 (`s2rm.refer.matfile`). Memory and time are bounded by the image's size on
-record, and that by LARGEST_SIDE.
+record, which in turn is bounded by LARGEST_SIDE.
 
 https://github.com/ronghanghu/text_objseg/tree/be664d66c72319363691628958727124ea38cad8/exp-referit
 """
@@ -35,39 +35,44 @@ SPLITS = ("train", "val", "test")
 MASKS = "masks.zip"
 KEY = re.compile(r"(0|[1-9][0-9]{0,17})_(0|[1-9][0-9]{0,17})")  # below 10¹⁸: ids are int64
 LARGEST_SIDE = 4096  # pixels; most of ReferIt's images are 480 × 360
-CATEGORY = {"id": 0, "name": ""}  # the files name none
-
-VARIABLE = "segimg_t"
+CATEGORY = {"id": 0, "name": ""}  # the files name no category
+VARIABLE = "segimg_t"  # of the MAT-files
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
     """A region of an image, with at least one sentence that refers to it."""
 
-    key: str
+    key: str  # <image>_<crop>, as in the files
     image_id: int
-    number: int  # in the image
+    number: int  # of the crop in its image
     split: str
     sentences: list[str]
 
 
-def load_queries(folder: Path, faults: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
-    """The raw refs and instances, as `refer.load_refs` and `refer.load_instances` give them.
+def load_queries(folder: Path, issues: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
+    """Return the raw refs and instances, in the form of `referents.load_refs` and `referents.load_instances`.
 
-    A crop is a ref and an annotation, of one id: its place among the crops in the order of image and
-    crop number; sentences are counted in that order too, so that the ids are those of the queries alone.
-    `UserError` where a file is missing or corrupt; a crop that is no good is reported and left out.
+    Each crop becomes one ref and one annotation with the same id: the crop's position in the order of image
+    and crop number. Sentences are counted in that order too, so the ids depend on the queries alone.
+
+    Args:
+        folder: the folder of the original files.
+        issues: what is wrong with a crop is added to it; the crop is left out.
+
+    Raises:
+        UserError: a file is missing or corrupt.
     """
-    crops = _read_crops(folder, faults)
+    crops = _read_crops(folder, issues)
     sizes = _load_mapping(folder / "referit_imsize.json")
     boxes = _load_mapping(folder / "referit_bbox.json")
     masks = ZipImages(folder / MASKS)
-    images = _read_images({crop.image_id for crop in crops}, sizes, faults)
+    images = _read_images({crop.image_id for crop in crops}, sizes, issues)
     refs, annotations, sent_id = [], [], 0
     for ref_id, crop in enumerate(tqdm(crops, desc="masks", unit="mask", disable=None)):
         first, sent_id = sent_id, sent_id + len(crop.sentences)
         image = images.get(crop.image_id)
-        mask = None if image is None else _read_mask(masks, crop.key, image, faults)
+        mask = None if image is None else _read_mask(masks, crop.key, image, issues)
         if mask is not None:
             refs.append(_ref(ref_id, crop, first))
             annotations.append(_annotation(ref_id, crop, mask, boxes.get(crop.key)))
@@ -75,7 +80,11 @@ def load_queries(folder: Path, faults: Issues) -> tuple[list[Any], dict[str, lis
 
 
 def mentioned_crops(folder: Path) -> list[Crop]:
-    """The crops whose images and masks `load_queries` asks for, told by the queries alone."""
+    """Return the crops whose images and masks `load_queries` needs, from the queries alone.
+
+    Raises:
+        UserError: a query file is missing or corrupt.
+    """
     return _read_crops(folder, Issues())
 
 
@@ -86,8 +95,8 @@ def _load_mapping(path: Path) -> dict[str, Any]:
     return mapping
 
 
-def _read_crops(folder: Path, faults: Issues) -> list[Crop]:
-    """The crops of all splits that have sentences, by image and number."""
+def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
+    """Return the crops of all splits that have sentences, ordered by image and number."""
     crops: dict[str, Crop] = {}
     conflicting = set()
     for split in SPLITS:
@@ -96,21 +105,23 @@ def _read_crops(folder: Path, faults: Issues) -> list[Crop]:
         ):
             name = KEY.fullmatch(key)
             if not name:
-                faults.add("malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is no image_crop")
+                issues.add(
+                    "malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is not <image>_<crop>"
+                )
             elif not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
-                faults.add("malformed_ref", key, "its value is no list of sentences")
+                issues.add("malformed_ref", key, "its value is not a list of sentences")
             elif sentences and key in crops:
                 conflicting.add(key)
             elif sentences:
                 crops[key] = Crop(key, int(name[1]), int(name[2]), split, sentences)
     for key in sorted(conflicting):
-        faults.add("conflicting_ref", key, "the crop is in two splits")
+        issues.add("conflicting_ref", key, "the crop is in two splits")
         del crops[key]
     return sorted(crops.values(), key=lambda crop: (crop.image_id, crop.number))
 
 
-def _read_images(ids: set[int], sizes: dict[str, Any], faults: Issues) -> dict[int, dict[str, Any]]:
-    """The records of the images whose size is known, by id."""
+def _read_images(ids: set[int], sizes: dict[str, Any], issues: Issues) -> dict[int, dict[str, Any]]:
+    """Return the records of the images whose size is known, by id."""
     images = {}
     for image_id in sorted(ids):
         size = sizes.get(f"{image_id}.jpg")
@@ -123,7 +134,7 @@ def _read_images(ids: set[int], sizes: dict[str, Any], faults: Issues) -> dict[i
             file_name = f"{image_id}.jpg"
             images[image_id] = {"id": image_id, "file_name": file_name, "width": width, "height": height}
         else:
-            faults.add("image_size", image_id, "referit_imsize.json has no width and height of it")
+            issues.add("image_size", image_id, "referit_imsize.json has no valid width and height for it")
     return images
 
 
@@ -145,7 +156,7 @@ def _ref(ref_id: int, crop: Crop, first_sent_id: int) -> dict[str, Any]:
 
 
 def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) -> dict[str, Any]:
-    box = None  # which `read_referents` reports
+    box = None  # `read_instances` reports it
     if isinstance(corners, list) and len(corners) == 4 and all(type(corner) is int for corner in corners):
         left, top, right, bottom = corners
         box = [left, top, right - left + 1, bottom - top + 1]
@@ -160,14 +171,14 @@ def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) 
     }
 
 
-def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], faults: Issues) -> NDArray[np.bool_] | None:
-    """The crop's mask (H, W), or None, reported."""
+def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], issues: Issues) -> NDArray[np.bool_] | None:
+    """Return the crop's mask (height, width); None where there is none, which is reported."""
     name = f"{key}.mat"
     if name not in masks:
-        faults.add("mask_missing", key, f"{MASKS} has no {name}")
+        issues.add("mask_missing", key, f"{MASKS} has no {name}")
         return None
     try:
         return read_matrix(masks.read(name), VARIABLE, image["height"], image["width"]) == 0
     except SegmentationError as error:
-        faults.add(error.kind, key, f"{name}: {error}")
+        issues.add(error.kind, key, f"{name}: {error}")
         return None
