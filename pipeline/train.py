@@ -13,6 +13,7 @@ from s2rm.config.load import load_params
 from s2rm.config.params import Params
 from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
+from s2rm.core.process import keep_freed_memory, make_deterministic
 from s2rm.tracking import MlflowStore
 from s2rm.training.loop import train_run
 
@@ -22,6 +23,8 @@ def main() -> None:
     set_up_logging()
     (name,) = sys.argv[1:]
     params = load_params()
+    keep_freed_memory()
+    make_deterministic(params.train.deterministic)
     run = params.get_run(name)
     scratch = scratch_of(params, run, PREPARED, WEIGHTS)
     train = partial(

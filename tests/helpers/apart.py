@@ -12,6 +12,7 @@ from typing import Any
 
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import exit_on_user_error
+from s2rm.core.process import make_deterministic
 from s2rm.training import checkpoint, loop
 
 PATIENCE = 60.0  # seconds
@@ -53,6 +54,7 @@ class Apart:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
         multiprocessing.set_start_method("fork", force=True)  # of a loader's processes, as outside of tests
+        make_deterministic(self.params.train.deterministic)  # as the stage's script does
         self.prepare()
         exit_on_user_error(self._train)
 

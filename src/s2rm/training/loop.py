@@ -16,7 +16,6 @@ from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
-from s2rm.core.process import keep_freed_memory
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
@@ -76,10 +75,6 @@ def train_run(
             f"{accelerator.num_processes} processes, which share each batch"
         )
     set_seed(train.seed)
-    torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
-    # Else determinism also fills all memory that nothing has been written to: a pass over each new map.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    keep_freed_memory()
 
     table, validation = load_rows(params, run, prepared)
     start = find_weights(weights, params.vision, params.language)
