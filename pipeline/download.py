@@ -1,4 +1,4 @@
-"""Stage 1: raw data in the REFER layout → data/raw: drawn (RefShapes), fetched, or taken from a folder."""
+"""Writes raw data in the REFER layout to data/raw: drawn (RefShapes), fetched, or copied from a folder."""
 
 import os
 import shutil
@@ -7,10 +7,11 @@ from pathlib import Path
 from context import RAW, ROOT, is_offline, set_up_logging
 
 from s2rm.acquire.archives.catalog import load_catalog
+from s2rm.acquire.archives.citations import describe_citations
 from s2rm.acquire.archives.layout import lay_out_archives
 from s2rm.acquire.archives.store import ArchiveStore
 from s2rm.acquire.folder import lay_out_folder
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.refshapes import write_refshapes
 
@@ -25,11 +26,11 @@ def main() -> None:
     elif data.source == "folder":
         lay_out_folder(Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)), benchmarks, RAW)
     else:
-        # What has come lies outside of what DVC deletes before it runs a stage.
-        store = ArchiveStore.from_environment(
-            ROOT / ".scratch" / "archives", load_catalog(Path(data.catalog)), offline=offline
-        )
+        catalog = load_catalog(Path(data.catalog))
+        # Downloads are kept outside of the stage's outputs, which DVC deletes before it runs the stage.
+        store = ArchiveStore.from_environment(ROOT / ".scratch" / "archives", catalog, offline=offline)
         lay_out_archives(store, benchmarks, RAW, referit=data.referit, keep_archives=data.keep_archives)
+        print(describe_citations(catalog, benchmarks, data.referit))
 
 
 if __name__ == "__main__":

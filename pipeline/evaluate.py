@@ -6,8 +6,9 @@ import sys
 from context import METRICS, MODELS, PREPARED, RAW, RESULTS, is_main_process, launch, set_up_logging
 from scratch import discard_finished
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
+from s2rm.core.process import keep_freed_memory
 from s2rm.evaluation.evaluate import evaluate_benchmarks
 
 
@@ -16,6 +17,7 @@ def main() -> None:
     set_up_logging()
     (name,) = sys.argv[1:]
     params = load_params()
+    keep_freed_memory()
     metrics = evaluate_benchmarks(
         MODELS / name,
         list(params.get_run(name).evaluate_on),

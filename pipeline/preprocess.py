@@ -4,7 +4,7 @@ import sys
 
 from context import PREPARED, RAW, set_up_logging
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.refer.prepare import prepare
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from context import MODELS, PREPARED, RAW, ROOT, WEIGHTS, is_main_process, launch, set_up_logging, tags
 from scratch import hold, mark_finished, scratch_of
 
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
-from s2rm.tracking import MlflowStore, flatten
+from s2rm.core.process import keep_freed_memory, make_deterministic
+from s2rm.tracking import MlflowStore
 from s2rm.training.loop import train_run
 
 
@@ -21,6 +23,8 @@ def main() -> None:
     set_up_logging()
     (name,) = sys.argv[1:]
     params = load_params()
+    keep_freed_memory()
+    make_deterministic(params.train.deterministic)
     run = params.get_run(name)
     scratch = scratch_of(params, run, PREPARED, WEIGHTS)
     train = partial(
@@ -53,7 +57,7 @@ def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> 
     store = MlflowStore(ROOT, params.tracking.experiment)
     origin = tags()
     title = f"{origin['dvc.experiment']}-{name}" if "dvc.experiment" in origin else name
-    recorded = {**flatten(params.model_dump()), "run": name}
+    recorded = {**params.flatten(), "run": name}
     with store.training(title, recorded, {**origin, "run": name}, scratch / "run.json") as run_id:
         store.log_json(run_id, describe_environment(), "environment.json")
         known = store.last_steps(run_id)

@@ -1,12 +1,12 @@
-"""Pretrained encoders from the Hugging Face Hub → data/weights. Trainings then need no network."""
+"""Fetches pretrained encoders from the Hugging Face Hub to data/weights; trainings then need no network."""
 
 from pathlib import Path
 
 from context import ROOT, WEIGHTS, is_offline, set_up_logging
 
 from s2rm.acquire.archives.catalog import load_catalog
-from s2rm.acquire.hub.weights import fetch_weights
-from s2rm.config.params import load_params
+from s2rm.acquire.hub.fetch_encoders import fetch_weights
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 
 
