@@ -273,6 +273,6 @@ def test_two_clones_that_share_a_folder_of_archives_take_turns(
     with ThreadPoolExecutor(3) as clones:
         list(clones.map(lay_out, range(3)))
     assert [request.path for request in served.server.requests].count("/train2014.zip") == 1
-    assert "another process is at work" in caplog.text
+    assert "another process is using" in caplog.text
     zips = [served.root / f"{number}" / "images/mscoco/images/train2014.zip" for number in range(3)]
     assert all(image_zip.samefile(zips[0]) for image_zip in zips)

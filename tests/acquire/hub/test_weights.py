@@ -258,7 +258,7 @@ def test_a_hub_that_is_down_a_page_of_something_else_and_nobody(
     hub.status = 503
     assert by_hand in fails(stage, "127.0.0.1 answers 503 for .*mirror")
     hub.status, hub.page = None, b"<html>Log in to the network</html>"
-    assert by_hand in fails(stage, "is not of a Hugging Face Hub: correct HF_ENDPOINT")
+    assert by_hand in fails(stage, "that is not of a Hugging Face Hub: correct HF_ENDPOINT")
     connect(monkeypatch, NOBODY)
     assert by_hand in fails(stage, "cannot reach 127.0.0.1 .*ConnectError.*HF_ENDPOINT to a mirror")
 
@@ -279,8 +279,8 @@ def test_a_mirror_that_answers_with_another_commit_is_refused(
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("name", ["../../escaped", "/etc", "a/b/c", ""])
-def test_a_name_that_is_no_repository_is_refused(hub: HubServer, stage: Stage, name: str) -> None:
-    fails(stage, "is no name of a repository", language=name)
+def test_a_name_that_is_not_a_repository_is_refused(hub: HubServer, stage: Stage, name: str) -> None:
+    fails(stage, "is not a name of a repository", language=name)
     assert not hub.requests
 
 
