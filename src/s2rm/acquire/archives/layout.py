@@ -141,9 +141,8 @@ def _pack(store: ArchiveStore, archive: str, zips: dict[Path, set[str]], *, keep
         asked = {held[target]: names | _read_asked(held[target]) for target, names in zips.items()}
         files = {PurePosixPath(name).name for names in asked.values() for name in names}
         sizes = member_sizes(store.path(archive), lambda member: PurePosixPath(member).name in files)
-        require_space(
-            store.folder, sum(sizes.values())
-        )  # before the archive was there, the need was an estimate
+        # Before the archive was on the disk, its need was an estimate.
+        require_space(store.folder, sum(sizes.values()))
         _repack(store.path(archive), asked)
     for target in zips:
         link(held[target], target)

@@ -1,5 +1,4 @@
-"""Downloads one file from one mirror: requests it until it is complete and checked, or the mirror is given
-up.
+"""Downloads one file from one mirror, until it is complete and checked or the mirror is given up.
 
 Ranges and validators are those of RFC 9110, 13 to 15.
 """

@@ -104,6 +104,7 @@ class Bearer(AuthBase):
         self._token = token
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header to a request."""
         r.headers["Authorization"] = f"Bearer {self._token}"
         return r
 
