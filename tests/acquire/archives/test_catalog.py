@@ -108,7 +108,7 @@ def test_pins_are_kept_beside_the_catalog_and_enforced(path: Path) -> None:
     assert json.loads((path.parent / "archives.lock").read_text())["archives"]["refclef.zip"]["size"] == 7
 
 
-def test_what_the_catalog_knows_goes_before_a_pin(path: Path) -> None:
+def test_what_the_catalog_knows_takes_precedence_over_a_pin(path: Path) -> None:
     catalog = load_catalog(path)
     catalog.pin("refcoco.zip", "ab" * 32, 7)
     change(path, "weights/google-bert~bert-base-uncased/revision", "ef" * 20)

@@ -168,7 +168,7 @@ def test_image_archives_are_kept_if_asked_and_those_placed_by_hand_always(served
     assert served.lay_out("refcoco_unc").path("train2014.zip").exists()
 
 
-def test_an_image_that_the_archive_lacks_is_told_and_left_to_prepare(
+def test_an_image_that_the_archive_lacks_is_logged_and_left_to_prepare(
     served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

@@ -211,7 +211,7 @@ def test_the_need_is_stated_first(make_store: MakeStore, caplog: pytest.LogCaptu
     assert "space for the images: about 3.0 GB; free in" in first
 
 
-def test_a_mirror_of_ones_own_goes_first_with_its_secret(
+def test_the_users_own_mirror_is_tried_first_with_its_secret(
     make_store: MakeStore,
     make_catalog: Callable[..., Catalog],
     faulty_server: FaultyServer,

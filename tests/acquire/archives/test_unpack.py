@@ -203,7 +203,7 @@ def test_only_what_is_wanted_is_read(tmp_path: Path, form: str) -> None:
         assert member_sizes(path, lambda name: name == "zeros") == {"zeros": len(FILES["zeros"])}
 
 
-def test_names_come_without_dots_and_empty_parts(tmp_path: Path) -> None:
+def test_names_have_no_dots_and_empty_parts(tmp_path: Path) -> None:
     names = {"./a//b": b"1", "c/./d": b"2", "e\\f": b"3"}
     for data in (make_zip(names), make_tar(names)):
         found = dict(read_members(write(tmp_path, data), everything))
@@ -375,7 +375,7 @@ def test_endless_names_reject_the_archive(tmp_path: Path, monkeypatch: pytest.Mo
 def test_sizes_by_extra_headers_do_not_lead_astray(
     tmp_path: Path, kind: bytes, key: bytes, size: bytes
 ) -> None:
-    """A size that is no number may count as 0, the library's choice."""
+    """A size that is not a number may count as 0, which is the library's choice."""
     record = b" " + key + b"=" + size + b"\n"
     header = extra_header(kind, b"%d" % (len(record) + len(b"%d" % len(record))) + record)
     path = write(tmp_path, header + tar_block(b"a", b"3") + b"abc".ljust(512, b"\0") + bytes(1024))
@@ -397,7 +397,7 @@ def test_an_extra_header_of_a_hundred_megabytes_rejects_a_tar(tmp_path: Path, ki
 @pytest.mark.hostile
 @pytest.mark.parametrize(("kind", "size"), [(b"L", 9), (b"x", 9), (b"g", 0), (b"L", 15_000)])
 def test_an_endless_chain_of_extra_headers_rejects_a_tar(tmp_path: Path, kind: bytes, size: int) -> None:
-    """Each is a call within a call in `tarfile`."""
+    """Each one is a nested call in `tarfile`."""
     path = write(tmp_path, gzip.compress(tar_block(b"first") + extra_header(kind, b"n" * size) * 5_000, 1))
     with little_memory(4 << 20):
         assert refuse(path, CORRUPT) == ["first"]

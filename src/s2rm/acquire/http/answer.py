@@ -22,7 +22,7 @@ class Answer:
     end: int | None  # offset after the last byte; None where the header does not say
     total: int | None  # bytes of the whole file; None where the header does not say
     chunked: bool  # the end is marked in the body
-    told: str = ""  # the Content-Range, for messages
+    stated: str = ""  # the Content-Range, for messages
 
     @classmethod
     def of(cls, response: requests.Response) -> "Answer":
@@ -46,13 +46,13 @@ class Answer:
             return cls(0, length, length, chunked)
         text = response.headers.get("Content-Range", "").strip()
         match = re.fullmatch(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER}|\*)", text)
-        told = repr(text[:80])
+        stated = repr(text[:80])
         if match:
             start, end = int(match[1]), int(match[2]) + 1
             total = None if match[3] == "*" else int(match[3])
             if start < end <= (total or end) and length in (None, end - start):
-                return cls(start, end, total, chunked, told)
-        return cls(None, None, None, chunked, told)
+                return cls(start, end, total, chunked, stated)
+        return cls(None, None, None, chunked, stated)
 
 
 def total_beyond(response: requests.Response) -> int | None:

@@ -158,7 +158,7 @@ class Download:
             self.whole = False
             self.doubtful = answer.end is None and self.size is None and not answer.chunked
         elif answer.start != offset:
-            self._ask_for_the_whole(f"answers byte {offset:,} with Content-Range {answer.told}")
+            self._ask_for_the_whole(f"answers byte {offset:,} with Content-Range {answer.stated}")
         elif known and self._differ(known, origin):
             self._ask_for_the_whole("has another content than before")
         else:

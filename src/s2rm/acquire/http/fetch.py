@@ -26,7 +26,7 @@ class FetchError(Exception):
 
     def __init__(self, target: Path, attempts: list[tuple[str, str]]) -> None:
         reasons = "; ".join(f"{url}: {reason}" for url, reason in attempts)
-        super().__init__(f"no mirror served {target.name}: {reasons or 'there is none'}")
+        super().__init__(f"no mirror served {target.name}: {reasons or 'none is known'}")
         self.attempts = attempts
 
 

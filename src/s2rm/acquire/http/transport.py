@@ -120,7 +120,7 @@ def ask(session: Session, mirror: Mirror, headers: dict[str, str], patience: Pat
 
     Raises:
         BrokenError: there is no response, but another attempt may succeed.
-        RefusedError: the address, or one that it redirects to, is of no use.
+        RefusedError: the address, or one that it redirects to, cannot be used.
     """
     with _connection(patience):
         try:

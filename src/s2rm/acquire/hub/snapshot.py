@@ -77,7 +77,7 @@ def fetch_snapshot(
         offline: the Hub is not asked; only the store and the user's own cache are used.
 
     Raises:
-        UserError: the files cannot be had; the message of one line says what to do.
+        UserError: the files cannot be obtained; the message, one line, says what to do.
         UnreachableError: the Hub gives no usable answer.
     """
     try:
