@@ -174,7 +174,10 @@ class Download:
         return known.validator is not None and known.validator != found.validator
 
     def _ask_for_the_whole(self, reason: str) -> NoReturn:
-        """Do not continue the part here; keep it until a whole answer comes: other mirrors may do."""
+        """Request the whole file next.
+
+        The part is kept until a whole answer comes, as another mirror may be able to continue it.
+        """
         if self.whole:
             raise RefusedError(reason)
         self.whole = True
