@@ -4,7 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
-from context import RAW, ROOT, is_offline, set_up_logging
+import context  # noqa: F401
+from arguments import is_offline
+from logs import set_up_logging
+from paths import RAW, ROOT
 
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.archives.layout import lay_out_archives

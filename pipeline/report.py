@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-from context import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT, set_up_logging, tags
+import context  # noqa: F401
+from logs import set_up_logging
+from paths import METRICS, MODELS, PREPARED, RAW, REPORTS, RESULTS, ROOT
+from tags import collect_tags
 
 from s2rm.config.params import load_params
 from s2rm.core.errors import exit_on_user_error
@@ -77,7 +80,7 @@ def main() -> None:
         # What `s2rm ablation` compares: the scores; last, so that nothing is missing, what gave them.
         files["results"] = [*sorted((RESULTS / name).glob("*.parquet")), Path("params.yaml")]
         evaluation = {key.replace(".", "/", 3): value for key, value in flatten(metrics).items()}
-        store.publish(trained, name, evaluation, files, {**tags(), "run": name})
+        store.publish(trained, name, evaluation, files, {**collect_tags(), "run": name})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from context import ROOT, WEIGHTS, is_offline, set_up_logging
+import context  # noqa: F401
+from arguments import is_offline
+from logs import set_up_logging
+from paths import ROOT, WEIGHTS
 
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.hub.weights import fetch_weights
