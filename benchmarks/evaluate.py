@@ -14,7 +14,7 @@ import torch
 from made_up import Made, make_batch, make_model
 from timing import machine, parser, show, time_interleaved
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
 from s2rm.model.s2rm import S2RM

@@ -27,7 +27,8 @@ from made_up import Made, make_batch, make_model
 from timing import machine
 from torch import nn
 
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.model.profile import Part, describe
 from s2rm.model.s2rm import S2RM

@@ -34,7 +34,8 @@ from torchvision.transforms import InterpolationMode
 from transformers import PreTrainedTokenizerBase
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
-from s2rm.config.params import Params, Preprocess, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params, Preprocess
 from s2rm.core.errors import exit_on_user_error
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ZipImages

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from s2rm.config.params import Params
-from s2rm.model.profile import build_untrained
+from s2rm.model.create import create_untrained
 from s2rm.model.s2rm import S2RM
 
 
@@ -26,7 +26,7 @@ class Made:
 def make_model(params: Params) -> S2RM:
     """On the CPU, laid out as training and evaluation lay it out there."""
     torch.manual_seed(0)
-    return build_untrained(params).to(memory_format=torch.channels_last)
+    return create_untrained(params).to(memory_format=torch.channels_last)
 
 
 def make_batch(params: Params, images: int, each: int) -> Made:

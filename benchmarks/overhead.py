@@ -16,7 +16,7 @@ from s2rm.core.errors import exit_on_user_error
 BIN = Path(sys.executable).parent
 FIRST_BATCH = """
 from pathlib import Path
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.training.rows import load_rows
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.data.dataset import ExpressionDataset

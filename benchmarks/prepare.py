@@ -22,7 +22,7 @@ from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import load_table
 from s2rm.refer.check_images import keep_readable
 from s2rm.refer.issues import Issues
-from s2rm.refer.referents import load_instances, load_refs, read_referents
+from s2rm.refer.referents import load_instances, load_refs, read_instances, read_referents
 
 TENTH = 0.1
 PHOTOS = 8  # of a size, that all files repeat
@@ -49,7 +49,7 @@ def time_photographs(raw: Path, repeats: int) -> dict[str, dict[str, float]]:
     """Checking the image files, from the disk and from the memory that Linux keeps of it."""
     folder, faults = raw / BENCHMARK.name, Issues()
     refs = load_refs(folder / f"refs({BENCHMARK.split_by}).p")
-    instances = load_instances(folder / "instances.json")
+    instances = read_instances(load_instances(folder / "instances.json"), faults)
     referents = read_referents(refs, instances, BENCHMARK, "raw", faults)
 
     def check() -> None:

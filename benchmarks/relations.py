@@ -21,10 +21,11 @@ import torch.nn.functional as F
 from timing import machine
 from torch import Tensor, nn
 
-from s2rm.config.params import Loss, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Loss
 from s2rm.model.build import build_fusion
+from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.encoders.vision import coordinate_map
-from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 from s2rm.training.loss import mask_loss
 
 LINES, ATTRIBUTES, FULL = 5, 4, 0.85  # rows and columns; colours, and shapes; share of places taken

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from train import model_step
 
 import s2rm.model.scan
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
 from s2rm.model.layers import Pointwise

@@ -17,7 +17,7 @@ import torch
 from timing import machine, parser, show, time_interleaved
 from torch import Tensor
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
 from s2rm.model.scan import numba_cpu as cpu

@@ -1,4 +1,10 @@
-"""Stage 1: raw data in the REFER layout → data/raw: drawn (RefShapes), fetched, or taken from a folder."""
+"""Stage 1: raw data in the REFER layout → data/raw/: drawn (RefShapes), fetched, or copied from a folder.
+
+    python pipeline/download.py [--offline]
+
+Reads the catalog of archives (archives.yaml) or the folder `data.folder`; writes data/raw/<benchmark>/ and
+data/raw/images/. Downloads are kept in .scratch/archives/. The demo draws its data in about ten seconds.
+"""
 
 import os
 import shutil
@@ -10,15 +16,17 @@ from logs import set_up_logging
 from paths import RAW, ROOT
 
 from s2rm.acquire.archives.catalog import load_catalog
+from s2rm.acquire.archives.citations import describe_citations
 from s2rm.acquire.archives.layout import lay_out_archives
 from s2rm.acquire.archives.store import ArchiveStore
 from s2rm.acquire.folder import lay_out_folder
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.refshapes import write_refshapes
 
 
 def main() -> None:
+    """Write the raw data of all benchmarks in params.yaml."""
     set_up_logging()
     offline, data = is_offline(), load_params().data
     shutil.rmtree(RAW, ignore_errors=True)  # as DVC does: its cache may share the files' bytes
@@ -28,11 +36,11 @@ def main() -> None:
     elif data.source == "folder":
         lay_out_folder(Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)), benchmarks, RAW)
     else:
-        # What has come lies outside of what DVC deletes before it runs a stage.
-        store = ArchiveStore.from_environment(
-            ROOT / ".scratch" / "archives", load_catalog(Path(data.catalog)), offline=offline
-        )
+        catalog = load_catalog(Path(data.catalog))
+        # Downloads are kept outside of the stage's outputs, which DVC deletes before it runs the stage.
+        store = ArchiveStore.from_environment(ROOT / ".scratch" / "archives", catalog, offline=offline)
         lay_out_archives(store, benchmarks, RAW, referit=data.referit, keep_archives=data.keep_archives)
+        print(describe_citations(catalog, benchmarks, data.referit))
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from logs import is_main_process, set_up_logging
 from paths import METRICS, MODELS, PREPARED, RAW, RESULTS
 from scratch import discard_finished
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text
+from s2rm.core.process import keep_freed_memory
 from s2rm.evaluation.evaluate import evaluate_benchmarks
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     name = read_name("RUN", params.runs)
     launch()
     set_up_logging()
+    keep_freed_memory()
     metrics = evaluate_benchmarks(
         MODELS / name,
         list(params.get_run(name).evaluate_on),

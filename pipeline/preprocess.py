@@ -11,7 +11,7 @@ from arguments import read_name
 from logs import set_up_logging
 from paths import PREPARED, RAW
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.refer.prepare import prepare
 

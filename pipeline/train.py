@@ -22,11 +22,13 @@ from scratch import locked, mark_finished
 from tags import collect_tags
 from training_key import describe_training, find_scratch, open_scratch
 
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text
-from s2rm.tracking import MlflowStore, flatten
+from s2rm.core.process import keep_freed_memory, make_deterministic
+from s2rm.tracking import MlflowStore
 from s2rm.training.loop import train_run
 
 
@@ -36,6 +38,8 @@ def main() -> None:
     name = read_name("RUN", params.runs)
     launch()
     set_up_logging()
+    keep_freed_memory()
+    make_deterministic(params.train.deterministic)
     run = params.get_run(name)
     parts = describe_training(params, run, PREPARED, WEIGHTS)
     scratch = find_scratch(parts)
@@ -68,7 +72,7 @@ def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> 
     store = MlflowStore(ROOT, params.tracking.experiment)
     origin = collect_tags()
     title = f"{origin['dvc.experiment']}-{name}" if "dvc.experiment" in origin else name
-    recorded = {**flatten(params.model_dump()), "run": name}
+    recorded = {**params.flatten(), "run": name}
     with store.training(title, recorded, {**origin, "run": name}, scratch / "run.json") as run_id:
         store.log_json(run_id, describe_environment(), "environment.json")
         known = store.last_steps(run_id)

@@ -1,4 +1,10 @@
-"""Pretrained encoders from the Hugging Face Hub → data/weights. Trainings then need no network."""
+"""Stage 1, beside the data: pretrained encoders from the Hugging Face Hub → data/weights/.
+
+    python pipeline/weights.py [--offline]
+
+Reads the pinned revisions in archives.yaml and archives.lock; writes the weights and a record of their
+checksums, so trainings need no network. The demo has no pretrained encoders: a second, for an empty record.
+"""
 
 from pathlib import Path
 
@@ -8,12 +14,13 @@ from logs import set_up_logging
 from paths import ROOT, WEIGHTS
 
 from s2rm.acquire.archives.catalog import load_catalog
-from s2rm.acquire.hub.weights import fetch_weights
-from s2rm.config.params import load_params
+from s2rm.acquire.hub.fetch_encoders import fetch_weights
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 
 
 def main() -> None:
+    """Fetch the encoders that params.yaml names."""
     set_up_logging()
     offline, params = is_offline(), load_params()
     catalog = load_catalog(Path(params.data.catalog))

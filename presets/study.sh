@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Queues the ablation study of docs/ablations.md, every variant with the same number of expressions seen:
+# Queues the ablation study of docs/ablations.md; every variant is trained on the same number of expressions:
 #
 #   cp presets/study.yaml params.yaml && dvc repro        # the data and the full model, seed 1
 #   presets/study.sh && OMP_NUM_THREADS=1 dvc queue start --jobs 2
 #   make ablation                                         # when `dvc queue status` shows them all done
 set -euo pipefail
 
-# Seed by seed: a study that is cut short still compares equal seeds.
+# Seed by seed, so that a study that is cut short still compares equal seeds.
 for seed in 1 2 3; do
     [ "$seed" = 1 ] || dvc exp run --queue -S "train.seed=$seed"
     for variant in fusion.coparsing=none fusion.kind=pwam fusion.kind=concat fusion.kind=none; do
         dvc exp run --queue -S "$variant" -S "train.seed=$seed"
     done
 done
-# One seed of every other switch, and of the plainest model: the two contexts concatenated as they are.
+# One seed for every other switch, and for the plainest model: both contexts concatenated as they are.
 dvc exp run --queue -S fusion.coparsing=none -S fusion.balancing=false
 for variant in \
     fusion.distribution=tile fusion.query=word \
@@ -25,7 +25,7 @@ for variant in \
     loss.auxiliary=0.0 vision.coordinates=false; do
     dvc exp run --queue -S "$variant"
 done
-# Seeds that no setting was chosen by, of what differs least.
+# More seeds for the closest comparison; no setting was chosen with these seeds.
 for seed in 4 5 6; do
     dvc exp run --queue -S "train.seed=$seed"
     dvc exp run --queue -S fusion.coparsing=none -S "train.seed=$seed"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 from tiny_refer import TinyRefer
 
-from s2rm.config.params import Params, Preprocess, RefShapes, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params, Preprocess, RefShapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -115,10 +116,10 @@ def build_tiny(
     def build(*overrides: str) -> "S2RM":
         import torch
 
-        from s2rm.model.build import build_model
+        from s2rm.model.create import create_for_training
 
         torch.manual_seed(3)
-        model = build_model(tiny_params(*overrides), tiny_tokenizer).double().eval()
+        model = create_for_training(tiny_params(*overrides), tiny_tokenizer).double().eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ablation_runs import record
 from PIL import Image
+from tiny_model import save
 
 from s2rm import cli
 from s2rm.config.params import Params
@@ -26,7 +27,7 @@ def model_folder(
     tmp_path_factory: pytest.TempPathFactory, build_tiny: Callable, tiny_tokenizer: object
 ) -> Path:
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    build_tiny().float().save_pretrained(folder, tiny_tokenizer)
+    save(build_tiny(), tiny_tokenizer, folder)
     return folder
 
 
@@ -87,7 +88,7 @@ def test_predict_numbers_the_files_of_several_expressions(
         ({"--image": "broken.jpg"}, "cannot be read as an image"),
         ({"--image": "cut.jpg"}, "cannot be read as an image"),
         ({"--text": "  "}, "--text is empty"),
-        ({"--model": "empty"}, "is no trained model: config.json is missing"),
+        ({"--model": "empty"}, "is not a trained model: config.json is missing"),
         ({"--output": "out.gif"}, "masks are written as .png"),
         ({"--output": "nowhere/out.png"}, "there is no folder"),
         ({"--threshold": "1.5"}, "must be between 0 and 1"),

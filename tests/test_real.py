@@ -9,15 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tiny_model import save
 
 from s2rm import cli
 from s2rm.acquire.folder import lay_out_folder
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.evaluation.evaluate import evaluate_benchmarks
-from s2rm.model.build import build_model
+from s2rm.model.create import create_for_training
 from s2rm.refer.prepare import prepare
 from s2rm.training.loop import train_run
 
@@ -48,7 +50,7 @@ def test_preprocess_evaluate_and_predict_run_on_photographs(
     assert len(table) > 0
     params = real_params("vision.image_size=64")
     tokenizer = build_tokenizer(table["expression"], params.language)
-    build_model(params, tokenizer).save_pretrained(tmp_path / "model", tokenizer)
+    save(create_for_training(params, tokenizer), tokenizer, tmp_path / "model")
 
     metrics = evaluate_benchmarks(
         tmp_path / "model",

@@ -1,4 +1,4 @@
-"""MLflow as it really is: a run a training, completed by what is published on it."""
+"""A real MLflow store: one run per training, completed by the evaluation that is published on it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import Params
-from s2rm.tracking import EXPERIMENTS, MlflowStore, flatten, has_store, tracking_uri
+from s2rm.tracking import EXPERIMENTS, MlflowStore, has_store, tracking_uri
 
 METRICS = {"refcoco_plus_unc/testA/original/oIoU": 41.5, "refcoco_plus_unc/testA/original/P_0.5": 40.0}
 OTHER = {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 39.0}
@@ -62,7 +62,7 @@ def test_the_store_lies_in_the_project(root: Path, store: MlflowStore, tmp_path:
 def test_a_training_has_parameters_and_metrics_by_step(
     store: MlflowStore, tmp_path: Path, tiny_params: Callable[..., Params]
 ) -> None:
-    recorded = {**flatten(tiny_params().model_dump()), "run": "joint", "long": "x" * 7000}
+    recorded = {**tiny_params().flatten(), "run": "joint", "long": "x" * 7000}
     recorded |= {f"many.{i}": i for i in range(150)}  # more than one request may hold
     with store.training(
         "joint", recorded, {"run": "joint", "dvc.stage": "train"}, tmp_path / "run.json"
@@ -79,6 +79,15 @@ def test_a_training_has_parameters_and_metrics_by_step(
     assert run.data.params["fusion.kind"] == "s2rm"
     assert points(store, run_id, "train/loss") == [(1, 2.0), (2, 1.0), (3, 0.0)]
     assert points(store, run_id, "val/mean/mIoU") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_more_metrics_than_one_request_may_hold(store: MlflowStore, tmp_path: Path) -> None:
+    run_id = train(store, tmp_path)
+    metrics = {f"many/{i}": float(i) for i in range(1100)}
+    store.log_metrics(run_id, metrics, step=2)
+    assert store.client.get_run(run_id).data.metrics == {**metrics, "train/loss": 2.0}
+    store.log_metrics(run_id, {}, step=3)
+    assert points(store, run_id, "many/1099") == [(2, 1099.0)]
 
 
 def test_an_interrupted_training_continues_in_its_run(store: MlflowStore, tmp_path: Path) -> None:
@@ -131,7 +140,7 @@ def test_what_is_recorded_can_be_read_back(root: Path, tmp_path: Path) -> None:
     scores.write_bytes(b"scores")
     publish(own, first, files={"results": [scores]}, tags={"run": "joint"})
     second = own.create("later", {"run": "other"})
-    found = [(run.run_id, run.title, run.run, run.status, run.published) for run in own.recorded()]
+    found = [(run.run_id, run.title, run.run, run.status, run.published) for run in own.list_runs()]
     assert found == [
         (second, "later", "other", "RUNNING", False),
         (first, "joint", "joint", "FINISHED", True),
@@ -188,7 +197,7 @@ def test_experiments_accumulate_in_a_tag(store: MlflowStore, tmp_path: Path) -> 
 
 
 def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, tmp_path: Path) -> None:
-    """It refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is taken."""
+    """MLflow refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is valid."""
     from s2rm.evaluation.evaluate import PROTOCOLS
     from s2rm.evaluation.metrics import METRICS as MEASURES
 
@@ -204,16 +213,10 @@ def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, tmp_p
     assert set(store.client.get_run(run_id).data.metrics) >= set(names)
 
 
-def test_flatten() -> None:
-    tree = {"fusion": {"kind": "s2rm", "widths": [1, 2]}, "runs": {"a": {"b": None}}, "c": 1}
-    flat = {"fusion.kind": "s2rm", "fusion.widths": [1, 2], "runs.a.b": None, "c": 1}
-    assert flatten(tree) == flat
-
-
 def test_an_experiment_that_another_process_makes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not there when one looks, and there when one makes it."""
+    """It is missing when we look for it, and exists when we create it."""
     first = MlflowStore(tmp_path, "shared")
     look, looks = MlflowClient.get_experiment_by_name, iter([None])
     monkeypatch.setattr(

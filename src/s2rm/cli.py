@@ -109,7 +109,7 @@ def _only_model() -> Path:
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from s2rm.config.params import load_params
+    from s2rm.config.load import load_params
 
     params = load_params(arguments.params, arguments.overrides)
 
@@ -132,8 +132,8 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 def _ablation(arguments: argparse.Namespace) -> None:
     from s2rm.ablation.effects_table import render_ablation
-    from s2rm.ablation.runs import collect, keep
-    from s2rm.config.params import load_params
+    from s2rm.ablation.runs import collect, save_scores
+    from s2rm.config.load import load_params
     from s2rm.tracking import MlflowStore, has_store
 
     full, root, reports = load_params(), Path.cwd(), Path("reports")
@@ -143,7 +143,7 @@ def _ablation(arguments: argparse.Namespace) -> None:
     for line in left_out:
         print(f"left out: {line}")
     written = render_ablation(scores, full, reports)
-    for path in (*written, keep(scores, full, kept)):
+    for path in (*written, save_scores(scores, full, kept)):
         print(path)
 
 

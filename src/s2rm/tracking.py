@@ -1,7 +1,8 @@
-"""The one door to MLflow: a run a trained model, live during training, completed by the report.
+"""Hold all access to MLflow.
 
-Without `MLFLOW_TRACKING_URI` the store is `mlflow.db` (SQLite) under the project's root, with its
-artifacts in `mlartifacts/`, both absolute, so that stages run from anywhere meet in one place.
+Each trained model is one MLflow run: logged live during training, completed by the report stage. Without
+`MLFLOW_TRACKING_URI` the store is `mlflow.db` (SQLite) under the project's root, with its artifacts in
+`mlartifacts/`; both paths are absolute, so that stages use the same store wherever they are started.
 """
 
 import hashlib
@@ -19,35 +20,48 @@ from filelock import FileLock
 from s2rm.core.errors import StoppedError
 
 EVALUATION = "evaluation"  # tag: a digest of the published evaluation
-EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments that this run answers
+EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments whose result this run is
 STOPS = (KeyboardInterrupt, StoppedError)
-PARAM_BATCH, METRIC_BATCH = 100, 1000  # the most that one MLflow request may hold
-MOST_RUNS = 50_000  # that one search may give
+LONGEST_PARAM = 6000  # characters of a value that MLflow accepts
+MOST_RUNS = 50_000  # most runs that MLflow returns from one search
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A run of the store: a training, or an evaluation that has a run of its own."""
+class RecordedRun:
+    """A run in the store: a training, or an evaluation that has its own run.
+
+    Attributes:
+        run_id: id in MLflow.
+        title: name in MLflow.
+        run: name of the trained model in params.yaml.
+        status: status in MLflow, as "FINISHED".
+        published: whether it holds an evaluation.
+    """
 
     run_id: str
-    title: str  # its name in MLflow
-    run: str  # the trained model's name in params.yaml
+    title: str
+    run: str
     status: str
-    published: bool  # whether it holds an evaluation
+    published: bool
 
 
 def tracking_uri(root: Path) -> str:
-    """Where runs are recorded: `MLFLOW_TRACKING_URI`, else the project's own SQLite file."""
+    """Return where runs are recorded: `MLFLOW_TRACKING_URI`, otherwise the project's own SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
 def has_store(root: Path) -> bool:
-    """Whether anything can have been recorded yet; False spares the making of an empty SQLite file."""
+    """Return whether a store exists; to open one that does not would create an empty SQLite file."""
     return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / "mlflow.db").exists()
 
 
 class MlflowStore:
-    """One MLflow experiment in one store."""
+    """One MLflow experiment in one store.
+
+    Args:
+        root: folder of the project.
+        experiment: name of the MLflow experiment; it is created where it is missing.
+    """
 
     def __init__(self, root: Path, experiment: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -60,7 +74,7 @@ class MlflowStore:
         local = uri.startswith("sqlite:")
         lock = root / ".scratch" / "mlflow.lock"
         lock.parent.mkdir(exist_ok=True)
-        # Processes that first use a fresh SQLite file together corrupt its schema: one at a time.
+        # Processes that use a new SQLite file for the first time together corrupt its schema: one at a time.
         with FileLock(lock) if local else nullcontext():
             self.client: MlflowClient = MlflowClient(uri)
             artifacts = (root.resolve() / "mlartifacts").as_uri() if local else None
@@ -80,7 +94,7 @@ class MlflowStore:
         return str(found.experiment_id)
 
     def find(self, run_id: str) -> Any | None:
-        """The run, or None where this store has none of that id (another machine's, say)."""
+        """Return MLflow's run with this id; None if this store does not have it."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -91,16 +105,17 @@ class MlflowStore:
             return None
 
     def search(self, tags: Mapping[str, str]) -> list[Any]:
+        """Return MLflow's runs that have all of these tags."""
         query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         return list(self.client.search_runs([self.experiment_id], query))
 
-    def recorded(self) -> list[Recorded]:
-        """All of its runs, the latest first."""
+    def list_runs(self) -> list[RecordedRun]:
+        """Return all runs of the experiment, the latest first."""
         runs = self.client.search_runs(
             [self.experiment_id], max_results=MOST_RUNS, order_by=["attributes.start_time DESC"]
         )
         return [
-            Recorded(
+            RecordedRun(
                 run_id=run.info.run_id,
                 title=run.info.run_name,
                 run=run.data.tags.get("run", ""),
@@ -111,36 +126,38 @@ class MlflowStore:
         ]
 
     def fetch(self, run_id: str, folder: str, target: Path) -> Path | None:
-        """Copies an artifact folder of a run into `target`; None where the run has no such folder."""
+        """Copy an artifact folder of a run into `target`; return the copy, or None if there is none."""
         if not self.client.list_artifacts(run_id, folder):
             return None
         return Path(self.client.download_artifacts(run_id, folder, str(target)))
 
     def create(self, name: str, tags: Mapping[str, str]) -> str:
+        """Create a run and return its id."""
         run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
         return str(run.info.run_id)
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        """Log parameters as text; a value that is too long for MLflow is cut."""
         from mlflow.entities import Param
 
-        entries = [Param(name, str(value)[:6000]) for name, value in params.items()]
-        for i in range(0, len(entries), PARAM_BATCH):
-            self.client.log_batch(run_id, params=entries[i : i + PARAM_BATCH])
+        entries = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in params.items()]
+        self.client.log_batch(run_id, params=entries)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+        """Log one value per metric at this optimiser step."""
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
         entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        for i in range(0, len(entries), METRIC_BATCH):
-            self.client.log_batch(run_id, metrics=entries[i : i + METRIC_BATCH])
+        self.client.log_batch(run_id, metrics=entries)
 
     def log_json(self, run_id: str, content: Mapping[str, Any], name: str) -> None:
+        """Log `content` as the JSON artifact `name`."""
         self.client.log_dict(run_id, dict(content), name)
 
     def last_steps(self, run_id: str) -> dict[str, int]:
-        """Metric → the last step that the run has of it."""
+        """Return the last logged step of each metric of the run."""
         names = self.client.get_run(run_id).data.metrics
         histories = {name: self.client.get_metric_history(run_id, name) for name in names}
         return {name: max(entry.step for entry in history) for name, history in histories.items()}
@@ -149,9 +166,17 @@ class MlflowStore:
     def training(
         self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_file: Path
     ) -> Iterator[str]:
-        """Opens the run of a training, or the one of `run_file` again, which an interrupted one left.
+        """Open the run of a training, and set its status when the context ends.
 
-        Yields its id, which is also written to `run_file`.
+        Args:
+            name: name of a new run.
+            params: parameters to log in a new run.
+            tags: tags of a new run.
+            run_file: JSON file that keeps the id of the run; if an interrupted training left one, its run is
+                opened again, so that a training has one run however often it is resumed.
+
+        Yields:
+            The id of the run.
         """
         run_id = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
         if run_id is None or self.find(run_id) is None:
@@ -176,17 +201,19 @@ class MlflowStore:
         files: Mapping[str, list[Path]],
         tags: Mapping[str, str],
     ) -> str:
-        """Records an evaluation, once, on the run of the training that it is of.
+        """Record an evaluation, once, on the run of the training that it evaluates.
 
         Args:
-            trained_run: the id that `training` gave, None where the training was not tracked.
-            metrics: benchmark/split/protocol/metric → percent.
-            files: artifact folder → files.
-            tags: of this report; `dvc.experiment` is added to the run's list of experiments.
+            trained_run: id of the run that `training` yielded; None if the training was not tracked.
+            name: name of the trained model, for a new run.
+            metrics: percentages by benchmark/split/protocol/metric.
+            files: files to log, by artifact folder.
+            tags: tags of a new run; `dvc.experiment` is also added to the list of experiments of a known one.
 
-        Returns: the id of the run that holds it now: the training's own; a child of it, where that
-        one holds another evaluation already (another threshold, say); or a run of its own, where
-        this store does not know the training.
+        Returns:
+            The id of the run that holds the evaluation: the training's own; a child of it, if that one holds
+            another evaluation already (with another threshold, for example); or a run of its own, if this
+            store does not know the training.
         """
         digest = hashlib.sha256(json.dumps(metrics, sort_keys=True).encode()).hexdigest()[:16]
         run = self.find(trained_run) if trained_run else None
@@ -215,11 +242,3 @@ class MlflowStore:
         if found.info.status == "RUNNING":
             self.client.set_terminated(run_id, "FINISHED")
         return str(run_id)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'fusion': {'kind': 's2rm'}} → {'fusion.kind': 's2rm'}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

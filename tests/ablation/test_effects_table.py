@@ -1,4 +1,4 @@
-"""The ablation's numbers against what was put in, and its three formats."""
+"""The ablation's numbers, compared with those of the made-up scores, and its three formats."""
 
 import csv
 import itertools
@@ -25,7 +25,7 @@ SEEDS = {"full": (1, 2, 3), WORSE: (1, 2), SAME: (7,)}
 
 
 def make_run(variant: str, run: str, seed: int, benchmarks: list[str], iou: float) -> pd.DataFrame:
-    """As `collect` gives them."""
+    """The scores of a run as `collect` returns them."""
     parts = [
         make_scores(name, split, iou, seed).assign(benchmark=name, split=split)
         for name in benchmarks
@@ -139,7 +139,7 @@ def test_the_tables_for_people(scores: pd.DataFrame, tiny_params: Make, tmp_path
     head, _, full, worse, same = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert head[:4] == ["model", "seeds", "RefShapes refcoco_unc mIoU", "RefShapes refcoco_unc difference"]
     assert head[-2:] == ["mean mIoU", "mean difference"]
-    assert "RefCOCO" not in text, "drawn data never bear a real benchmark's name"
+    assert "RefCOCO" not in text, "drawn data never have a real benchmark's name"
     assert [row[:2] for row in (full, worse, same)] == [["full", "3"], [WORSE, "2"], [SAME, "1"]]
     assert full[-1] == "–"
     assert " ± " in full[-2]
@@ -155,7 +155,7 @@ def test_the_tables_for_people(scores: pd.DataFrame, tiny_params: Make, tmp_path
     assert "±" not in latex
 
 
-def test_real_data_bear_their_names_and_parts_are_called_so(
+def test_real_data_have_their_names_and_parts_are_labelled(
     scores: pd.DataFrame, tiny_params: Make, tmp_path: Path
 ) -> None:
     render_ablation(scores, tiny_params("data.source=folder", "data.folder=data/real"), tmp_path)
@@ -164,8 +164,8 @@ def test_real_data_bear_their_names_and_parts_are_called_so(
     assert "RefShapes" not in text
 
 
-def test_models_that_share_no_benchmark_are_one(tiny_params: Make, tmp_path: Path) -> None:
-    """As the paper's five; a variant with less than all of them has no mean."""
+def test_models_that_share_no_benchmark_are_one_row(tiny_params: Make, tmp_path: Path) -> None:
+    """Like the paper's five models; a variant that lacks one of them has no mean."""
     full = tiny_params("runs={a: {train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}, "
                        "b: {train_on: [refcocog_umd], evaluate_on: [refcocog_umd]}}")  # fmt: skip
     runs = [("full", "a", 1, 0.6), ("full", "b", 1, 0.6), ("full", "b", 2, 0.6), (WORSE, "a", 1, 0.5)]
@@ -184,7 +184,7 @@ def test_models_that_share_no_benchmark_are_one(tiny_params: Make, tmp_path: Pat
     assert "| full | 1–2 |" in (tmp_path / "ablation.md").read_text()
 
 
-def test_models_that_share_a_benchmark_are_told_apart(tiny_params: Make, tmp_path: Path) -> None:
+def test_models_that_share_a_benchmark_are_separate(tiny_params: Make, tmp_path: Path) -> None:
     full = tiny_params("runs={a: {train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}, "
                        "b: {train_on: [refcocog_umd], evaluate_on: [refcoco_unc]}}")  # fmt: skip
     parts = [make_run("full", run, 1, ["refcoco_unc"], iou) for run, iou in (("a", 0.7), ("b", 0.4))]

@@ -1,4 +1,4 @@
-"""Which recorded runs are compared, which are not and why, and the copy of their scores."""
+"""Recorded runs: which are compared, which are left out and why, and the saved copy of their scores."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from ablation_runs import make_scores, record, train
 
-from s2rm.ablation.runs import collect, keep
+from s2rm.ablation.runs import collect, save_scores
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.tracking import MlflowStore
@@ -83,17 +83,17 @@ def test_what_is_left_out_is_named_with_its_reason(store: MlflowStore, make: Mak
 
     scores, left_out = collect(make(), store, tmp_path / "absent.parquet")
     assert runs(scores) == [("full", 1), (NONE, 1)]
-    assert mean(scores, NONE) == pytest.approx(0.5, abs=0.05), "the latest counts"
+    assert mean(scores, NONE) == pytest.approx(0.5, abs=0.05), "the latest run is used"
     reasons = [
         "refcoco_unc-val.parquet is no readable table of scores",
         "params.yaml: unknown key fusion.depth=2",
         "params.yaml has no run 'other'",
-        "measured otherwise than the full model: evaluate.threshold differs",
-        "measured otherwise than the full model: data.refshapes.eval_images differs",
+        "measured differently from the full model: evaluate.threshold differs",
+        "measured differently from the full model: data.refshapes.eval_images differs",
         "recorded without its scores",
         "not evaluated",
         "not finished (failed)",
-        f"a later run of {NONE}, run joint, seed 1 counts",
+        f"a later run of {NONE}, run joint, seed 1 is used",
     ]
     assert len(left_out) == len(reasons)
     for line, reason in zip(left_out, reasons, strict=True):
@@ -114,25 +114,25 @@ def test_other_expressions_do_not_pair(store: MlflowStore, make: Make, tmp_path:
     assert left_out == [f"{NONE}, run joint, seed 1: scored on other expressions than the full model"]
 
 
-def test_the_kept_file_stands_in_for_the_store(store: MlflowStore, make: Make, tmp_path: Path) -> None:
+def test_the_saved_file_replaces_the_store(store: MlflowStore, make: Make, tmp_path: Path) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "none2")
     scores, _ = collect(make(), store, tmp_path / "absent.parquet")
-    kept = keep(scores, make(), tmp_path / "kept.parquet")
+    kept = save_scores(scores, make(), tmp_path / "kept.parquet")
     again, left_out = collect(make("train.seed=9"), None, kept)
     assert left_out == []
     pd.testing.assert_frame_equal(again, scores, check_dtype=False)
-    assert keep(again, make(), tmp_path / "again.parquet").read_bytes() == kept.read_bytes()
+    assert save_scores(again, make(), tmp_path / "again.parquet").read_bytes() == kept.read_bytes()
 
 
-def test_the_store_counts_before_the_kept_file(
+def test_the_store_takes_precedence_over_the_saved_file(
     root: Path, store: MlflowStore, make: Make, tmp_path: Path
 ) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "none2")
-    kept = keep(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
+    kept = save_scores(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
     later = MlflowStore(root, "later")
     record(later, make(NONE), 0.3, tmp_path / "later")
     scores, left_out = collect(make(), later, kept)
@@ -142,15 +142,15 @@ def test_the_store_counts_before_the_kept_file(
     assert mean(scores, NONE, 2) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_kept_file_of_another_full_model_is_begun_anew(
+def test_a_saved_file_of_another_full_model_starts_over(
     store: MlflowStore, make: Make, tmp_path: Path
 ) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
-    kept = keep(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
+    kept = save_scores(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
     scores, left_out = collect(make("train.epochs=9"), None, kept)
     assert scores.empty
-    assert left_out == [f"{kept}: begun anew, its full model is another one (train.epochs)"]
+    assert left_out == [f"{kept}: starts over, its full model is another one (train.epochs)"]
     scores, left_out = collect(make(NONE), store, kept)
     assert runs(scores) == [("full", 1), ("fusion.coparsing=both", 1)]
     assert len(left_out) == 1
@@ -158,17 +158,17 @@ def test_a_kept_file_of_another_full_model_is_begun_anew(
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("content", [b"", b"no table", "other"])
-def test_a_broken_kept_file_is_refused(make: Make, tmp_path: Path, content: bytes | str) -> None:
+def test_a_broken_saved_file_is_refused(make: Make, tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "ablation.parquet"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         pd.DataFrame({"variant": ["full"]}).to_parquet(path)
-    with pytest.raises(UserError, match=r"ablation\.parquet is no file that `s2rm ablation` wrote"):
+    with pytest.raises(UserError, match=r"ablation\.parquet was not written by `s2rm ablation`: restore it"):
         collect(make(), None, path)
 
 
-def test_forty_runs_are_kept_in_little_space(make: Make, tmp_path: Path) -> None:
+def test_forty_runs_are_saved_in_little_space(make: Make, tmp_path: Path) -> None:
     """4,000 expressions each, masks of 80×80."""
     random = np.random.default_rng(0)
     size = random.integers(50, 2500, 4000)
@@ -190,6 +190,6 @@ def test_forty_runs_are_kept_in_little_space(make: Make, tmp_path: Path) -> None
                 }
             ).astype(dict.fromkeys(["seed", "sent_id", "image_id", "intersection", "union"], "int32"))
         )
-    path = keep(pd.concat(parts), make(), tmp_path / "kept.parquet")
+    path = save_scores(pd.concat(parts), make(), tmp_path / "kept.parquet")
     assert path.stat().st_size < 1_500_000
     assert pq.read_table(path).num_rows == 160_000

@@ -1,4 +1,4 @@
-"""What names a variant, and what makes numbers comparable."""
+"""The names of variants, and what makes numbers comparable."""
 
 from collections.abc import Callable
 

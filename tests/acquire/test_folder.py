@@ -121,8 +121,8 @@ def test_a_missing_image_is_left_to_prepare(user_folder: Path, tmp_path: Path) -
     (user_folder / COCO_IMAGES / "1.png").unlink()
     lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
     params = Preprocess(sentence="sent", faults="repair", statistics="warn")
-    faults = prepare("refcoco_unc", tmp_path / "out", tmp_path / "prepared", params)["faults"]
-    assert faults["image_missing"]["ids"] == [1]
+    issues = prepare("refcoco_unc", tmp_path / "out", tmp_path / "prepared", params)["faults"]
+    assert issues["image_missing"]["ids"] == [1]
 
 
 @pytest.mark.hostile

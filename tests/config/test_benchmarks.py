@@ -1,10 +1,11 @@
 """The benchmarks and their names."""
 
 import re
+from typing import get_args
 
 import pytest
 
-from s2rm.config.benchmarks import BENCHMARKS, get_benchmark
+from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS, BenchmarkName, get_benchmark, name_benchmark
 from s2rm.core.errors import UserError
 
 
@@ -20,7 +21,7 @@ def test_names_and_splits_of_the_refer_api() -> None:
     assert found == expected
 
 
-def test_names_are_fit_for_files_and_mlflow() -> None:
+def test_names_are_valid_for_files_and_mlflow() -> None:
     for name, benchmark in BENCHMARKS.items():
         assert benchmark.name == name
         assert re.fullmatch(r"[a-z_]+", name)
@@ -29,7 +30,7 @@ def test_names_are_fit_for_files_and_mlflow() -> None:
     assert len({benchmark.title for benchmark in BENCHMARKS.values()}) == len(BENCHMARKS)
 
 
-def test_an_unknown_benchmark_names_the_known() -> None:
+def test_the_error_of_an_unknown_benchmark_lists_the_known_ones() -> None:
     assert get_benchmark("refcoco_unc").title == "RefCOCO"
     with pytest.raises(
         UserError, match="unknown benchmark 'refcoco': known are refcoco_unc, refcoco_plus_unc"
@@ -37,8 +38,19 @@ def test_an_unknown_benchmark_names_the_known() -> None:
         get_benchmark("refcoco")
 
 
-def test_the_structured_partition_is_drawn_and_copies_no_real_benchmark() -> None:
+def test_the_structured_partition_is_drawn_and_imitates_no_real_benchmark() -> None:
     structured = get_benchmark("refshapes_structured")
     assert structured.name not in BENCHMARKS
     assert structured.splits == ("train", "val")
     assert structured.images not in {benchmark.images for benchmark in BENCHMARKS.values()}
+
+
+def test_the_type_of_names_lists_all_benchmarks() -> None:
+    assert get_args(BenchmarkName) == tuple(ALL_BENCHMARKS)
+
+
+def test_only_whole_real_data_have_a_real_benchmark_s_title() -> None:
+    assert name_benchmark("refcoco_unc", "archives") == "RefCOCO"
+    assert name_benchmark("refcoco_unc", "folder", {"refcoco_unc"}) == "part of RefCOCO"
+    assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"
+    assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"

@@ -12,7 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.config.params import Params
 from s2rm.data.dataset import Batch, ExpressionDataset
-from s2rm.refer.masks import encode
+from s2rm.data.image_zip import ImageFiles
+from s2rm.data.processor import Processor
+from s2rm.data.rle import encode
 
 SIZE = 32
 # image → (width, height); expression → (image, box of the referent), white in the picture
@@ -39,9 +41,8 @@ def dataset(
         image.save(tmp_path / name)
         rows.append((name, expression, encode(mask), image.height, image.width))
     table = pd.DataFrame(rows, columns=["image_path", "expression", "mask_rle", "height", "width"])
-    return ExpressionDataset(
-        table, tmp_path, tiny_tokenizer, image_size=SIZE, tokens=12, mean=(0.5,) * 3, std=(0.5,) * 3
-    )
+    processor = Processor(tiny_tokenizer, image_size=SIZE, max_tokens=12, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return ExpressionDataset(table, ImageFiles(tmp_path), processor)
 
 
 @pytest.fixture

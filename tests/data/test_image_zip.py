@@ -1,4 +1,4 @@
-"""Packs: many files in one, by their names, read by offset."""
+"""Image zips: many files in one, by their names, read by offset."""
 
 import multiprocessing
 import pickle
@@ -16,7 +16,7 @@ MEMBERS = {f"{number}.jpg": np.random.default_rng(number).bytes(1000 + number) f
 
 
 @pytest.fixture
-def pack(tmp_path: Path) -> Path:
+def zip_path(tmp_path: Path) -> Path:
     path = tmp_path / "raw" / "images" / "photographs.zip"
     with ImageZipWriter(path) as writer:
         for name, data in MEMBERS.items():
@@ -24,8 +24,8 @@ def pack(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_written_is_read(pack: Path) -> None:
-    reader = ZipImages(pack)
+def test_what_is_written_is_read(zip_path: Path) -> None:
+    reader = ZipImages(zip_path)
     assert list(reader.names()) == list(MEMBERS)
     assert {name: reader.read(name) for name in MEMBERS} == MEMBERS
     assert "0.jpg" in reader
@@ -34,16 +34,16 @@ def test_what_is_written_is_read(pack: Path) -> None:
         reader.read("no.jpg")
 
 
-def test_the_same_members_give_the_same_bytes_and_any_tool_opens_them(pack: Path, tmp_path: Path) -> None:
+def test_the_same_members_give_the_same_bytes_and_any_tool_opens_it(zip_path: Path, tmp_path: Path) -> None:
     with ImageZipWriter(tmp_path / "again.zip") as writer:
         for name, data in MEMBERS.items():
             writer.add(name, data)
-    assert (tmp_path / "again.zip").read_bytes() == pack.read_bytes()
-    with zipfile.ZipFile(pack) as archive:
+    assert (tmp_path / "again.zip").read_bytes() == zip_path.read_bytes()
+    with zipfile.ZipFile(zip_path) as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == MEMBERS
 
 
-def test_a_pack_of_another_tool_is_read(tmp_path: Path) -> None:
+def test_a_zip_of_another_tool_is_read(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w", zipfile.ZIP_STORED) as archive:
         info = zipfile.ZipInfo("a.jpg")
         info.extra = b"\xca\xfe\x04\x00abcd"  # an extra field moves the data
@@ -51,34 +51,34 @@ def test_a_pack_of_another_tool_is_read(tmp_path: Path) -> None:
     assert ZipImages(tmp_path / "other.zip").read("a.jpg") == b"content"
     with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.jpg", b"content")
-    with pytest.raises(UserError, match="a pack is a zip without compression"):
+    with pytest.raises(UserError, match="must be a zip without compression"):
         ZipImages(tmp_path / "small.zip")
 
 
-def test_a_failed_writing_leaves_the_old_pack(pack: Path) -> None:
+def test_a_failed_writing_leaves_the_old_zip(zip_path: Path) -> None:
     def write_half() -> None:
-        with ImageZipWriter(pack) as writer:
+        with ImageZipWriter(zip_path) as writer:
             writer.add("0.jpg", b"new")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         write_half()
-    assert ZipImages(pack).read("0.jpg") == MEMBERS["0.jpg"]
-    assert [path.name for path in pack.parent.iterdir()] == [pack.name]
-    with ImageZipWriter(pack) as writer:
+    assert ZipImages(zip_path).read("0.jpg") == MEMBERS["0.jpg"]
+    assert [path.name for path in zip_path.parent.iterdir()] == [zip_path.name]
+    with ImageZipWriter(zip_path) as writer:
         writer.add("0.jpg", b"new")
         with pytest.raises(ValueError, match="already"):
             writer.add("0.jpg", b"newer")
 
 
 @pytest.mark.parametrize("place", [100, 20_000, -100])
-def test_corrupt_bytes_are_never_given(pack: Path, place: int) -> None:
-    data = bytearray(pack.read_bytes())
+def test_corrupt_bytes_are_never_given(zip_path: Path, place: int) -> None:
+    data = bytearray(zip_path.read_bytes())
     data[place] ^= 0xFF
-    pack.write_bytes(data)
+    zip_path.write_bytes(data)
     wrong = 0
     try:
-        reader = ZipImages(pack)
+        reader = ZipImages(zip_path)
     except UserError:
         return
     for name in reader.names():
@@ -90,10 +90,10 @@ def test_corrupt_bytes_are_never_given(pack: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"PK\x03\x04" + bytes(100)])
-def test_what_is_no_pack_is_named(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_a_zip_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     for name in ("a.zip", "b.zip"):
-        with pytest.raises(UserError, match=f"{name} is no readable pack"):
+        with pytest.raises(UserError, match=f"{name} is not a readable zip"):
             ZipImages(tmp_path / name)
 
 
@@ -102,8 +102,8 @@ def _read_all(files: ImageFiles) -> bool:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_read_at_the_same_time(pack: Path, method: str) -> None:
-    files = ImageFiles(pack.parents[1])
+def test_processes_read_at_the_same_time(zip_path: Path, method: str) -> None:
+    files = ImageFiles(zip_path.parents[1])
     assert _read_all(files)
     with multiprocessing.get_context(method).Pool(3) as pool:
         assert all(pool.map(_read_all, [files] * 12))
@@ -112,7 +112,7 @@ def test_processes_read_at_the_same_time(pack: Path, method: str) -> None:
     assert _read_all(pickle.loads(pickle.dumps(files)))
 
 
-def test_a_path_is_found_in_the_pack_of_any_folder_above_it(tmp_path: Path) -> None:
+def test_a_path_is_found_in_the_zip_of_any_folder_above_it(tmp_path: Path) -> None:
     with ImageZipWriter(tmp_path / "images" / "deep.zip") as writer:
         writer.add("a/b/1.jpg", b"one")
     files = ImageFiles(tmp_path)
@@ -121,11 +121,11 @@ def test_a_path_is_found_in_the_pack_of_any_folder_above_it(tmp_path: Path) -> N
         files.read("images/deep/a/2.jpg")
 
 
-def test_a_plain_folder_goes_before_a_pack(pack: Path) -> None:
-    folder = pack.with_suffix("")
+def test_a_plain_folder_goes_before_a_zip(zip_path: Path) -> None:
+    folder = zip_path.with_suffix("")
     folder.mkdir()
     (folder / "0.jpg").write_bytes(b"plain")
-    files = ImageFiles(pack.parents[1])
+    files = ImageFiles(zip_path.parents[1])
     assert files.read("images/photographs/0.jpg") == b"plain"
     with pytest.raises(MissingFileError, match="there is no such file"):
         files.read("images/photographs/1.jpg")

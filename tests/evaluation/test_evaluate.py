@@ -1,5 +1,6 @@
 """The evaluation of a trained model: its files and its metrics."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,18 +10,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_model import save
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
 from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.evaluation.evaluate import PROTOCOLS, evaluate_benchmarks
-from s2rm.evaluation.metrics import METRICS, segmentation_metrics
+from s2rm.evaluation.evaluate import evaluate_benchmarks
+from s2rm.evaluation.metrics import METRICS, PROTOCOLS, segmentation_metrics
 from s2rm.evaluation.scores import SCORE_COLUMNS
 from s2rm.model.s2rm import S2RM
 
-SETTINGS = Evaluate(images_per_batch=4, threshold=0.3, precision="float32", workers=0)
+SETTINGS = Evaluate(images_per_batch=4, threshold=0.3, precision="float32", workers=0, examples=2)
 NAMES = ["refcoco_unc", "referit_berkeley"]
 
 
@@ -31,7 +33,7 @@ def model_folder(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    build_tiny().float().save_pretrained(folder, tiny_tokenizer)
+    save(build_tiny(), tiny_tokenizer, folder)
     return folder
 
 
@@ -52,7 +54,9 @@ def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -
     assert list(metrics) == NAMES
     splits = [(name, split) for name in NAMES for split in get_benchmark(name).evaluation_splits]
     assert [(name, split) for name in metrics for split in metrics[name]] == splits
-    assert {path.name for path in output.iterdir()} == {f"{name}-{split}.parquet" for name, split in splits}
+    written = {path.name for path in output.iterdir()} - {"metrics.json", "inspect"}
+    assert written == {f"{name}-{split}.parquet" for name, split in splits}
+    assert json.loads((output / "metrics.json").read_text()) == metrics
     for name, split in splits:
         scores = pd.read_parquet(output / f"{name}-{split}.parquet")
         assert tuple(scores.columns) == SCORE_COLUMNS
@@ -83,7 +87,8 @@ def test_an_empty_split_is_left_out_with_a_warning(
             params=SETTINGS,
         )
     assert list(metrics["refcoco_unc"]) == ["testB"]
-    assert [path.name for path in (tmp_path / "results").iterdir()] == ["refcoco_unc-testB.parquet"]
+    tables = [path.name for path in (tmp_path / "results").glob("*.parquet")]
+    assert tables == ["refcoco_unc-testB.parquet"]
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [message for message in warned if "split val" in message and "refcoco_unc" in message]
     assert [message for message in warned if "split testA" in message]

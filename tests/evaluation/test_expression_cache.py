@@ -4,14 +4,20 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from transformers import PreTrainedTokenizerBase
 
+from s2rm.data.processor import Processor
 from s2rm.evaluation import expression_cache
 from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
-PAD = 0
 LEFT, RED, LONG = [2, 7, 3], [2, 9, 3], [2, 8, 9, 7, 11, 3]
 TABLE = [LONG, LEFT, RED, LEFT, LEFT, LONG]
+
+
+@pytest.fixture(scope="module")
+def processor(tiny_tokenizer: PreTrainedTokenizerBase) -> Processor:
+    return Processor(tiny_tokenizer, image_size=64, max_tokens=12, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +25,14 @@ def model(build_tiny: Callable[..., S2RM]) -> S2RM:
     return build_tiny().float().eval()
 
 
-def encode(model: S2RM) -> EncodedExpressions:
+def encode(model: S2RM, processor: Processor) -> EncodedExpressions:
     with torch.inference_mode():
-        return EncodedExpressions(model, TABLE, PAD, torch.device("cpu"))
+        return EncodedExpressions(model, TABLE, processor, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("rows", [[0], [1, 2], [4, 0, 3, 5]])
-def test_they_are_those_of_each_alone(model: S2RM, rows: list[int]) -> None:
-    found = encode(model)(rows)
+def test_they_are_those_of_each_alone(model: S2RM, processor: Processor, rows: list[int]) -> None:
+    found = encode(model, processor)(rows)
     assert found.words.shape[1] == max(len(TABLE[row]) for row in rows)  # no padding beyond the longest
     for row, words, mask, sentence in zip(rows, found.words, found.word_mask, found.sentence, strict=True):
         ids = torch.tensor([TABLE[row]])
@@ -39,7 +45,7 @@ def test_they_are_those_of_each_alone(model: S2RM, rows: list[int]) -> None:
 
 
 def test_each_is_encoded_once_beside_those_of_its_length(
-    model: S2RM, monkeypatch: pytest.MonkeyPatch
+    model: S2RM, processor: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expression_cache, "BATCH", 2)
     seen: list[list[list[int]]] = []
@@ -50,5 +56,5 @@ def test_each_is_encoded_once_beside_those_of_its_length(
         return original(ids, mask)
 
     monkeypatch.setattr(model, "encode_expressions", watched)
-    encode(model)
+    encode(model, processor)
     assert seen == [[LEFT, RED], [LONG]]

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
+from tiny_model import processor_of
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.image_zip import ImageFiles
+from s2rm.data.rle import decode
 from s2rm.data.table import load_table
-from s2rm.evaluation.scores import SCORE_COLUMNS, score_expressions
+from s2rm.evaluation.scores import LEVELS, SCORE_COLUMNS, score_expressions
 from s2rm.model.s2rm import S2RM
 
 CPU = torch.device("cpu")
@@ -85,6 +87,17 @@ def count(predicted: Mask, truth: Mask) -> tuple[int, int]:
     return int((predicted & truth).sum()), int((predicted | truth).sum())
 
 
+ORIGINAL = ["intersection_original", "union_original", "predicted_rle"]
+
+
+def score_table(
+    model: S2RM, tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, data: Any, **options: Any
+) -> pd.DataFrame:
+    return score_expressions(
+        model, processor_of(model, tokenizer), table, ImageFiles(data.raw), device=CPU, **options
+    ).table
+
+
 @pytest.mark.parametrize("images_per_batch", [1, 4])
 def test_scores_equal_an_independent_recomputation(
     model: S2RM,
@@ -93,14 +106,13 @@ def test_scores_equal_an_independent_recomputation(
     tiny_data: Any,
     images_per_batch: int,
 ) -> None:
-    scores = score_expressions(
+    scores = score_table(
         model,
         tiny_tokenizer,
         table,
-        tiny_data.raw,
+        tiny_data,
         images_per_batch=images_per_batch,
         threshold=THRESHOLD,
-        device=CPU,
     )
     assert tuple(scores.columns) == SCORE_COLUMNS
     assert scores["sent_id"].tolist() == table["sent_id"].tolist()
@@ -122,6 +134,9 @@ def test_scores_equal_an_independent_recomputation(
         assert found[list(SCORE_COLUMNS[3:7])].tolist() == pytest.approx(wanted, abs=1)
         score = probability[predicted].mean() if predicted.any() else 0
         assert found["score"] == pytest.approx(score, abs=1e-3)
+        drawn = decode(found["predicted_rle"], height, width)
+        assert (drawn != own).sum() <= 1
+        assert (drawn & truth).sum() == found["intersection_original"]
         partly += 0 < own.mean() < 1
     assert partly > len(table) / 2
     assert scores["intersection_original"].max() > 20
@@ -130,18 +145,32 @@ def test_scores_equal_an_independent_recomputation(
 def test_original_size_may_be_left_out(
     model: S2RM, tiny_tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, tiny_data: Any
 ) -> None:
-    arguments = {"images_per_batch": 4, "threshold": THRESHOLD, "device": CPU}
-    whole = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, **arguments)
-    small = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, original=False, **arguments)
-    pd.testing.assert_frame_equal(small, whole.drop(columns=["intersection_original", "union_original"]))
+    arguments = {"images_per_batch": 4, "threshold": THRESHOLD}
+    whole = score_table(model, tiny_tokenizer, table, tiny_data, **arguments)
+    small = score_table(
+        model,
+        tiny_tokenizer,
+        table,
+        tiny_data,
+        original=False,
+        **arguments,
+    )
+    pd.testing.assert_frame_equal(small, whole.drop(columns=ORIGINAL))
 
 
 def test_bf16_scores_nearly_the_same(
     model: S2RM, tiny_tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, tiny_data: Any
 ) -> None:
-    arguments = {"images_per_batch": 4, "threshold": THRESHOLD, "device": CPU}
-    exact = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, **arguments)
-    rough = score_expressions(model, tiny_tokenizer, table, tiny_data.raw, precision="bf16", **arguments)
+    arguments = {"images_per_batch": 4, "threshold": THRESHOLD}
+    exact = score_table(model, tiny_tokenizer, table, tiny_data, **arguments)
+    rough = score_table(
+        model,
+        tiny_tokenizer,
+        table,
+        tiny_data,
+        precision="bf16",
+        **arguments,
+    )
     assert not np.array_equal(rough["score"], exact["score"])
     union = "union_original"
     assert (rough[union] - exact[union]).abs().mean() < 0.05 * exact[union].mean()
@@ -156,8 +185,13 @@ def test_empty_and_full_masks(
     threshold: float,
     empty: bool,
 ) -> None:
-    scores = score_expressions(
-        model, tiny_tokenizer, table, tiny_data.raw, images_per_batch=4, threshold=threshold, device=CPU
+    scores = score_table(
+        model,
+        tiny_tokenizer,
+        table,
+        tiny_data,
+        images_per_batch=4,
+        threshold=threshold,
     )
     area = table["mask_area"].to_numpy()
     if empty:
@@ -167,3 +201,22 @@ def test_empty_and_full_masks(
         assert (scores["union_model"] == 64 * 64).all()
         assert (scores["union_original"] == (table["height"] * table["width"]).to_numpy()).all()
         assert (scores["intersection_original"] == area).all()
+
+
+def test_the_histogram_counts_every_pixel_by_truth_and_probability(
+    model: S2RM, tiny_tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, tiny_data: Any
+) -> None:
+    found = score_expressions(
+        model,
+        processor_of(model, tiny_tokenizer),
+        table,
+        ImageFiles(tiny_data.raw),
+        images_per_batch=4,
+        threshold=0.5,
+        device=CPU,
+    )
+    assert found.histogram.sum() == len(table) * 64 * 64
+    above = found.histogram[:, LEVELS // 2 :]  # a probability of just 0.5 may be on either side
+    intersection, union = found.table["intersection_model"].sum(), found.table["union_model"].sum()
+    assert above[1].sum() == pytest.approx(intersection, abs=2)
+    assert above[0].sum() + found.histogram[1].sum() == pytest.approx(union, abs=2)

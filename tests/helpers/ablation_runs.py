@@ -1,4 +1,4 @@
-"""Recorded runs as pipeline/report.py leaves them: a real MLflow store, scores made up."""
+"""Recorded runs as pipeline/report.py publishes them: a real MLflow store with made-up scores."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,14 +11,14 @@ import yaml
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Params
-from s2rm.tracking import MlflowStore, flatten
+from s2rm.tracking import MlflowStore
 
-IMAGES, EACH = 24, 3  # of a split, and expressions of an image
+IMAGES, EACH = 24, 3  # images per split, expressions per image
 UNION = 1000  # pixels
 
 
 def make_scores(benchmark: str, split: str, iou: float, seed: int) -> pd.DataFrame:
-    """Images differ in how hard they are, alike for all models; a training's luck is small beside that."""
+    """Make up scores: an image is equally hard for all models, and the noise of a seed is smaller."""
     place = sum(map(ord, f"{benchmark}{split}"))
     hard = np.random.default_rng(place).normal(0, 0.1, IMAGES).repeat(EACH)
     luck = np.random.default_rng([place, seed]).normal(0, 0.02, IMAGES * EACH)
@@ -38,7 +38,7 @@ def make_scores(benchmark: str, split: str, iou: float, seed: int) -> pd.DataFra
 
 
 def evaluate(params: Params, run: str, iou: float, folder: Path) -> Iterator[Path]:
-    """What the stage leaves in results/<run>, and params.yaml."""
+    """Write the files of results/<run>, and params.yaml."""
     for benchmark in params.runs[run].evaluate_on:
         for split in get_benchmark(benchmark).evaluation_splits:
             path = folder / f"{benchmark}-{split}.parquet"
@@ -57,7 +57,7 @@ def record(
     run: str = "joint",
     trained: str | None = None,
 ) -> str:
-    """Trains and publishes; `trained` is the run of an earlier training, evaluated anew."""
+    """Record a training and its evaluation; `trained` is an earlier training that is evaluated again."""
     folder.mkdir()
     trained = trained or train(store, params, folder, run)
     files = {"results": list(evaluate(params, run, iou, folder))}
@@ -68,7 +68,7 @@ def record(
 def train(
     store: MlflowStore, params: Params, folder: Path, run: str = "joint", error: BaseException | None = None
 ) -> str:
-    recorded: dict[str, Any] = {**flatten(params.model_dump()), "run": run}
+    recorded: dict[str, Any] = {**params.flatten(), "run": run}
     with suppress(RuntimeError), store.training(run, recorded, {"run": run}, folder / "run.json") as run_id:
         if error:
             raise error

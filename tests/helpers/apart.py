@@ -12,7 +12,8 @@ from typing import Any
 
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import exit_on_user_error
-from s2rm.training import loop
+from s2rm.core.process import make_deterministic
+from s2rm.training import checkpoint, loop
 
 PATIENCE = 60.0  # seconds
 RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
@@ -53,6 +54,7 @@ class Apart:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
         multiprocessing.set_start_method("fork", force=True)  # of a loader's processes, as outside of tests
+        make_deterministic(self.params.train.deterministic)  # as the stage's script does
         self.prepare()
         exit_on_user_error(self._train)
 
@@ -71,6 +73,12 @@ class Apart:
     def _log(self, metrics: dict[str, float], step: int) -> None:
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps([step, metrics]) + "\n")
+
+    def last_weights(self) -> dict[str, Any]:
+        """The weights after the last step, of the saved state."""
+        saved = checkpoint._read(self.folder / "scratch" / "state.pt")
+        assert saved is not None
+        return dict(saved["model"])
 
     def finish(self) -> int:
         """Trains to the end, or wherever it ends; the exit code."""

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from s2rm.config.params import Fusion
+from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.fusion.coparse import Coparse
-from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 
 EVERY_RECURRENCE = pytest.mark.parametrize(
     ("recurrence", "state"),

@@ -1,6 +1,7 @@
 """What evaluation and training would leave for a report, made up: one run, `joint`."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import pandas as pd
 from PIL import Image
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.config.params import Params, load_params
+from s2rm.config.load import load_params
+from s2rm.config.params import Params
+from s2rm.data.rle import encode
+from s2rm.evaluation.inspect import EXAMPLE_COLUMNS
 from s2rm.evaluation.metrics import segmentation_metrics
-from s2rm.reporting.gates import ROLES, SweepView
+from s2rm.model.fusion.sweeps import ROLES
+from s2rm.reporting.examples import SweepView
 from s2rm.reporting.overlays import Example
-from s2rm.reporting.render import render
+from s2rm.reporting.render import Rendered, render
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 EXPRESSIONS = 30
@@ -34,42 +39,54 @@ class ReportInputs:
     root: Path
 
     @property
+    def results(self) -> Path:
+        return self.root / "results" / "joint"
+
+    @property
     def metrics(self) -> Path:
-        return self.root / "metrics" / "joint.json"
+        return self.results / "metrics.json"
 
     @property
     def history(self) -> Path:
-        return self.root / "models" / "joint" / "history.jsonl"
+        return self.results / "history.jsonl"
 
     def scores(self, benchmark: str, split: str) -> Path:
-        return self.root / "results" / "joint" / f"{benchmark}-{split}.parquet"
+        return self.results / f"{benchmark}-{split}.parquet"
 
     def params(self, source: str, *overrides: str) -> Params:
         return load_params(PARAMS, [f"data.source={source}", "data.folder=data/real", *overrides])
 
-    def render(
+    def render(self, source: str, output: Path, *overrides: str, incomplete: Any = ()) -> Rendered:
+        params = self.params(source, *overrides)
+        return render(params, self.root / "results", output, shared=SHARED, incomplete=incomplete)
+
+    def inspect(
         self,
-        source: str,
-        output: Path,
-        *overrides: str,
-        examples: Any = None,
-        views: Any = None,
-        weights: Any = None,
-        incomplete: Any = (),
-    ) -> list[Path]:
-        return render(
-            self.params(source, *overrides),
-            ["joint"],
-            metrics_dir=self.root / "metrics",
-            results_dir=self.root / "results",
-            models_dir=self.root / "models",
-            output=output,
-            examples={"joint": examples or []},
-            views=views or {},
-            weights=weights or {},
-            shared=SHARED,
-            incomplete=incomplete,
-        )
+        examples: list[Example] | None = None,
+        view: SweepView | None = None,
+        weights: pd.DataFrame | None = None,
+    ) -> "ReportInputs":
+        """Write results/joint/inspect as evaluation does; the view's example is not in the sheet."""
+        folder = self.results / "inspect"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "images").mkdir(parents=True)
+        shown = [(example, True) for example in examples or []] + ([(view.example, False)] if view else [])
+        rows = []
+        for number, (example, in_sheet) in enumerate(shown):
+            example.image.save(folder / "images" / f"{number}.png")
+            height, width = example.truth.shape
+            masks = encode(example.truth), encode(example.predicted)
+            place = "refcoco_unc", "val", number, example.expression, example.iou, f"{number}.png"
+            rows.append((*place, height, width, *masks, in_sheet))
+        pd.DataFrame(rows, columns=list(EXAMPLE_COLUMNS)).to_parquet(folder / "examples.parquet")
+        if view:
+            place = {"benchmark": "refcoco_unc", "split": "val", "sent_id": len(rows) - 1}
+            about = place | {"stage": view.stage, "places": view.places}
+            (folder / "gates.json").write_text(json.dumps(about))
+            np.savez(folder / "gates.npz", gates=view.gates, weights=view.weights, shares=view.shares)
+        if weights is not None:
+            weights.to_parquet(folder / "balancing.parquet")
+        return self
 
 
 def make_inputs(root: Path) -> ReportInputs:
@@ -93,11 +110,9 @@ def make_inputs(root: Path) -> ReportInputs:
                 | {"images": 10, "expressions": EXPRESSIONS}
                 for protocol in ("model", "original")
             }
-    inputs.metrics.parent.mkdir(parents=True)
     inputs.metrics.write_text(json.dumps(metrics))
-    inputs.history.parent.mkdir(parents=True)
     inputs.history.write_text("".join(json.dumps(_record(epoch)) + "\n" for epoch in (2, 4, 6)))
-    return inputs
+    return inputs.inspect()
 
 
 def _record(epoch: int) -> dict[str, float]:

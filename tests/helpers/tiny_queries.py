@@ -19,6 +19,7 @@ from s2rm.refer.referit import load_queries
 
 UINT8, INT8, INT32, UINT32, DOUBLE, MATRIX, COMPRESSED = 2, 1, 5, 6, 9, 14, 15  # types of elements
 DOUBLE_CLASS = 6
+ALL = ["9_2", "9_10", "16_1", "16_3"]  # the crops of `TinyQueries`, in the order of their ids
 
 
 def square(height: int, width: int, top: int, left: int) -> NDArray[np.bool_]:
@@ -118,12 +119,23 @@ class TinyQueries:
         files = {f"query_{split}": queries for split, queries in self.queries.items()}
         for name, content in {**files, "imsize": self.sizes, "bbox": self.boxes}.items():
             (self.folder / f"referit_{name}.json").write_text(json.dumps(content))
-        with ImageZipWriter(self.folder / "masks.zip") as pack:
+        with ImageZipWriter(self.folder / "masks.zip") as masks:
             for name, data in self.mats.items():
-                pack.add(name, data)
+                masks.add(name, data)
 
     def load(self) -> tuple[list[Any], dict[str, list[Any]], Issues]:
         self.write()
-        faults = Issues()
-        refs, instances = load_queries(self.folder, faults)
-        return refs, instances, faults
+        issues = Issues()
+        refs, instances = load_queries(self.folder, issues)
+        return refs, instances, issues
+
+
+def crops_of(refs: list[Any]) -> list[str]:
+    """Which crops are left, by the sentences, which all differ."""
+    keys = {"the sky": "9_10", "Man?": "9_2", "left\ttree": "16_1", "bottom": "16_3"}
+    return [keys[ref["sentences"][0]["raw"]] for ref in refs]
+
+
+def only_issue(issues: Issues) -> tuple[str, int, list[int | str]]:
+    ((kind, issue),) = issues.report().items()
+    return kind, issue["count"], issue["ids"]

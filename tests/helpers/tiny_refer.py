@@ -11,7 +11,7 @@ from PIL import Image
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Preprocess
-from s2rm.data.table import load_table
+from s2rm.data.table import load_objects, load_table
 from s2rm.refer.prepare import prepare
 
 
@@ -99,3 +99,7 @@ class TinyRefer:
             Preprocess(sentence=sentence, faults=faults, statistics=statistics),
         )
         return load_table(output / f"{self.benchmark}.parquet"), statistics
+
+    def objects(self) -> pd.DataFrame:
+        """The table of objects that `prepare` wrote."""
+        return load_objects(self.raw.parent / "prepared" / f"{self.benchmark}-objects.parquet")

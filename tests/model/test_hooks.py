@@ -7,15 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
+from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.hooks import (
     attribute_shares,
     balanced_stages,
     places_of,
     watch_stage,
     watch_weights,
-    why_no_gates,
-    why_no_weights,
 )
 from s2rm.model.s2rm import S2RM
 
@@ -48,9 +46,7 @@ def test_gates_are_those_of_the_equations(build_tiny: Build) -> None:
     with watch_stage(model, STAGE) as seen:
         model(*batch())
     vision, language, index = inputs_of(model)
-    distributed = fusion.distribute(
-        vision, language.words, language.word_mask, language.sentence, expression_to_image=index
-    )
+    distributed = fusion.distribute(vision, language, index)
     contexts = {ROLES[0]: (distributed, vision[index]), ROLES[1]: (vision[index], distributed)}
     assert seen.places == [(role, rotation) for role in ROLES for rotation in range(4)]
     assert set(seen.gates) == set(seen.places)
@@ -160,7 +156,7 @@ def test_what_a_model_has_is_what_its_switches_say(
 ) -> None:
     model = build_tiny(*overrides)
     assert list(balanced_stages(model)) == stages
-    no_weights, no_gates = why_no_weights(model.config.fusion), why_no_gates(model.config.fusion)
+    no_weights, no_gates = model.config.fusion.why_no_weights, model.config.fusion.why_no_gates
     assert (no_weights is None) is bool(stages)
     assert (no_gates is None) is has_gates
     if not stages:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from timm.layers import resize_rel_pos_bias_table
 from transformers import BertConfig, BertForPreTraining
 
-from s2rm.config.params import load_params
+from s2rm.config.load import load_params
 from s2rm.core.errors import UserError
 from s2rm.model.encoders.language import build_bert, pretrained_bert_config
 from s2rm.model.encoders.vision import build_backbone
@@ -41,14 +41,14 @@ VARIANTS = [
 STEP = """
 import json, resource, sys
 import torch
-from s2rm.model.profile import build_untrained
-from s2rm.config.params import load_params
+from s2rm.model.create import create_untrained
+from s2rm.config.load import load_params
 from s2rm.training.loss import segmentation_loss
 
 path, *overrides = sys.argv[1:]
 params = load_params(path, overrides)
 torch.manual_seed(0)
-model = build_untrained(params).train()
+model = create_untrained(params).train()
 size, tokens = params.vision.image_size, params.language.tokens
 ids = torch.randint(1000, params.language.vocabulary, (1, tokens))
 masks = model(torch.randn(1, 3, size, size), ids, torch.ones_like(ids), torch.tensor([0]))

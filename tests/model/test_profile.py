@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from s2rm.config.params import Params
-from s2rm.model.profile import PARTS, ModelPart, build_untrained, describe
+from s2rm.model.create import create_untrained
+from s2rm.model.profile import PARTS, ModelPart, describe
 from s2rm.model.s2rm import S2RM
 
 TinyParams = Callable[..., Params]
@@ -41,7 +42,7 @@ def test_the_parts_make_up_the_total(described: tuple[Params, dict[str, ModelPar
     assert named == [part for part in PARTS if part in named]
     columns = zip(*(astuple(parts[name]) for name in named), strict=True)
     assert astuple(parts["total"]) == tuple(map(sum, columns))
-    assert parts["total"].parameters == sum(p.numel() for p in build_untrained(params).parameters())
+    assert parts["total"].parameters == sum(p.numel() for p in create_untrained(params).parameters())
     assert parts["vision"].flops_expression == parts["vision"].activations_expression == 0  # once an image
     assert parts["vision"].flops_image > 0 < parts["vision"].activations_image
     assert ("language" in parts) == (params.fusion.kind != "none")
@@ -103,7 +104,7 @@ def test_activations_are_what_autograds_graph_holds(described: tuple[Params, dic
     """Of more expressions than were measured, too: each costs exactly its share."""
     params, parts = described
     expressions, total = 5, parts["total"]
-    model = build_untrained(params).train()
+    model = create_untrained(params).train()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()

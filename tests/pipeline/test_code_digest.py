@@ -73,9 +73,8 @@ def test_each_stage_leaves_modules_out_and_each_module_of_training_is_in() -> No
     for script in SCRIPTS:
         assert len(sources.closure(script)) < 0.8 * len(sources.files), script
     train = sources.closure("pipeline.train")
-    used = {"s2rm.model.fusion", "s2rm.training", "s2rm.config"}
-    missing = {name for name in sources.files if name.rpartition(".")[0] in used} - train
-    assert missing <= {"s2rm.model.fusion.baselines"}
+    used = {"s2rm.model.fusion", "s2rm.training"}
+    assert {name for name in sources.files if name.rpartition(".")[0] in used} <= train
     assert {"s2rm.config.benchmarks", "s2rm.model.scan.triton_gpu"} <= sources.closure("pipeline.evaluate")
     assert "s2rm.acquire.archives.catalog" in sources.closure("pipeline.weights")
     assert not {name for name in train if name.startswith(("s2rm.reporting", "s2rm.refshapes"))}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s2rm.config.params import Preprocess
-from s2rm.data.table import load_table
+from s2rm.data.table import load_objects, load_table
 from s2rm.refer.prepare import prepare
 from s2rm.refer.split_sizes import load_official
 
@@ -19,7 +19,7 @@ def _benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def test_a_hundredth_has_its_counts_no_fault_and_the_same_bytes_twice(tmp_path: Path) -> None:
+def test_a_hundredth_has_its_counts_no_issue_and_the_same_bytes_twice(tmp_path: Path) -> None:
     from full_refcoco import write_refcoco
 
     made = []
@@ -30,7 +30,7 @@ def test_a_hundredth_has_its_counts_no_fault_and_the_same_bytes_twice(tmp_path: 
         folder = tmp_path / name / "prepared"
         made.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert made[0] == made[1]
-    assert made[0].keys() == {"refcoco_unc.parquet", "refcoco_unc.json"}
+    assert made[0].keys() == {f"refcoco_unc{end}" for end in (".parquet", "-objects.parquet", ".json")}
     assert statistics["faults"] == {}
 
     table = load_table(folder / "refcoco_unc.parquet")
@@ -42,6 +42,10 @@ def test_a_hundredth_has_its_counts_no_fault_and_the_same_bytes_twice(tmp_path: 
             counts = (split["image_id"].nunique(), split["ref_id"].nunique(), len(split))
             assert counts == (found["images"], found["refs"], found["expressions"])
     assert table["sent_id"].is_unique
+    objects = load_objects(folder / "refcoco_unc-objects.parquet")
+    instances = json.loads((tmp_path / name / "refcoco_unc" / "instances.json").read_text())
+    assert statistics["objects"] == {"objects": len(objects), "without_mask": 0}
+    assert sorted(objects["ann_id"]) == sorted(each["id"] for each in instances["annotations"])
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
-from s2rm.data.rle import SegmentationError, decode
-from s2rm.refer.masks import encode, rasterise
+from s2rm.data.rle import SegmentationError, decode, encode
+from s2rm.refer.masks import rasterise
 
 SQUARE = [2, 4, 10, 4, 10, 12, 2, 12]  # 8 × 8 pixels at x=2, y=4
 bitmaps = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))

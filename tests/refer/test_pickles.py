@@ -98,7 +98,7 @@ def test_no_command_runs(tmp_path: Path, protocol: int, depth: int) -> None:
     ],
 )
 def test_globals_and_persistent_ids_are_refused(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(UserError, match=r"refs\(unc\)\.p is no pickle of plain data: opcode"):
+    with pytest.raises(UserError, match=r"refs\(unc\)\.p is not a pickle of plain data: opcode"):
         load_pickle(write(tmp_path, data))
 
 

@@ -1,4 +1,4 @@
-"""Every kind of fault: found, named by id, and treated by its rule, or refused."""
+"""Every kind of issue: found, named by id, and treated by its rule, or refused."""
 
 import copy
 import io
@@ -200,7 +200,7 @@ def broken(tiny_refer: TinyRefer, break_: Break) -> TinyRefer:
 
 
 def test_every_kind_has_a_case() -> None:
-    of_queries = {"mask_missing", "mask_unreadable"}  # the other route's: test_queries.py
+    of_queries = {"mask_missing", "mask_unreadable"}  # the other route's: test_referit.py
     assert {case[0] for case in CASES} == RULES.keys() - of_queries
 
 
@@ -212,7 +212,7 @@ def test_an_image_with_something_behind_its_end_is_sound(tiny_refer: TinyRefer, 
 
 
 @cases
-def test_a_fault_is_reported_and_treated_by_its_rule(
+def test_an_issue_is_reported_and_treated_by_its_rule(
     broken: TinyRefer, kind: str, identifier: int | str, left: list[int]
 ) -> None:
     table, statistics = broken.prepare()
@@ -221,7 +221,7 @@ def test_a_fault_is_reported_and_treated_by_its_rule(
 
 
 @cases
-def test_a_fault_is_refused(broken: TinyRefer, kind: str, identifier: int | str, left: list[int]) -> None:
+def test_an_issue_is_refused(broken: TinyRefer, kind: str, identifier: int | str, left: list[int]) -> None:
     if kind in HARMLESS:
         table, _ = broken.prepare("refuse")
         assert sorted(table["sent_id"]) == left
@@ -232,13 +232,13 @@ def test_a_fault_is_refused(broken: TinyRefer, kind: str, identifier: int | str,
     assert not (broken.raw.parent / "prepared").exists()
 
 
-def test_sound_data_has_no_faults(tiny_refer: TinyRefer) -> None:
+def test_sound_data_has_no_issues(tiny_refer: TinyRefer) -> None:
     table, statistics = tiny_refer.prepare("refuse")
     assert statistics["faults"] == {}
     assert table["sent_id"].tolist() == ALL
 
 
-def test_refusing_names_the_first_fault_and_counts_all(tiny_refer: TinyRefer) -> None:
+def test_refusing_names_the_first_issue_and_counts_all(tiny_refer: TinyRefer) -> None:
     ref(tiny_refer, 0)["ann_id"] = 8
     ref(tiny_refer, 1)["ann_id"] = 9
     sentence_of_third = ref(tiny_refer, 2)["sentences"]
@@ -253,9 +253,9 @@ def test_the_report_lists_the_first_ids_only(tiny_refer: TinyRefer) -> None:
     for number in range(50):
         repeat(tiny_refer.refs, ref_id=1000 + number, ann_id=9)
     _, statistics = tiny_refer.prepare()
-    fault = statistics["faults"]["dangling_annotation"]
-    assert fault["count"] == 50
-    assert fault["ids"] == list(range(1000, 1000 + LISTED))
+    issue = statistics["faults"]["dangling_annotation"]
+    assert issue["count"] == 50
+    assert issue["ids"] == list(range(1000, 1000 + LISTED))
 
 
 def test_the_category_is_the_annotations(tiny_refer: TinyRefer) -> None:

@@ -32,8 +32,8 @@ def official_counts(benchmark: str, route: str = "refer") -> dict[str, dict[str,
     return {row.split: {**row.numbers, "tokens_mean": 3.5} for row in rows_of(benchmark, route)}
 
 
-def check(benchmark: str, counts: Any, *, refuse: bool = True, route: str = "refer", faults: Any = None):
-    return check_official(benchmark, route, counts, refuse=refuse, faults=faults or {})
+def check(benchmark: str, counts: Any, *, refuse: bool = True, route: str = "refer", issues: Any = None):
+    return check_official(benchmark, route, counts, refuse=refuse, issues=issues or {})
 
 
 @pytest.mark.parametrize(("benchmark", "route"), ROUTES)
@@ -148,13 +148,13 @@ def test_the_refusal_is_a_readable_table() -> None:
     counts = official_counts("referit_berkeley")
     counts["train"]["images"] -= 4
     counts["test"]["expressions"] -= 1003
-    faults = Issues()
+    issues = Issues()
     for number in range(500):
-        faults.add("image_missing", number)
-    faults.add("empty_expression", 7)
-    faults.add("polygon_clipped", 7)  # clips a mask, loses nothing
+        issues.add("image_missing", number)
+    issues.add("empty_expression", 7)
+    issues.add("polygon_clipped", 7)  # clips a mask, loses nothing
     with pytest.raises(UserError) as caught:
-        check("referit_berkeley", counts, faults=faults.report())
+        check("referit_berkeley", counts, issues=issues.report())
     assert (
         str(caught.value)
         == """\
@@ -169,23 +169,23 @@ referit_berkeley: 2 of 9 numbers are not the official ones (* below)
   test   images           9,993    9,993  (uncertain)
   test   refs            49,728   49,728  (uncertain)
 * test   expressions     60,103   59,100  -1,003
-faults that may account for it: image_missing 500, empty_expression 1
-complete or mend the data, or set preprocess.statistics=warn to go on with what there is"""
+issues that may explain it: image_missing 500, empty_expression 1
+complete or repair the data, or set preprocess.statistics=warn to use it as it is"""
     )
 
 
-def test_without_faults_the_files_are_suspected() -> None:
-    faults = {kind: {"count": 3} for kind in COUNTS_STAND}
-    with pytest.raises(UserError, match="no fault was met that may account for it"):
-        check("refcoco_unc", {}, faults=faults)
+def test_without_issues_the_files_are_suspected() -> None:
+    issues = {kind: {"count": 3} for kind in COUNTS_STAND}
+    with pytest.raises(UserError, match="no issue explains it: these may not be"):
+        check("refcoco_unc", {}, issues=issues)
 
 
 def test_misnamed_splits_are_among_the_suspects() -> None:
-    with pytest.raises(UserError, match="may account for it: split_not_used 1,975"):
-        check("refcoco_unc", {}, faults={"split_not_used": {"count": 1975}})
+    with pytest.raises(UserError, match="may explain it: split_not_used 1,975"):
+        check("refcoco_unc", {}, issues={"split_not_used": {"count": 1975}})
 
 
-def test_the_kinds_of_faults_exist() -> None:
+def test_the_kinds_of_issues_exist() -> None:
     assert RULES.keys() >= COUNTS_STAND
 
 

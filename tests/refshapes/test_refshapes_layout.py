@@ -95,7 +95,7 @@ def test_same_seed_same_bytes_whichever_benchmarks_are_asked_for(
     )
     write_refshapes(params, ["referit_berkeley", "refcoco_plus_unc"], tmp_path, progress=False)
     again = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(again) == 2 * 3 + 2  # refs, instances and origin of each; a pack each
+    assert len(again) == 2 * 3 + 2  # refs, instances and origin of each; one zip per image folder
     for path in again:
         if path.suffix != ".zip":
             assert (tmp_path / path).read_bytes() == (written.root / path).read_bytes()

@@ -1,8 +1,15 @@
 import pytest
-from report_inputs import ReportInputs, make_inputs
+from report_inputs import ReportInputs, make_example, make_inputs, make_view, make_weights
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     """Read only; a test that breaks a file makes its own with `make_inputs`."""
     return make_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def inspected(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
+    """As `inputs`, with an example, a view of the gates and balancing weights."""
+    made = make_inputs(tmp_path_factory.mktemp("inspected"))
+    return made.inspect([make_example()], make_view(), make_weights())

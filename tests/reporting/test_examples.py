@@ -1,42 +1,53 @@
-"""Which expressions the qualitative sheet shows, and under which name."""
+"""What evaluation has seen inside of a run, read back by the report."""
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from report_inputs import make_example, make_inputs, make_view, make_weights
 
-from s2rm.config.params import Evaluate
-from s2rm.evaluation.evaluate import evaluate_benchmarks
-from s2rm.reporting.examples import collect_examples, pick_examples
-
-
-def test_examples_are_at_even_quantiles_of_iou() -> None:
-    ious = np.random.default_rng(0).permutation(100)
-    scores = pd.DataFrame({"sent_id": range(100), "intersection_original": ious, "union_original": 100})
-    assert pick_examples(scores, 1)["iou"].tolist() == [0.5]
-    assert pick_examples(scores, 4)["iou"].tolist() == [0.12, 0.37, 0.62, 0.87]
-    assert len(pick_examples(scores.head(2), 5)) == 2
-    assert pick_examples(scores, 0).empty
+from s2rm.core.errors import UserError
+from s2rm.reporting.examples import load_inspection
 
 
 @pytest.mark.parametrize(("source", "title"), [("refshapes", "RefShapes refcoco_unc"), ("folder", "RefCOCO")])
-def test_examples_are_predicted_anew_and_named_by_their_data(
-    build_tiny, tiny_tokenizer, tiny_data, tmp_path: Path, source: str, title: str
-) -> None:
-    build_tiny().float().save_pretrained(tmp_path / "model", tiny_tokenizer)
-    folders = {"prepared": tiny_data.prepared, "raw": tiny_data.raw}
-    params = Evaluate(images_per_batch=4, threshold=0.5, precision="float32", workers=0)
-    evaluate_benchmarks(
-        tmp_path / "model", ["refcoco_unc"], output=tmp_path / "results", params=params, **folders
-    )
-    examples = collect_examples(
-        tmp_path / "model", tmp_path / "results", source=source, count=2, threshold=0.5, **folders
-    )
-    assert {example.title for example in examples} == {
-        f"{title} {split}" for split in ("testA", "testB", "val")
-    }
-    for example in examples:
-        assert example.truth.shape == example.predicted.shape == example.image.size[::-1]
-        overlap = (example.truth & example.predicted).sum() / (example.truth | example.predicted).sum()
-        assert example.iou == pytest.approx(overlap, abs=0.02)
+def test_examples_come_back_and_are_named_by_their_data(tmp_path: Path, source: str, title: str) -> None:
+    examples = [make_example(), make_example("another one", height=50)]
+    inputs = make_inputs(tmp_path).inspect(examples)
+    found = load_inspection(inputs.results / "inspect", source=source)
+    assert [example.expression for example in found.examples] == ["the red square", "another one"]
+    for example, made in zip(found.examples, examples, strict=True):
+        assert example.title == f"{title} val"
+        assert example.iou == made.iou
+        assert example.image.size == made.image.size
+        np.testing.assert_array_equal(example.truth, made.truth)
+        np.testing.assert_array_equal(example.predicted, made.predicted)
+    assert found.view is None
+    assert found.weights.empty
+
+
+def test_the_view_has_an_example_of_its_own(tmp_path: Path) -> None:
+    view = make_view(make_example("of the gates"))
+    inputs = make_inputs(tmp_path).inspect([make_example()], view, make_weights())
+    found = load_inspection(inputs.results / "inspect", source="refshapes")
+    assert [example.expression for example in found.examples] == ["the red square"]
+    assert found.view is not None
+    assert found.view.example.expression == "of the gates"
+    assert (found.view.stage, found.view.places) == (view.stage, view.places)
+    for name in ("gates", "weights", "shares"):
+        np.testing.assert_array_equal(getattr(found.view, name), getattr(view, name))
+    assert found.weights.equals(make_weights())
+
+
+@pytest.mark.parametrize("name", ["examples.parquet", "gates.json", "gates.npz", "balancing.parquet"])
+def test_a_damaged_file_gives_one_line(tmp_path: Path, name: str) -> None:
+    inputs = make_inputs(tmp_path).inspect([make_example()], make_view(), make_weights())
+    (inputs.results / "inspect" / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError, match="evaluate the run again") as caught:
+        load_inspection(inputs.results / "inspect", source="refshapes")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_folder_gives_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="evaluate the run again"):
+        load_inspection(tmp_path / "inspect", source="refshapes")

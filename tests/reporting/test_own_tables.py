@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from report_inputs import EXPRESSIONS, SHARED, ReportInputs, make_inputs
 
+from s2rm.config.benchmarks import name_benchmark
 from s2rm.core.errors import UserError
 from s2rm.reporting.comparison import OURS, build_comparison
 from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
 from s2rm.reporting.published import PAPER, load_published
-from s2rm.reporting.run_metrics import Measured, load_scores, name_benchmark
+from s2rm.reporting.run_metrics import Measured, load_scores
 from s2rm.reporting.table_writers import to_markdown
 
 

@@ -1,15 +1,17 @@
 """The whole report: which files, the same bytes again, escaped, nothing mixed on disk."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_inputs import make_example, make_inputs, make_view, make_weights
+from report_inputs import SHARED, make_inputs
 
 from s2rm.core.errors import UserError
 from s2rm.reporting.published import load_published
+from s2rm.reporting.render import render
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -41,13 +43,12 @@ ALWAYS = {
         ("folder", [*OWN, "oIoU", "mIoU"]),
     ],
 )
-def test_files_are_complete_and_deterministic(inputs, tmp_path, source, tables):
-    inside = {"views": {"joint": make_view()}, "weights": {"joint": make_weights()}}
-    written = inputs.render(source, tmp_path / "first", examples=[make_example()], **inside)
-    inputs.render(source, tmp_path / "again", examples=[make_example()], **inside)
+def test_files_are_complete_and_deterministic(inspected, tmp_path, source, tables):
+    written = inspected.render(source, tmp_path / "first")
+    inspected.render(source, tmp_path / "again")
     first = tree(tmp_path / "first")
     assert set(first) == tables_of(tables) | ALWAYS
-    assert {path.relative_to(tmp_path / "first").as_posix() for path in written} == set(first)
+    assert {path.relative_to(tmp_path / "first").as_posix() for path in written.paths} == set(first)
     assert first == tree(tmp_path / "again")
     assert not any(b"Software" in data for name, data in first.items() if name.endswith(".png"))
 
@@ -103,9 +104,8 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("source", ["refshapes", "folder"])
-def test_page_links_lead_to_files_beside_it(inputs, tmp_path, source):
-    inside = {"views": {"joint": make_view()}, "weights": {"joint": make_weights()}}
-    inputs.render(source, tmp_path, examples=[make_example()], **inside)
+def test_page_links_lead_to_files_beside_it(inspected, tmp_path, source):
+    inspected.render(source, tmp_path)
     page = Page()
     page.feed((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert {"figures/examples-joint.png", "figures/gates-joint.png"} <= set(page.links)
@@ -162,3 +162,16 @@ def test_a_run_of_one_benchmark(tmp_path):
     text = (tmp_path / "reports" / "tables" / "mIoU.csv").read_text(encoding="utf-8")
     assert "ReferIt test" in text
     assert text.splitlines()[-1].endswith(',50.00,"this project, run joint"')
+
+
+def test_the_files_of_a_run_are_its_own_where_another_name_ends_like_it(inspected, tmp_path):
+    """Runs `a` and `b-a`: each has its figures, and none of the other."""
+    for name in ("a", "b-a"):
+        shutil.copytree(inspected.results, tmp_path / "results" / name)
+    run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"
+    params = inspected.params("refshapes", f"runs={{a: {run}, b-a: {run}}}")
+    rendered = render(params, tmp_path / "results", tmp_path / "reports", shared=SHARED)
+    assert set(rendered.figures) == {"a", "b-a"}
+    for name, paths in rendered.figures.items():
+        kinds = ("precision", "training", "examples", "gates")
+        assert {path.name for path in paths} == {f"{kind}-{name}.png" for kind in kinds}

@@ -14,13 +14,14 @@ import pytest
 import torch
 from accelerate.state import PartialState
 from apart import RUN, SERVER, Apart
-from safetensors.torch import load_file
+from tiny_model import save
 
 from s2rm.config.params import Params
+from s2rm.data.image_zip import ImageFiles
+from s2rm.data.processor import Processor
 from s2rm.data.table import load_table
 from s2rm.evaluation.scores import score_expressions
 from s2rm.evaluation.sharding import score_together
-from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.s2rm import S2RM
 from s2rm.training import loop
 
@@ -97,7 +98,7 @@ def test_the_weights_after_twenty_steps(
         training.folder.mkdir()
         assert in_processes(count, training.main) == [0] * count, training.output
         assert training.steps == list(range(1, STEPS + 1))  # logged by one process
-        weights.append(load_file(training.folder / "model" / "last.safetensors"))
+        weights.append(training.last_weights())
     assert weights[0].keys() == weights[1].keys()
     for name, alone in weights[0].items():
         together = weights[1][name]
@@ -112,13 +113,15 @@ OPTIONS = {"images_per_batch": 2, "threshold": 0.5, "device": torch.device("cpu"
 
 def score(model: Path, table: pd.DataFrame, raw: Path, output: Path) -> None:
     PartialState(cpu=True)
-    together = score_together(S2RM.from_pretrained(model), load_tokenizer(model), table, raw, **OPTIONS)
-    together.to_parquet(output / f"{os.environ['RANK']}.parquet")
+    together = score_together(
+        S2RM.from_pretrained(model), Processor.from_pretrained(model), table, ImageFiles(raw), **OPTIONS
+    )
+    together.table.to_parquet(output / f"{os.environ['RANK']}.parquet")
 
 
 @pytest.fixture
 def model(tmp_path: Path, build_tiny: Any, tiny_tokenizer: Any) -> Path:
-    build_tiny().float().save_pretrained(tmp_path / "model", tiny_tokenizer)
+    save(build_tiny(), tiny_tokenizer, tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -131,9 +134,8 @@ def test_every_expression_is_scored_once(
     table = table[table["image_id"].isin(table["image_id"].unique()[:images])]
     table = table.sample(frac=1, random_state=0)
     assert in_processes(count, partial(score, model, table, tiny_data.raw, tmp_path)) == [0] * count
-    alone = score_expressions(
-        S2RM.from_pretrained(model), load_tokenizer(model), table, tiny_data.raw, **OPTIONS
-    )
+    processor, images = Processor.from_pretrained(model), ImageFiles(tiny_data.raw)
+    alone = score_expressions(S2RM.from_pretrained(model), processor, table, images, **OPTIONS).table
     for rank in range(count):
         together = pd.read_parquet(tmp_path / f"{rank}.parquet")
         pd.testing.assert_frame_equal(together.drop(columns="score"), alone.drop(columns="score"))

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.data.dataset import ExpressionDataset
+from s2rm.data.processor import Processor
 from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.model.pretrained import load_tokenizer
 from s2rm.model.s2rm import S2RM
 from s2rm.training import epoch, loop
 from s2rm.training.checkpoint import Progress
@@ -81,10 +81,10 @@ def expressions(training: Training, split: str) -> int:
 
 def test_what_a_training_leaves(whole: Training, tiny_params: TinyParams) -> None:
     output = whole.folder / "model"
-    assert {"config.json", "model.safetensors", "last.safetensors", "history.jsonl"} <= set(whole.files)
+    assert {"config.json", "model.safetensors", "processor_config.json", "history.jsonl"} <= set(whole.files)
     model = S2RM.from_pretrained(output)
     assert model.config.fusion == tiny_params(*SHORT).fusion
-    token_ids = load_tokenizer(output)(["the red circle"], return_tensors="pt")["input_ids"]
+    token_ids = Processor.from_pretrained(output).pad([[2, 5, 6, 3]])[0]
     masks = model(torch.zeros(1, 3, 64, 64), token_ids, torch.ones_like(token_ids), torch.tensor([0]))
     assert torch.isfinite(masks.logits).all()
     history = [json.loads(line) for line in whole.files["history.jsonl"].splitlines()]
@@ -120,7 +120,7 @@ def test_another_seed_gives_other_weights(
     whole: Training, training: Training, tiny_params: TinyParams
 ) -> None:
     training.run(tiny_params(*SHORT, "train.seed=2", "train.epochs=1"))
-    assert training.files["last.safetensors"] != whole.files["last.safetensors"]
+    assert training.files["model.safetensors"] != whole.files["model.safetensors"]
 
 
 def test_epochs_see_every_expression_in_another_order(
@@ -174,7 +174,7 @@ def test_the_loss_falls_on_a_handful_of_images(training: Training, tiny_params: 
 def test_the_best_validation_is_kept(
     training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the metric that train.select_by names; `last` is the last whatever it is worth."""
+    """By the metric that train.select_by names."""
     values = iter([(10.0, 50.0), (30.0, 40.0), (20.0, 60.0)])
     weights: list[dict[str, torch.Tensor]] = []
 
@@ -186,11 +186,10 @@ def test_the_best_validation_is_kept(
     monkeypatch.setattr(loop, "validate", validate)
     progress = training.run(tiny_params(*SHORT, "train.epochs=3", "train.select_by=oIoU"))
     assert progress.best == 30
-    for name, count in (("model", 1), ("last", 2)):
-        saved = load_file(training.folder / "model" / f"{name}.safetensors")
-        key = "decoder.mask.0.weight"
-        assert torch.equal(saved[key], weights[count][key])
-        assert not torch.equal(saved[key], weights[0][key])
+    saved = load_file(training.folder / "model" / "model.safetensors")
+    key = "decoder.mask.0.weight"
+    assert torch.equal(saved[key], weights[1][key])
+    assert not torch.equal(saved[key], weights[0][key])
 
 
 def test_accumulated_batches_are_one_step(training: Training, tiny_params: TinyParams) -> None:

@@ -1,0 +1,1 @@
+"""Compare recorded runs with the full model."""

@@ -1,4 +1,4 @@
-"""What each variant does to mIoU: means over seeds, the difference to the full model, its interval."""
+"""Measure the effect of each variant on mIoU: the mean over seeds and the difference to the full model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,42 +9,45 @@ import pandas as pd
 from s2rm.ablation.variants import FULL
 from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS
 from s2rm.config.params import Params
+from s2rm.evaluation.metrics import compute_iou
 from s2rm.evaluation.statistics import bootstrap_difference
-from s2rm.reporting.scores_io import compute_iou
 
-# Stand for a benchmark: the mean over the val splits of these, as far as the full model is scored on them.
+# Rows that average several benchmarks: the val splits of these, as far as the full model is scored on them.
 MEANS = {"mean": tuple(BENCHMARKS), "mean_with_structured": tuple(ALL_BENCHMARKS)}
 COLUMNS = [
     "variant",
     "benchmark",
     "split",
-    "seeds",  # how many
+    "seeds",  # number of seeds
     "mIoU_mean",
-    "mIoU_std",  # of a sample; none of a single seed
+    "mIoU_std",  # sample standard deviation; NaN with a single seed
     "oIoU_mean",
-    "difference",  # of mIoU_mean to the full model's; none of itself
-    "low",
+    "difference",  # mIoU_mean minus that of the full model; NaN for the full model
+    "low",  # ends of the difference's interval
     "high",
 ]
-Place = tuple[str, str]  # benchmark, split
+SplitKey = tuple[str, str]  # benchmark, split
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """A variant on a split, in percent."""
+    """The scores of a variant on a split, in percent."""
 
-    iou: pd.DataFrame  # an expression (sent_id, image_id) a row, a seed a column
+    iou: pd.DataFrame  # one row per expression (sent_id, image_id), one column per seed
     oiou: pd.Series  # by seed
 
 
 def measure_effects(scores: pd.DataFrame, full: Params) -> pd.DataFrame:
-    """A row a variant, benchmark and split, in percent and in points; and MEANS behind them.
+    """Measure every variant on every benchmark and split, in percent and percentage points.
 
     Args:
-        scores: of `collect`; every run of the full model is among them.
+        scores: result of `collect`; it holds every run of the full model.
+        full: parameters of the full model.
 
-    Returns: COLUMNS, and `run`: "" unless several models of params.yaml share a benchmark. A mean has a row
-        where a variant has a seed that all of its benchmarks share; of two over the same ones the first has.
+    Returns:
+        COLUMNS and `run`, which is "" unless several models of params.yaml share a benchmark; one row per
+        variant, benchmark and split. The rows of MEANS follow those of each variant: a mean has a row if the
+        variant has a seed on all of its benchmarks; of two means over the same benchmarks only the first has.
     """
     rows: list[dict[str, Any]] = []
     for label, runs in _group_runs(full).items():
@@ -52,26 +55,26 @@ def measure_effects(scores: pd.DataFrame, full: Params) -> pd.DataFrame:
         variants = {str(variant): _score(part) for variant, part in of_group}
         means = _means_of(variants[FULL])
         for variant, scored in variants.items():
-            places = {place: [place] for place in scored}
+            averages = {split: [split] for split in scored}
             for mean, averaged in means.items():
                 if all(_share_a_seed(each, averaged) for each in (scored, variants[FULL])):
-                    places[mean, "val"] = averaged
-            for (benchmark, split), members in places.items():
+                    averages[mean, "val"] = averaged
+            for (benchmark, split), members in averages.items():
                 row: dict[str, Any] = {
                     "run": label,
                     "variant": variant,
                     "benchmark": benchmark,
                     "split": split,
                 }
-                row |= _average([scored[place] for place in members])
+                row |= _average([scored[member] for member in members])
                 if variant != FULL:
-                    row |= _compare([(scored[place], variants[FULL][place]) for place in members])
+                    row |= _compare([(scored[member], variants[FULL][member]) for member in members])
                 rows.append(row)
     return pd.DataFrame(rows, columns=["run", *COLUMNS])
 
 
-def _means_of(full: dict[Place, _Scored]) -> dict[str, list[Place]]:
-    means: dict[str, list[Place]] = {}
+def _means_of(full: dict[SplitKey, _Scored]) -> dict[str, list[SplitKey]]:
+    means: dict[str, list[SplitKey]] = {}
     for mean, benchmarks in MEANS.items():
         averaged = [(name, "val") for name in benchmarks if (name, "val") in full]
         if averaged not in means.values():
@@ -80,15 +83,15 @@ def _means_of(full: dict[Place, _Scored]) -> dict[str, list[Place]]:
 
 
 def _group_runs(full: Params) -> dict[str, list[str]]:
-    """Models that are evaluated on different benchmarks are one to the reader; else each is its own group."""
+    """Group the models: together if they are evaluated on different benchmarks, otherwise each on its own."""
     evaluated = [benchmark for run in full.runs.values() for benchmark in run.evaluate_on]
     if len(set(evaluated)) == len(evaluated):
         return {"": list(full.runs)}
     return {run: [run] for run in full.runs}
 
 
-def _score(scores: pd.DataFrame) -> dict[Place, _Scored]:
-    """The splits of one variant."""
+def _score(scores: pd.DataFrame) -> dict[SplitKey, _Scored]:
+    """Return the scores of one variant by split."""
     scored = {}
     for (benchmark, split), part in scores.groupby(["benchmark", "split"], sort=False):
         iou = part.assign(iou=100 * compute_iou(part["intersection"], part["union"]))
@@ -113,7 +116,7 @@ def _average(parts: Sequence[_Scored]) -> dict[str, float]:
 
 
 def _compare(pairs: Sequence[tuple[_Scored, _Scored]]) -> dict[str, float]:
-    """Each variant with its full model."""
+    """Compare each variant with its full model: the difference in mIoU and the ends of its interval."""
     ours, theirs = (_shared_seeds(parts) for parts in zip(*pairs, strict=True))
     samples = []
     for variant, full in pairs:
@@ -123,12 +126,12 @@ def _compare(pairs: Sequence[tuple[_Scored, _Scored]]) -> dict[str, float]:
     return {"difference": found.value, "low": found.low, "high": found.high}
 
 
-def _share_a_seed(scored: dict[Place, _Scored], places: list[Place]) -> bool:
-    found = [scored[place] for place in places if place in scored]
-    return bool(places) and len(found) == len(places) and bool(_shared_seeds(found))
+def _share_a_seed(scored: dict[SplitKey, _Scored], splits: list[SplitKey]) -> bool:
+    found = [scored[split] for split in splits if split in scored]
+    return bool(splits) and len(found) == len(splits) and bool(_shared_seeds(found))
 
 
 def _shared_seeds(parts: Sequence[_Scored]) -> list[int]:
-    """Models that are trained apart, as the paper's five, may differ in their seeds."""
+    """Return the seeds that all have; models that are trained separately, as the paper's five, may differ."""
     first, *others = (set(part.oiou.index) for part in parts)
     return sorted(first.intersection(*others))

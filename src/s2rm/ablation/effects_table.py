@@ -1,7 +1,7 @@
-"""The ablation table: what differs from the full model, and what that does to mIoU.
+"""Write the ablation table: what differs from the full model, and what that does to mIoU.
 
 <output>/ablation.{md,tex}   for people: the val splits
-<output>/ablation.csv        for machines: every split, a row each
+<output>/ablation.csv        for machines: one row per variant, benchmark and split
 """
 
 from collections.abc import Collection
@@ -12,22 +12,31 @@ import pandas as pd
 
 from s2rm.ablation.effects import COLUMNS, MEANS, measure_effects
 from s2rm.ablation.variants import FULL
+from s2rm.config.benchmarks import name_benchmark
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
 from s2rm.refer.split_sizes import Count, compare
 from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.run_metrics import name_benchmark
 from s2rm.reporting.table_writers import Table, to_latex, to_markdown
 
 CSV_DECIMALS = 4
 
 
 def render_ablation(scores: pd.DataFrame, full: Params, output: Path) -> list[Path]:
-    """Writes <output>/ablation.{md,tex,csv} of the scores that `collect` gave.
+    """Write <output>/ablation.{md,tex,csv}.
 
-    `UserError` where a model of params.yaml has no recorded run of the full model.
+    Args:
+        scores: result of `collect`.
+        full: parameters of the full model.
+        output: folder of the files.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        UserError: a model of params.yaml has no recorded run of the full model.
     """
     for run in full.runs:
         if not ((scores["run"] == run) & (scores["variant"] == FULL)).any():
@@ -43,10 +52,12 @@ def render_ablation(scores: pd.DataFrame, full: Params, output: Path) -> list[Pa
 
 
 def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[str] = ()) -> Table:
-    """The val splits of `measure_effects`.
+    """Build the table of the val splits.
 
     Args:
-        incomplete: benchmarks of which the data are only a part.
+        effects: result of `measure_effects`.
+        full: parameters of the full model.
+        incomplete: benchmarks of which only a part of the data is used.
     """
     source, decimals, size = full.data.source, full.report.decimals, full.vision.image_size
     data, notes = ("RefShapes", [DRAWN]) if source == "refshapes" else ("the real benchmarks", [])
@@ -100,13 +111,13 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
 
 
 def _write_mean(cell: dict[str, float], decimals: int) -> str:
-    """ "82.81 ± 0.32"; "82.81" of a single seed."""
+    """Write a mean, as "82.81 ± 0.32", or "82.81" for a single seed."""
     spread = cell["mIoU_std"]
     return f"{cell['mIoU_mean']:.{decimals}f}" + ("" if pd.isna(spread) else f" ± {spread:.{decimals}f}")
 
 
 def _write_difference(cell: dict[str, float], decimals: int) -> str:
-    """ "−1.20 [−1.61, −0.80] *"; "" of the full model."""
+    """Write a difference, as "−1.20 [−1.61, −0.80] *", or "" for the full model."""
     value, low, high = (cell[name] for name in ("difference", "low", "high"))
     if pd.isna(value):
         return ""
@@ -117,7 +128,7 @@ def _write_difference(cell: dict[str, float], decimals: int) -> str:
 
 
 def _find_incomplete(scores: pd.DataFrame, full: Params) -> set[str]:
-    """The real benchmarks of which an evaluation split was not scored as a whole."""
+    """Return the real benchmarks with an evaluation split that was not scored completely."""
     if full.data.source == "refshapes":
         return set()
     incomplete = set()

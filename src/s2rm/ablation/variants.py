@@ -1,15 +1,15 @@
-"""What makes a model another one: parameters compared with those of the *full model*, params.yaml as it is.
+"""Name a variant by the parameters in which it differs from the *full model*, which is params.yaml as it is.
 
-A variant differs from it in the sections of VARIES alone: data, splits and threshold are the same, so that
-the numbers compare. What only a machine cares about is ignored; `train.seed` tells a variant's runs apart.
+A variant may differ in the sections of VARIES only: data, splits and threshold are the same, so that its
+numbers are comparable. Parameters that matter to a machine only are ignored, and so is `train.seed`, which
+identifies the runs of a variant.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from s2rm.config.params import Params
-from s2rm.tracking import flatten
+from s2rm.config.params import Params, flatten
 
 VARIES = ("vision", "language", "fusion", "decoder", "loss", "train")
 IGNORED = (
@@ -24,37 +24,37 @@ _SEPARATOR = ", "
 
 
 def name_variant(params: Params, full: Params) -> str:
-    """What differs: "fusion.coparsing=none, train.epochs=6"; FULL where nothing does."""
+    """Return what differs, as "fusion.coparsing=none, train.epochs=6"; FULL if nothing does."""
     found = _varying(params)
     keys = find_differing(found, _varying(full))
     return _SEPARATOR.join(f"{key}={_text(found.get(key))}" for key in keys) or FULL
 
 
 def order_variants(names: Iterable[str], full: Params) -> list[str]:
-    """The full model, then what differs in one key, in the order of the parameters, then in more."""
+    """Sort variants: the full model, then those that differ in one key, by key, then those in more."""
     keys = list(_varying(full))
 
-    def place(name: str) -> tuple[int, list[int], str]:
+    def rank(name: str) -> tuple[int, list[int], str]:
         named = [] if name == FULL else [part.partition("=")[0] for part in name.split(_SEPARATOR)]
         return len(named), [keys.index(key) if key in keys else len(keys) for key in named], name
 
-    return sorted(names, key=place)
+    return sorted(names, key=rank)
 
 
 def must_equal(params: Params, runs: Iterable[str]) -> dict[str, Any]:
-    """Key → value of what must be the same for numbers of these runs to compare."""
+    """Return the values by key that must be equal for the numbers of these runs to be comparable."""
     tree = params.model_dump(include={"data", "preprocess"})
     tree["runs"] = {name: params.get_run(name).model_dump() for name in runs}
     return flatten(tree) | {"evaluate.threshold": params.evaluate.threshold}
 
 
 def describe_full(full: Params) -> dict[str, Any]:
-    """Key → value of all that names of variants are relative to."""
+    """Return the values by key that the names of variants are relative to."""
     return must_equal(full, full.runs) | _varying(full)
 
 
 def find_differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The keys of which the values differ, or that only one of them has."""
+    """Return the keys whose values differ, or which only one of the two has."""
     return [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
 
 
@@ -64,5 +64,5 @@ def _varying(params: Params) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """As it is written behind `dvc exp run -S key=`."""
+    """Write a value as it follows `dvc exp run -S key=`."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

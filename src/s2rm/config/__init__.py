@@ -1,0 +1,1 @@
+"""Define, load and describe the parameters and the benchmarks."""

@@ -1,28 +1,52 @@
-"""What a benchmark is: its name here, its name for people, where it lies in REFER, its splits.
+"""Define the benchmarks: their names, their place in the REFER layout, and their splits.
 
 The names follow the REFER API (github.com/lichengunc/refer): a dataset folder and a `split_by`,
-the partition of it. MLflow allows no `+` in names, so RefCOCO+ is `refcoco_plus`.
+which names one of its partitions. MLflow does not allow `+` in names, so RefCOCO+ is `refcoco_plus`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 from s2rm.core.errors import UserError
 
 COCO_IMAGES = "images/mscoco/images/train2014"
 SAIAPR_IMAGES = "images/saiapr_tc-12"
 
+BenchmarkName = Literal[
+    "refcoco_unc",
+    "refcoco_plus_unc",
+    "refcocog_umd",
+    "refcocog_google",
+    "referit_berkeley",
+    "refshapes_structured",
+]
+Source = Literal["refshapes", "archives", "folder"]  # values of the parameter data.source
+
 
 @dataclass(frozen=True)
 class Benchmark:
-    name: str  # in params, files, metrics and MLflow
-    title: str  # for people
-    dataset: str  # folder in the REFER layout
-    split_by: str  # refs(<split_by>).p
-    splits: tuple[str, ...]  # in the order of the tables; "train" first
-    images: str  # image folder under the root of the REFER layout
+    """One partition of a referring-expression dataset.
+
+    Attributes:
+        name: name in parameters, files, metrics and MLflow.
+        title: name in tables and figures.
+        dataset: folder of the dataset in the REFER layout.
+        split_by: partition; its annotations are in `refs(<split_by>).p`.
+        splits: names of the splits in the order of the tables, "train" first.
+        images: image folder, relative to the root of the REFER layout.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    split_by: str
+    splits: tuple[str, ...]
+    images: str
 
     @property
     def evaluation_splits(self) -> tuple[str, ...]:
+        """All splits except "train"."""
         return tuple(split for split in self.splits if split != "train")
 
 
@@ -46,7 +70,7 @@ BENCHMARKS = {
 }
 
 
-# Drawn data that copy no real benchmark, for what none of those can show.
+# Drawn data that imitate no real benchmark: they test what none of the real ones shows.
 STRUCTURED = Benchmark(
     "refshapes_structured",
     "RefShapes structured",
@@ -59,7 +83,27 @@ ALL_BENCHMARKS = {**BENCHMARKS, STRUCTURED.name: STRUCTURED}
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name; `UserError` names those that exist."""
+    """Return the benchmark with this name.
+
+    Raises:
+        UserError: the name is unknown; the message lists the known ones.
+    """
     if name not in ALL_BENCHMARKS:
         raise UserError(f"unknown benchmark {name!r}: known are {', '.join(ALL_BENCHMARKS)}")
     return ALL_BENCHMARKS[name]
+
+
+def name_benchmark(name: str, source: Source, incomplete: Collection[str] = ()) -> str:
+    """Return a benchmark's name in tables and figures; drawn and partial data are labelled as such.
+
+    Args:
+        name: name of the benchmark.
+        source: origin of the data.
+        incomplete: names of the benchmarks of which only a part is used.
+    """
+    if name == STRUCTURED.name:
+        return STRUCTURED.title
+    if source == "refshapes":
+        return f"RefShapes {name}"
+    title = BENCHMARKS[name].title
+    return f"part of {title}" if name in incomplete else title

@@ -1,57 +1,57 @@
-"""The parameters: typed, and checked before any work (`params.yaml` holds and explains them).
+"""Define all parameters of the pipeline as typed sections, checked before any work.
 
-`load_params(path)` reads the file; a fault is a `UserError` of one line that names the key, what
-was given and what is allowed.
+`params.yaml` holds their values and `s2rm.config.load.load_params` reads it; a parameter file is always
+complete. The defaults here are for use as a library: the sections of the network, the loss, the training
+and the evaluation default to the full method at the paper's scale (presets/paper.yaml), the others to the
+values of params.yaml.
 """
 
-import difflib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, cast
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED
+from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED, BenchmarkName, Source
+from s2rm.config.network import Decoder, Fusion, Language, Vision
+from s2rm.config.section import Fraction, Positive, Precision, Section, Weight
 from s2rm.config.switches import refuse_idle_switches
 from s2rm.core.errors import UserError
 
-Stage = Literal[1, 2, 3, 4]
-BenchmarkName = Literal[
-    "refcoco_unc",
-    "refcoco_plus_unc",
-    "refcocog_umd",
-    "refcocog_google",
-    "referit_berkeley",
-    "refshapes_structured",
-]
-Positive = Annotated[int, Field(ge=1)]
-Width = Annotated[int, Field(ge=8, multiple_of=8)]  # normalised in groups of 8 channels
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys and silent type conversions are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+REAL_BENCHMARKS = cast("list[BenchmarkName]", list(BENCHMARKS))
 
 
 class RefShapes(Section):
-    seed: int
-    train_images: Positive
-    eval_images: Positive
-    structured_train_images: Positive
-    structured_eval_images: Positive
+    """The embedded data, which this project draws."""
+
+    seed: int = 7
+    """Seed of the scenes and expressions."""
+    train_images: Positive = 900
+    """Number of images in the train split of each benchmark."""
+    eval_images: Positive = 80
+    """Number of images in each evaluation split of each benchmark."""
+    structured_train_images: Positive = 4000
+    """Number of images in the train split of refshapes_structured."""
+    structured_eval_images: Positive = 250
+    """Number of images in the val split of refshapes_structured."""
 
 
 class Data(Section):
-    source: Literal["refshapes", "archives", "folder"]
-    catalog: str
-    referit: Literal["refer", "queries"]
-    keep_archives: bool
-    folder: str | None
-    benchmarks: list[BenchmarkName] = Field(min_length=1)
-    refshapes: RefShapes
+    """The benchmarks and the origin of their data."""
+
+    source: Source = "refshapes"
+    """Origin of the data: drawn by this project, downloaded, or a folder of real data that you have."""
+    catalog: str = "archives.yaml"
+    """File that lists every archive with its mirrors and checksum (only if `source` is archives)."""
+    referit: Literal["refer", "queries"] = "refer"
+    """Files that ReferIt is read from: refclef.zip, or the original query lists and .mat masks."""
+    keep_archives: bool = False
+    """Whether the image archives are kept after their images are packed (only if `source` is archives)."""
+    folder: str | None = None
+    """Folder of data in the REFER layout (only if `source` is folder); `$S2RM_REAL_DATA` overrides it."""
+    benchmarks: list[BenchmarkName] = Field(default=REAL_BENCHMARKS, min_length=1)
+    """The benchmarks to prepare; refshapes_structured exists as drawn data only."""
+    refshapes: RefShapes = RefShapes()
+    """Size and seed of the embedded data (only if `source` is refshapes)."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -66,87 +66,34 @@ class Data(Section):
 
 
 class Preprocess(Section):
-    sentence: Literal["sent", "raw"]
-    faults: Literal["repair", "refuse"]
-    statistics: Literal["refuse", "warn"]
+    """How raw REFER data become one table of expressions per benchmark."""
+
+    sentence: Literal["sent", "raw"] = "sent"
+    """Text of an expression: the cleaned sentence, or the sentence as it was typed."""
+    faults: Literal["repair", "refuse"] = "repair"
+    """What to do with faulty records: repair or leave out by rule and report them, or stop."""
+    statistics: Literal["refuse", "warn"] = "refuse"
+    """What to do with counts that differ from the official ones (real data only): stop, or warn."""
 
 
 class Run(Section):
-    train_on: list[BenchmarkName] = Field(min_length=1)
-    evaluate_on: list[BenchmarkName] = Field(min_length=1)
+    """One trained model; its name stands in files, metrics and MLflow."""
 
-
-class Vision(Section):
-    backbone: str
-    pretrained: bool
-    options: dict[str, Any]
-    image_size: Annotated[int, Field(ge=32, multiple_of=16)]
-    coordinates: bool
-
-
-class Language(Section):
-    pretrained: str | None
-    tokens: Annotated[int, Field(ge=4, le=512)]
-    vocabulary: Annotated[int, Field(ge=100)]
-    hidden: Positive
-    layers: Positive
-    heads: Positive
-    dropout: Fraction
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.hidden % self.heads:
-            raise ValueError(
-                f"language.hidden is {self.hidden}: it must be a multiple of language.heads={self.heads}"
-            )
-        return self
-
-
-class Fusion(Section):
-    kind: Literal["s2rm", "pwam", "concat", "none"]
-    widths: list[Width] = Field(min_length=4, max_length=4)
-    stages: list[Stage] = Field(min_length=1)
-    distribution: Literal["attention", "tile"]
-    query: Literal["sentence", "word"]
-    coparsing: Literal["both", "language_to_vision", "vision_to_language", "none"]
-    rotations: Literal[4, 2, 1]
-    state: Literal["generator", "match"]
-    recurrence: Literal["scan", "gru"]
-    slice_kernel: Positive
-    balancing: bool
-    cascade: Literal["none", "bottom_up"]
-
-    @property
-    def parsed_semantics(self) -> int:
-        """How many parsed semantics a stage has: roles × rotations (0 without coparsing)."""
-        return {"both": 2, "none": 0}.get(self.coparsing, 1) * self.rotations
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.slice_kernel % 2 == 0:
-            raise ValueError(f"fusion.slice_kernel is {self.slice_kernel}: it must be odd")
-        if len(set(self.stages)) < len(self.stages):
-            raise ValueError(f"fusion.stages is {self.stages}: each stage once")
-        if self.kind == "s2rm" and self.balancing and self.parsed_semantics == 1:
-            raise ValueError(
-                f"fusion.balancing is true, but fusion.coparsing={self.coparsing} with "
-                "fusion.rotations=1 leaves a single parsed semantic: nothing to balance; set "
-                "fusion.balancing=false"
-            )
-        return self
-
-
-class Decoder(Section):
-    kind: Literal["casg", "fpn"]
-    width: Width
-    language_guidance: bool
-    foreground_guidance: bool
+    train_on: list[BenchmarkName] = Field(default=REAL_BENCHMARKS, min_length=1)
+    """The benchmarks whose train splits it learns from; their val splits select its best checkpoint."""
+    evaluate_on: list[BenchmarkName] = Field(default=REAL_BENCHMARKS, min_length=1)
+    """The benchmarks whose evaluation splits it is scored on."""
 
 
 class Loss(Section):
-    bce: Annotated[float, Field(ge=0)]
-    dice: Annotated[float, Field(ge=0)]
-    auxiliary: Annotated[float, Field(ge=0)]
+    """The weights of the parts of the loss."""
+
+    bce: Weight = 1.0
+    """Weight of the binary cross-entropy."""
+    dice: Weight = 1.0
+    """Weight of the Dice loss; `bce` or `dice` must be positive."""
+    auxiliary: Weight = 0.4
+    """Weight of the same loss on the coarse masks; 0 switches it off."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -156,67 +103,108 @@ class Loss(Section):
 
 
 class Train(Section):
-    seed: int
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bf16"]
-    epochs: Positive
-    drop_evaluated: bool
-    expressions_per_batch: Positive
-    expressions_per_image: Positive
-    accumulation: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    encoder_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Fraction
-    power: Annotated[float, Field(ge=0)]
-    clip: Annotated[float, Field(gt=0)]
-    validate_every: Positive
-    save_every: Positive
-    select_by: Literal["mIoU", "oIoU"]
-    workers: Annotated[int, Field(ge=0)]
-    activation_checkpointing: bool
-    deterministic: bool
-    log_every: Positive
+    """The training of each run."""
+
+    seed: int = 1
+    """Seed of the initial weights, the order of the expressions and dropout."""
+    device: Literal["auto", "cpu", "cuda"] = "cuda"
+    """Device to train on; auto takes a GPU where there is one."""
+    precision: Precision = "bf16"
+    """Precision of the forward and backward passes; bf16 is mixed precision."""
+    epochs: Positive = 40
+    """Number of passes over the training expressions."""
+    drop_evaluated: bool = True
+    """Whether a training on several benchmarks drops all images of evaluation splits (decontamination)."""
+    expressions_per_batch: Positive = 64
+    """Expressions per batch, over all processes (`batch_size` elsewhere)."""
+    expressions_per_image: Positive = 6
+    """Most expressions of one image that are batched together, so that the image is encoded once for them."""
+    accumulation: Positive = 1
+    """Batches per optimiser step (`gradient_accumulation_steps` elsewhere)."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.0002
+    """Peak learning rate of AdamW."""
+    encoder_rate: Annotated[float, Field(gt=0)] = 0.25
+    """Factor on the learning rate for both encoders (`encoder_lr_scale` elsewhere)."""
+    weight_decay: Weight = 0.01
+    """Weight decay of AdamW; norms, biases and scalars have none."""
+    warmup: Fraction = 0.05
+    """Share of all optimiser steps in the linear warm-up (`warmup_ratio` elsewhere)."""
+    power: Weight = 0.9
+    """Exponent of the polynomial decay of the learning rate (`lr_power` elsewhere)."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient; a larger one is clipped to it (`max_grad_norm` elsewhere)."""
+    validate_every: Positive = 1
+    """Epochs between validations; the last epoch is always validated."""
+    save_every: Positive = 500
+    """Optimiser steps between saved training states; one is also saved at each validation."""
+    select_by: Literal["mIoU", "oIoU"] = "mIoU"
+    """Metric whose mean over the val splits selects the best checkpoint."""
+    workers: Annotated[int, Field(ge=0)] = 8
+    """Number of data-loader processes (`num_workers` elsewhere); 0 loads in the training process."""
+    activation_checkpointing: bool = True
+    """Whether activations are recomputed in the backward pass, which needs less memory and more time."""
+    deterministic: bool = False
+    """Whether torch is asked for deterministic kernels, which can be slower on a GPU."""
+    log_every: Positive = 20
+    """Optimiser steps between logged metrics."""
 
 
 class Evaluate(Section):
-    images_per_batch: Positive
-    threshold: Annotated[float, Field(gt=0, lt=1)]
-    precision: Literal["float32", "bf16"]
-    workers: Annotated[int, Field(ge=0)]
+    """The evaluation of each run."""
+
+    images_per_batch: Positive = 32
+    """Images per batch, each with all of its expressions."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Probability above which a pixel belongs to the mask."""
+    precision: Precision = "bf16"
+    """Precision of the forward pass; bf16 is mixed precision."""
+    workers: Annotated[int, Field(ge=0)] = 8
+    """Number of data-loader processes (`num_workers` elsewhere); 0 loads in the main process."""
+    examples: Annotated[int, Field(ge=0)] = 1
+    """Number of examples per split that are kept for the report, at even quantiles of IoU (1: the median)."""
 
 
 class Report(Section):
-    decimals: Annotated[int, Field(ge=0, le=4)]
-    methods: list[str]
-    overlays: Annotated[int, Field(ge=0)]
+    """The tables, the figures and the page."""
+
+    decimals: Annotated[int, Field(ge=0, le=4)] = 2
+    """Number of decimals in the tables."""
+    methods: list[str] = Field(default=[])
+    """Published methods to list in the tables; an empty list means all."""
 
 
 class Tracking(Section):
-    enabled: bool
-    experiment: str
+    """The records in MLflow."""
+
+    enabled: bool = True
+    """Whether trainings and evaluations are recorded in MLflow."""
+    experiment: str = "s2rm"
+    """Name of the MLflow experiment; `$MLFLOW_TRACKING_URI` selects another store."""
 
 
 class Params(Section):
-    data: Data
-    preprocess: Preprocess
-    runs: dict[str, Run] = Field(min_length=1)
-    vision: Vision
-    language: Language
-    fusion: Fusion
-    decoder: Decoder
-    loss: Loss
-    train: Train
-    evaluate: Evaluate
-    report: Report
-    tracking: Tracking
+    """All parameters of the pipeline."""
+
+    data: Data = Data()
+    preprocess: Preprocess = Preprocess()
+    runs: dict[str, Run] = Field(default={"joint": Run()}, min_length=1)
+    """The models to train, each by a name of your choice."""
+    vision: Vision = Vision()
+    language: Language = Language()
+    fusion: Fusion = Fusion()
+    decoder: Decoder = Decoder()
+    loss: Loss = Loss()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name, run in self.runs.items():
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(
-                    f"runs.{name} is no name for files and metrics: letters, digits, '_' and '-' only"
+                    f"runs.{name} is not a valid run name: use letters, digits, '_' and '-' only"
                 )
             for key, wanted in (("train_on", run.train_on), ("evaluate_on", run.evaluate_on)):
                 missing = [benchmark for benchmark in wanted if benchmark not in self.data.benchmarks]
@@ -224,87 +212,27 @@ class Params(Section):
                     raise ValueError(
                         f"runs.{name}.{key} is {wanted}, but data.benchmarks lacks {', '.join(missing)}"
                     )
-        sections = {"fusion": self.fusion, "decoder": self.decoder}
-        refuse_idle_switches(
-            {f"{name}.{key}": value for name, section in sections.items() for key, value in section}
-        )
+        refuse_idle_switches(self.fusion, self.decoder)
         return self
 
     def get_run(self, name: str) -> Run:
+        """Return the run with this name.
+
+        Raises:
+            UserError: the name is unknown; the message lists the known ones.
+        """
         if name not in self.runs:
             raise UserError(f"unknown run {name!r}: params.yaml has {', '.join(self.runs)}")
         return self.runs[name]
 
-
-assert set(get_args(BenchmarkName)) == set(ALL_BENCHMARKS)
-
-
-def load_params(path: str | Path = "params.yaml", overrides: Iterable[str] = ()) -> Params:
-    """Reads and checks a parameter file; `overrides` are `section.key=value`, as for DVC's -S."""
-    path = Path(path)
-    tree = read_yaml(path, "the parameters in")
-    for override in overrides:
-        _override(tree, override)
-    try:
-        return Params.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+    def flatten(self) -> dict[str, Any]:
+        """Return every parameter by its full key, as `fusion.kind`."""
+        return flatten(self.model_dump())
 
 
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """The mapping in a YAML file; `UserError` where there is none. `what`: how messages call the file."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
-    return tree
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    *sections, last = key.split(".")
-    if not equals:
-        raise UserError(f"{override!r} is no override: write section.key=value, as fusion.balancing=false")
-    for section in sections:
-        tree = tree.get(section) if isinstance(tree, dict) else None  # type: ignore[assignment]
-    if not isinstance(tree, dict) or last not in tree:
-        raise UserError(f"{key} is no parameter{_nearest(last, tree if isinstance(tree, dict) else [])}")
-    try:
-        tree[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"the value of {override!r} is no YAML") from None
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else f"; known are {', '.join(known)}"
-
-
-def _explain(error: ValidationError) -> str:
-    """The first fault as one line: key, what was given, what is allowed."""
-    faults = error.errors()
-    # A misspelt key is also a missing one: the misspelling is what helps.
-    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    path = [str(part) for part in fault["loc"]]
-    key, given = ".".join(path), fault.get("input")
-    if fault["type"] == "value_error":  # our own checks: the message is complete
-        return str(fault["ctx"]["error"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key {key}={given!r}{_nearest(path[-1], _keys_at(path[:-1]))}"
-    if fault["type"] == "missing":
-        return f"{key} is missing"
-    allowed = fault["msg"].removeprefix("Input should be ")
-    return f"{key} is {given!r}: it must be {allowed}"
-
-
-def _keys_at(path: list[str]) -> list[str]:
-    """The keys that the section at `path` knows."""
-    model: Any = Params
-    for part in path:
-        is_mapping = get_origin(model) is dict  # runs: name → Run
-        model = get_args(model)[-1] if is_mapping else model.model_fields[part].annotation
-    return list(getattr(model, "model_fields", {}))
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join the keys of nested mappings: {"fusion": {"kind": "s2rm"}} becomes {"fusion.kind": "s2rm"}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

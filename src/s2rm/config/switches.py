@@ -1,33 +1,30 @@
-"""The method's switches: the full method's values, and where a switch changes nothing.
+"""List the method's switches with the values of the full method, and refuse those that change nothing.
 
-An experiment whose switch is idle would stand in the tables as one that makes no difference, so it
-is refused.
+An experiment with an idle switch would appear in the tables as one that makes no difference.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from s2rm.config.network import Decoder, Fusion
+
+
+def _by_full_key(fusion: Fusion, decoder: Decoder) -> dict[str, Any]:
+    sections = (("fusion", fusion), ("decoder", decoder))
+    return {f"{name}.{key}": value for name, section in sections for key, value in section}
+
+
+# Sizes are not switches. Nor are the stages: which of them are fused is a matter of scale, and no choice is
+# the full method's.
+_SIZES = ("fusion.widths", "fusion.stages", "decoder.width")
 FULL_METHOD: Mapping[str, Any] = {
-    "fusion.kind": "s2rm",
-    "fusion.distribution": "attention",
-    "fusion.query": "sentence",
-    "fusion.coparsing": "both",
-    "fusion.rotations": 4,
-    "fusion.state": "generator",
-    "fusion.recurrence": "scan",
-    "fusion.slice_kernel": 3,
-    "fusion.balancing": True,
-    "fusion.cascade": "none",
-    "decoder.kind": "casg",
-    "decoder.language_guidance": True,
-    "decoder.foreground_guidance": True,
+    key: value for key, value in _by_full_key(Fusion(), Decoder()).items() if key not in _SIZES
 }
 
 SWEEP = ("fusion.rotations", "fusion.state", "fusion.recurrence", "fusion.slice_kernel")
 TRILOGY = ("fusion.distribution", "fusion.coparsing", *SWEEP, "fusion.balancing")
 
-# What a switch's value leaves idle. A cascade acts with every kind: it joins maps, fused or not. Which
-# stages are fused is a matter of scale, not of the method: no value is the full method's, none is refused.
+# A switch and its value → the switches that it makes idle. A cascade never is: it joins maps, fused or not.
 IDLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("fusion.kind", "pwam"): TRILOGY,
     ("fusion.kind", "concat"): ("fusion.query", *TRILOGY),
@@ -38,8 +35,13 @@ IDLE: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 
 
-def refuse_idle_switches(values: Mapping[str, Any]) -> None:
-    """`ValueError` where an idle switch has another value than the full method; `values` by full key."""
+def refuse_idle_switches(fusion: Fusion, decoder: Decoder) -> None:
+    """Refuse a switch that changes nothing and yet differs from the full method.
+
+    Raises:
+        ValueError: there is such a switch; the message names it, its cause and the value to leave it at.
+    """
+    values = _by_full_key(fusion, decoder)
     for (switch, value), idle in IDLE.items():
         if values[switch] != value:
             continue

@@ -1,4 +1,4 @@
-"""What a run ran on: machine, libraries and what in the environment changes results or speed."""
+"""Describe the machine, the libraries and the settings that results and speed depend on."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ LIBRARIES = (
     *("s2rm", "torch", "torchvision", "timm", "transformers", "accelerate"),
     *("numba", "triton", "numpy", "pandas", "dvc", "mlflow"),
 )
-# Threads, determinism, and how many processes a training has. None of them holds a path or a secret.
+# Threads, determinism and the number of training processes. None of these variables holds a path or a secret.
 VARIABLES = (
     *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
     *("CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE", "PYTHONHASHSEED"),
@@ -21,7 +21,11 @@ VARIABLES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """What `s2rm env` prints and MLflow keeps of each training as environment.json."""
+    """Return the environment as JSON values by name.
+
+    `s2rm env` prints it, and MLflow keeps it for each training as environment.json. Libraries that are not
+    installed and variables that are not set are left out.
+    """
     return {
         "platform": platform.platform(),
         "processor": _processor(),
@@ -37,7 +41,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its model where Linux tells it, else its kind."""
+    """Return the processor's model name on Linux, otherwise its architecture."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -1,15 +1,19 @@
-"""How a command ends early, in one line: what the user can mend (exit code 2), and a signal."""
+"""Define the errors that end a command early with one line: a mistake of the user, and a signal."""
 
 import sys
 from collections.abc import Callable
 
 
 class UserError(Exception):
-    """Something the user gave is wrong; the message says what, where, and how to mend it."""
+    """Something that the user gave is wrong; the message says what, where, and how to correct it."""
 
 
 class StoppedError(Exception):
-    """A signal ended the work where it can be taken up again."""
+    """A signal ended the work at a point where it can be resumed.
+
+    Attributes:
+        signal: number of the signal.
+    """
 
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
@@ -17,9 +21,13 @@ class StoppedError(Exception):
 
 
 def exit_on_user_error(main: Callable[[], int | None]) -> None:
-    """Runs a command's `main`; a `UserError` becomes one line on stderr and exit code 2.
+    """Run the `main` of a command and exit with its code.
 
-    A `StoppedError` becomes one line and the exit code of a process that its signal ended, 128 + its number.
+    A `UserError` becomes one line on stderr and exit code 2; a `StoppedError` becomes one line and 128 plus
+    the number of the signal, as for a process that the signal ended.
+
+    Raises:
+        SystemExit: always, with the exit code.
     """
     try:
         sys.exit(main() or 0)

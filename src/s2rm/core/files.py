@@ -1,18 +1,32 @@
-"""Files appear whole or not at all."""
+"""Write files atomically, and read YAML files."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s2rm.core.errors import UserError
 
 
 def partial_of(path: Path) -> Path:
-    """Where `path` is written until it is whole: beside it, so that it can be moved in one step."""
+    """Return where `path` is written until it is complete: beside it, so that one rename puts it in place."""
     return path.with_name(f".partial-{path.name}")
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> Path:
-    """Writes beside `path` and moves it there; makes the folder where it is missing."""
+    """Write a file in one step: it appears complete or not at all.
+
+    Args:
+        path: the file to write; its folder is made where it is missing.
+        write: writes the content to the path that it is given.
+
+    Returns:
+        `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
     write(partial)
@@ -21,11 +35,12 @@ def replace(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def replace_text(path: Path, text: str) -> Path:
+    """Write a text file in one step, in UTF-8 with line feeds; return `path`."""
     return replace(path, lambda partial: partial.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def link(source: Path, target: Path) -> Path:
-    """A second name of the same file, or a copy where the file system knows none."""
+    """Make `target` a hard link to `source`, or a copy where links are not supported; return `target`."""
 
     def write(partial: Path) -> None:
         partial.unlink(missing_ok=True)
@@ -35,3 +50,38 @@ def link(source: Path, target: Path) -> Path:
             shutil.copyfile(source, partial)
 
     return replace(target, write)
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Args:
+        path: the file.
+        what: how error messages call it, as "the catalog".
+
+    Raises:
+        UserError: the file cannot be read, is not valid YAML, or does not hold a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")
+    return tree
+
+
+def load_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None

@@ -1,20 +1,18 @@
 """From rows of the prepared tables to samples: an image with some of its expressions and masks."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
-from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
+from s2rm.data.processor import Processor
 from s2rm.data.rle import decode
-from s2rm.data.tokenizer import pad, tokenize
-from s2rm.data.transforms import resize_mask, to_tensor
+from s2rm.data.transforms import resize_mask
 
 
 @dataclass(frozen=True)
@@ -50,35 +48,37 @@ class ExpressionDataset(Dataset[Sample]):
     def __init__(
         self,
         table: pd.DataFrame,
-        raw: Path,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        image_size: int,
-        tokens: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        images: ImageFiles,
+        processor: Processor,
     ) -> None:
-        """`table`: rows as prepared, indexed 0..n−1; `raw`: the folder that image_path is relative to."""
-        self.files, self.size, self.mean, self.std = ImageFiles(raw), image_size, mean, std
+        """Tokenize the expressions of a table.
+
+        Args:
+            table: rows of prepared tables.
+            images: the files that `image_path` names.
+            processor: how the model's inputs are made.
+        """
+        self.images, self.processor = images, processor
         self.image_path = table["image_path"].tolist()
         self.mask_rle = table["mask_rle"].tolist()
         self.sizes = table[["height", "width"]].to_numpy()
-        self.token_ids = tokenize(tokenizer, table["expression"].tolist(), tokens)
-        self.pad = int(tokenizer.pad_token_id)
+        self.token_ids = processor.tokenize(table["expression"].tolist())
 
     def __getitem__(self, rows: list[int]) -> Sample:
         path = self.image_path[rows[0]]
-        image = decode_image(self.files.read(path), path)
+        image = decode_image(self.images.read(path), path)
         masks = [decode(self.mask_rle[row], *self.sizes[row]) for row in rows]
         return Sample(
-            image=to_tensor(image, self.size, self.mean, self.std),
+            image=self.processor.to_tensor(image),
             token_ids=[self.token_ids[row] for row in rows],
-            masks=[resize_mask(mask, self.size) for mask in masks],
+            masks=[resize_mask(mask, self.processor.image_size) for mask in masks],
             rows=rows,
         )
 
     def collate(self, samples: list[Sample]) -> Batch:
-        token_ids, attention_mask = pad([ids for sample in samples for ids in sample.token_ids], self.pad)
+        token_ids, attention_mask = self.processor.pad(
+            [ids for sample in samples for ids in sample.token_ids]
+        )
         counts = torch.tensor([len(sample.rows) for sample in samples])
         # In a worker `default_collate` stacks right into shared memory: a batch is not copied once more.
         return Batch(

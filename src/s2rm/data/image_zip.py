@@ -67,9 +67,9 @@ class ZipImages:
                 members = archive.infolist()
             self._file = os.open(path, os.O_RDONLY)
         except (OSError, zipfile.BadZipFile, ValueError) as error:
-            raise UserError(f"{path} is no readable pack: {error}; run `dvc repro download`") from None
+            raise UserError(f"{path} is not a readable zip: {error}; run `dvc repro download`") from None
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise UserError(f"{path} is compressed: a pack is a zip without compression (zip -0)")
+            raise UserError(f"{path} is compressed: it must be a zip without compression (zip -0)")
         self._members = {
             member.filename: (member.header_offset, member.file_size, member.CRC) for member in members
         }
@@ -103,18 +103,18 @@ class ImageFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._packs: dict[PurePosixPath, ZipImages | None] = {}
+        self._zips: dict[PurePosixPath, ZipImages | None] = {}
 
     def read(self, path: str) -> bytes:
         """The content; `MissingFileError` where there is none, `UserError` where it cannot be read."""
         parent = PurePosixPath(path).parent
-        if parent not in self._packs:
-            self._packs[parent] = self._find_pack(parent)
-        pack = self._packs[parent]
-        if pack is None:
+        if parent not in self._zips:
+            self._zips[parent] = self._find_zip(parent)
+        image_zip = self._zips[parent]
+        if image_zip is None:
             return self._read_plain(self.root / path)
-        folder = pack.path.with_suffix("").relative_to(self.root).as_posix()
-        return pack.read(path.removeprefix(f"{folder}/"))
+        folder = image_zip.path.with_suffix("").relative_to(self.root).as_posix()
+        return image_zip.read(path.removeprefix(f"{folder}/"))
 
     def _read_plain(self, path: Path) -> bytes:
         try:
@@ -124,12 +124,12 @@ class ImageFiles:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _find_pack(self, folder: PurePosixPath) -> ZipImages | None:
+    def _find_zip(self, folder: PurePosixPath) -> ZipImages | None:
         """The pack of `folder` or of one above it; none where `folder` itself is there."""
         if (self.root / folder).is_dir():
             return None
-        packs = (self.root / f"{above}.zip" for above in (folder, *folder.parents))
-        return next((ZipImages(path) for path in packs if path.is_file()), None)
+        zips = (self.root / f"{above}.zip" for above in (folder, *folder.parents))
+        return next((ZipImages(path) for path in zips if path.is_file()), None)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"root": self.root, "_packs": {}}  # a spawned process opens its own
+        return {"root": self.root, "_zips": {}}  # a spawned process opens its own

@@ -1,7 +1,8 @@
-"""COCO's compressed run lengths of masks, read without pycocotools.
+"""Masks as COCO's compressed run lengths (RLE): encoding, decoding, and checks of untrusted codes.
 
 A mask is kept as the `counts` of COCO's compressed RLE, an ASCII string; its size is the image's
-(height, width). Runs go down the columns and start with background.
+(height, width). Runs go down the columns and start with background. Decoding does without pycocotools, whose
+C code trusts its input: run lengths that do not fill the image make it read or write beyond its memory.
 
 https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c
 """
@@ -15,34 +16,61 @@ LONGEST_RUN_CODE = 7  # characters of 5 bits: any run below 2³⁴
 
 
 class SegmentationError(ValueError):
-    """A segmentation that gives no mask; `kind` is one of `s2rm.refer.issues.RULES`."""
+    """A segmentation that gives no mask.
+
+    Attributes:
+        kind: one of `s2rm.refer.issues.RULES`.
+        repairs: kinds of issues that had been repaired before.
+    """
 
     def __init__(self, kind: str, detail: str, repairs: Sequence[str] = ()) -> None:
         super().__init__(detail)
         self.kind = kind
-        self.repairs = tuple(repairs)  # kinds of faults that were mended before
+        self.repairs = tuple(repairs)
+
+
+def encode(mask: NDArray[np.bool_]) -> str:
+    """Return the compressed RLE of a mask (height, width)."""
+    from pycocotools import mask as coco  # trainings only decode, and run where it is not installed
+
+    rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return str(rle["counts"].decode("ascii"))
 
 
 def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
-    """The mask (H, W) of a compressed RLE; `SegmentationError` where the runs do not fill it."""
+    """Return the mask (height, width) of a compressed RLE.
+
+    Raises:
+        SegmentationError: the counts are not COCO's code, or the runs do not fill the mask exactly.
+    """
     runs = read_runs(counts)
     check_runs(runs, height, width)
     return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height).T
 
 
 def check_runs(runs: NDArray[np.int64], height: int, width: int) -> None:
+    """Check that run lengths fill a mask of this size exactly.
+
+    Raises:
+        SegmentationError: they do not, or one is negative.
+    """
     if (runs < 0).any() or runs.sum() != height * width:
         raise SegmentationError("malformed_segmentation", f"the runs do not fill {height} × {width} pixels")
 
 
 def read_runs(counts: str | bytes) -> NDArray[np.int64]:
-    """The run lengths in COCO's code: characters of 5 bits, lowest first, bit 6 = more follow; from the
-    fourth run on, the difference to the run before the last (`rleFrString` in maskApi.c).
+    """Return the run lengths (runs,) in COCO's code.
+
+    Each number is a sequence of characters of 5 bits, lowest first, where bit 6 says that more follow; from
+    the fourth run on it is the difference to the run before the last (`rleFrString` in maskApi.c).
+
+    Raises:
+        SegmentationError: the text is not such a code.
     """
     data = counts.encode("latin1", "replace") if isinstance(counts, str) else counts
     codes = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
     if not codes.size or (codes < 0).any() or (codes > 63).any() or codes[-1] & 32:
-        raise SegmentationError("malformed_segmentation", "the counts of an RLE are no COCO code")
+        raise SegmentationError("malformed_segmentation", "the counts of an RLE are not COCO's code")
     ends = np.flatnonzero((codes & 32) == 0)
     starts = np.append(0, ends[:-1] + 1)
     lengths = ends - starts + 1

@@ -1,4 +1,4 @@
-"""The prepared table of a benchmark: its columns, and reading it."""
+"""The prepared tables of a benchmark, of expressions and of objects: their columns, and reading them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,36 +25,65 @@ SCHEMA = pa.schema(
         pa.field("expression", pa.string(), nullable=False),  # not empty, single spaces
         pa.field("category", pa.string(), nullable=False),  # "" where unknown
         pa.field("box", pa.list_(pa.float64()), nullable=False),  # x, y, width, height, as annotated
-        pa.field("mask_rle", pa.string(), nullable=False),  # counts; `masks.decode(counts, height, width)`
+        pa.field("mask_rle", pa.string(), nullable=False),  # counts; `rle.decode(counts, height, width)`
         pa.field("mask_area", pa.int64(), nullable=False),  # pixels, at least 1
+    ]
+)
+
+# The contract of <output>/<benchmark>-objects.parquet: every annotated object with a mask, referred to or
+# not, on the images of the table above. Rows are in the order of image_id, ann_id; columns are as above.
+OBJECT_SCHEMA = pa.schema(
+    [
+        SCHEMA.field(name)
+        for name in (
+            *("benchmark", "image_id", "image_path", "height", "width", "ann_id", "category", "box"),
+            *("mask_rle", "mask_area"),
+        )
     ]
 )
 
 
 def load_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A table that `prepare` wrote, or some columns of it (most of the file are masks).
+    """Read a table of expressions that `prepare` wrote, or some columns of it (most of the file are masks).
 
-    `UserError` where it is missing, corrupt or of another schema, be it in a column that is not read.
+    Raises:
+        UserError: the file is missing, corrupt or of another schema, also in a column that is not read.
     """
+    return _load(path, SCHEMA, columns)
+
+
+def load_objects(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table of objects that `prepare` wrote, or some columns of it.
+
+    Raises:
+        UserError: the file is missing, corrupt or of another schema, also in a column that is not read.
+    """
+    return _load(path, OBJECT_SCHEMA, columns)
+
+
+def _load(path: Path, wanted: pa.Schema, columns: Sequence[str] | None) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             schema, table = file.schema_arrow, file.read(columns)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: prepare it") from None
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise UserError(f"{path} is no readable Parquet file: {' '.join(str(error).split())[:200]}") from None
-    if not schema.equals(SCHEMA):
-        raise UserError(f"{path} has other columns than expected: {_odd_column(schema)}; prepare it again")
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a readable Parquet file: {reason}") from None
+    if not schema.equals(wanted):
+        raise UserError(
+            f"{path} has other columns than expected: {_odd_column(schema, wanted)}; prepare it again"
+        )
     return table.to_pandas()
 
 
-def _odd_column(schema: pa.Schema) -> str:
-    """The first column that is not as in SCHEMA; compared as Arrow does, which names no list items."""
-    wanted, found = ({field.name: field for field in columns} for columns in (SCHEMA, schema))
-    for name, field in wanted.items():
+def _odd_column(schema: pa.Schema, wanted: pa.Schema) -> str:
+    """Name the first column that is not as wanted; compared as Arrow does, which names no list items."""
+    expected, found = ({field.name: field for field in columns} for columns in (wanted, schema))
+    for name, field in expected.items():
         if name not in found:
             return f"{name} is missing"
         if not field.equals(found[name]):
             return f"{name} is {found[name].type}, not {field.type}"
-    unknown = [name for name in found if name not in wanted]
+    unknown = [name for name in found if name not in expected]
     return f"{unknown[0]} is unknown" if unknown else "their order"

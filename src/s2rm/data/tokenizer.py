@@ -1,6 +1,6 @@
 """Expressions to token ids: BERT's own tokenizer, or a WordPiece vocabulary trained on the data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, expressions: list[str], tokens:
     return tokenizer(expressions, truncation=True, max_length=tokens)["input_ids"] if expressions else []
 
 
-def pad(token_ids: list[list[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+def pad(token_ids: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
     """Token ids (N, T) and the attention mask (N, T), T being the longest of the N."""
     tensors = [torch.tensor(ids) for ids in token_ids]
     padded = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=pad_token_id)

@@ -24,7 +24,7 @@ def to_tensor(image: Image.Image, size: int, mean: tuple[float, ...], std: tuple
 def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """A boolean mask (H, W) → (size, size), by the nearest pixel, as the peers resize the truth."""
     height, width = mask.shape
-    # Columns first: in a mask that `masks.decode` made, a column lies in one piece.
+    # Columns first: in a mask that `rle.decode` made, a column lies in one piece.
     return mask.T[_nearest(width, size)][:, _nearest(height, size)].T
 
 

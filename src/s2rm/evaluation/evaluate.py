@@ -1,6 +1,13 @@
-"""Evaluates a trained model on every evaluation split of benchmarks: scores to files, metrics back."""
+"""Evaluates a trained model on every evaluation split of benchmarks: scores and views of it to files.
 
+<output>/<benchmark>-<split>.parquet    one row per expression, `scores.SCORE_COLUMNS`
+<output>/metrics.json                   benchmark → split → protocol → metric
+<output>/inspect/                       see `s2rm.evaluation.inspect`
+"""
+
+import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,16 +16,18 @@ from accelerate import PartialState
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
 from s2rm.core.errors import UserError
-from s2rm.core.process import keep_freed_memory
+from s2rm.core.files import replace, replace_text
+from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import load_table
-from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.evaluation.inspect import SplitScores, inspect_model
+from s2rm.evaluation.metrics import PROTOCOLS, segmentation_metrics
+from s2rm.evaluation.scores import Scores
 from s2rm.evaluation.sharding import score_together
-from s2rm.model.pretrained import load_tokenizer
-from s2rm.model.s2rm import S2RM
+from s2rm.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
-PROTOCOLS = ("model", "original")  # sizes at which masks are compared
+METRICS_FILE = "metrics.json"
 # benchmark → split → protocol → metric → percent; and the counts beside the protocols' metrics
 Metrics = dict[str, dict[str, dict[str, dict[str, float]]]]
 
@@ -26,47 +35,68 @@ Metrics = dict[str, dict[str, dict[str, dict[str, float]]]]
 def evaluate_benchmarks(
     model_folder: Path, names: list[str], *, prepared: Path, raw: Path, output: Path, params: Evaluate
 ) -> Metrics:
-    """Writes `output`/<benchmark>-<split>.parquet, one row an expression; returns the metrics."""
-    state = PartialState(cpu=not torch.cuda.is_available())  # of a Mac's GPU nothing is known
-    device = state.device
-    model = S2RM.from_pretrained(model_folder).to(device).to(memory_format=torch.channels_last)
-    keep_freed_memory()
-    tokenizer = load_tokenizer(model_folder)
+    """Evaluate a trained model, and write what the report needs of it.
+
+    Args:
+        model_folder: models/<run>.
+        names: the benchmarks.
+        prepared: the folder of the prepared tables.
+        raw: the folder that `image_path` starts from.
+        output: results/<run>.
+        params: the section `evaluate`.
+
+    Raises:
+        UserError: the model, a table or an image cannot be read, or there is nothing to evaluate.
+    """
+    state = PartialState(cpu=not torch.cuda.is_available())  # Apple's GPUs are untested
+    predictor = Predictor.from_pretrained(model_folder, params.threshold, device=state.device)
+    images = ImageFiles(raw)
     output.mkdir(parents=True, exist_ok=True)
     metrics: Metrics = {}
+    splits: list[SplitScores] = []
     for name in names:
-        benchmark = get_benchmark(name)
         table = load_table(prepared / f"{name}.parquet")
         metrics[name] = {}
-        for split in benchmark.evaluation_splits:
-            rows = table[table["split"] == split]
+        for split in get_benchmark(name).evaluation_splits:
+            rows = table[table["split"] == split].reset_index(drop=True)
             if rows.empty:
                 logger.warning("%s has no expression in split %s: left out", name, split)
                 continue
             scores = score_together(
-                model,
-                tokenizer,
+                predictor.model,
+                predictor.processor,
                 rows,
-                raw,
+                images,
                 images_per_batch=params.images_per_batch,
                 threshold=params.threshold,
-                device=device,
+                device=state.device,
                 precision=params.precision,
                 workers=params.workers,
                 title=f"{name} {split}",
             )
+            metrics[name][split] = _measure(scores)
+            splits.append(SplitScores(name, split, rows, scores))
             if state.is_main_process:
-                scores.to_parquet(output / f"{name}-{split}.parquet", index=False)
-            counts = {"images": scores["image_id"].nunique(), "expressions": len(scores)}
-            metrics[name][split] = {
-                protocol: {
-                    **segmentation_metrics(scores[f"intersection_{protocol}"], scores[f"union_{protocol}"]),
-                    **counts,
-                }
-                for protocol in PROTOCOLS
-            }
+                target = output / f"{name}-{split}.parquet"
+                replace(target, partial(scores.table.to_parquet, index=False))
             found = metrics[name][split]["original"]
             logger.info("%s %s: oIoU %.2f, mIoU %.2f", name, split, found["oIoU"], found["mIoU"])
-    if not any(metrics.values()):
+    if not splits:
         raise UserError(f"nothing to evaluate: {', '.join(names)} have no expression outside split 'train'")
+    if state.is_main_process:
+        replace_text(output / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+        inspect_model(predictor, splits, images, output / "inspect", examples=params.examples)
     return metrics
+
+
+def _measure(scores: Scores) -> dict[str, dict[str, float]]:
+    """Return protocol → metric → percent, with the counts."""
+    table = scores.table
+    counts = {"images": table["image_id"].nunique(), "expressions": len(table)}
+    return {
+        protocol: {
+            **segmentation_metrics(table[f"intersection_{protocol}"], table[f"union_{protocol}"]),
+            **counts,
+        }
+        for protocol in PROTOCOLS
+    }

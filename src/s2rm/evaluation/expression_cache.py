@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2rm.data.tokenizer import pad
+from s2rm.data.processor import Processor
 from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 from s2rm.model.s2rm import S2RM
 
@@ -21,24 +21,31 @@ BATCH = 64  # expressions
 class EncodedExpressions:
     """The language features of expressions, by the row of their table.
 
-    They are kept without padding: of RefCOCO's val split at most 0.67 GB (10,834 expressions of 20 tokens).
+    They are kept without padding: at most 0.67 GB for RefCOCO's val split (10,834 expressions of 20 tokens).
     """
 
     def __init__(
         self,
         model: S2RM,
         token_ids: Sequence[Sequence[int]],
-        pad_token_id: int,
+        processor: Processor,
         device: torch.device,
     ) -> None:
-        """`model` in evaluation mode, with a language encoder; `token_ids`: an expression a row."""
+        """Encode every distinct expression.
+
+        Args:
+            model: in evaluation mode, with a language encoder.
+            token_ids: of each row's expression.
+            processor: the one that made `token_ids`.
+            device: where the features are kept.
+        """
         distinct = sorted({tuple(ids) for ids in token_ids}, key=lambda ids: (len(ids), ids))
         place = {ids: number for number, ids in enumerate(distinct)}
         self.place = np.array([place[tuple(ids)] for ids in token_ids], dtype=np.int64)
         self._words: list[Tensor] = []
         sentences = []
         for first in range(0, len(distinct), BATCH):
-            ids, mask = pad([list(ids) for ids in distinct[first : first + BATCH]], pad_token_id)
+            ids, mask = processor.pad(distinct[first : first + BATCH])
             features = model.encode_expressions(ids.to(device), mask.to(device))
             assert features is not None
             for words, length in zip(features.words, mask.sum(1).tolist(), strict=True):
@@ -47,7 +54,7 @@ class EncodedExpressions:
         self._sentences = torch.cat(sentences)
 
     def __call__(self, rows: Sequence[int]) -> LanguageFeatures:
-        """Of these rows, padded to the longest of them."""
+        """Return the features of these rows, padded to the longest of them."""
         places = self.place[list(rows)].tolist()
         words = torch.nn.utils.rnn.pad_sequence([self._words[place] for place in places], batch_first=True)
         lengths = torch.tensor([len(self._words[place]) for place in places], device=words.device)

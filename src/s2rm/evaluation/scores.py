@@ -1,27 +1,30 @@
-"""Scores a model on a split: for each expression the intersection and the union, at both sizes.
+"""Scores a model on a split: for each expression the intersection, the union and the predicted mask.
 
-`model` size: the model's square input, the truth resized to it by the nearest pixel (LAVT, ReLA,
-DMMI). `original` size: the image's own, the logits resized to it bilinearly, the truth untouched.
+Shapes: N expressions, S the side of the model's input, H×W the image's own size.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
 from s2rm.data.dataset import ExpressionDataset
-from s2rm.data.rle import decode
+from s2rm.data.image_zip import ImageFiles
+from s2rm.data.processor import Processor
+from s2rm.data.rle import decode, encode
 from s2rm.data.samplers import ImageBatchSampler, group_by_image
 from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
-EXPRESSIONS_AT_ONCE = 32  # that are fused and decoded together: what bounds the memory
+EXPRESSIONS_AT_ONCE = 32  # fused and decoded together: this bounds the memory
+LEVELS = 1000  # of probability, counted for the calibration
 
 SCORE_COLUMNS = (
     "sent_id",
@@ -31,16 +34,35 @@ SCORE_COLUMNS = (
     "union_model",
     "intersection_original",
     "union_original",
-    "score",
+    "score",  # the mean probability inside the predicted mask, 0 where it is empty
+    "predicted_rle",  # the predicted mask at the image's size, COCO's compressed run lengths
 )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the evaluation of some expressions gives."""
+
+    table: pd.DataFrame
+    """One row per expression, with SCORE_COLUMNS."""
+    histogram: NDArray[np.int64]
+    """Pixels at the model's size by truth (background, foreground) and level of probability, (2, LEVELS)."""
+
+    @classmethod
+    def join(cls, shares: list[tuple[NDArray[np.int64], Self]]) -> Self:
+        """Join the scores of parts of a table; each part comes with its rows in the table."""
+        order = np.concatenate([rows for rows, _ in shares]).argsort()
+        table = pd.concat([scores.table for _, scores in shares], ignore_index=True)
+        histogram = np.sum([scores.histogram for _, scores in shares], axis=0)
+        return cls(table.iloc[order].reset_index(drop=True), histogram)
 
 
 @torch.inference_mode()
 def score_expressions(
     model: S2RM,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     table: pd.DataFrame,
-    raw: Path,
+    images: ImageFiles,
     *,
     images_per_batch: int,
     threshold: float,
@@ -49,22 +71,26 @@ def score_expressions(
     workers: int = 0,
     original: bool = True,
     title: str | None = None,
-) -> pd.DataFrame:
-    """One row an expression of `table`, in its order, with SCORE_COLUMNS.
+) -> Scores:
+    """Score every expression of `table`, in its order.
+
+    Every distinct expression is encoded once, and so is every image.
 
     Args:
+        model: on `device`.
+        processor: the model's own.
+        table: rows of prepared tables.
+        images: the files that `image_path` names.
+        images_per_batch: images that are encoded together.
         threshold: on the probability; a pixel above it is foreground.
+        device: where the model runs.
         precision: of the encoders, the fusion and the decoder: float32 or bf16.
-        original: False leaves the original size out, as validation during training does.
-        title: shows a progress bar of that name.
-
-    `score` is the mean probability inside the predicted mask, 0 where it is empty.
-
-    Every distinct expression is encoded once, every image once. What is counted stays on the device until the
-    end, so that the CPU can decode the next masks meanwhile.
+        workers: loader processes.
+        original: False leaves out the original size and the predicted masks, for validation during training.
+        title: shows a progress bar with this name.
     """
     table = table.reset_index(drop=True)
-    dataset = dataset_for(model, tokenizer, table, raw)
+    dataset = ExpressionDataset(table, images, processor)
     loader = DataLoader(
         dataset,
         batch_sampler=ImageBatchSampler(group_by_image(dataset.image_path), images_per_batch),
@@ -74,12 +100,15 @@ def score_expressions(
     )
     cut = float(np.log(threshold / (1 - threshold)))  # on the logits
     rows: list[Tensor] = []
-    counted: list[Tensor] = []  # (5, n) each: what follows the ids in SCORE_COLUMNS
+    # What is counted stays on the device until the end: (5, n) each, what follows the ids in SCORE_COLUMNS.
+    counted: list[Tensor] = []
+    predicted_rle = [""] * len(table)
+    histogram = torch.zeros(2 * LEVELS, dtype=torch.int64, device=device)
     model.eval()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         encoded = None
         if model.language is not None:
-            encoded = EncodedExpressions(model, dataset.token_ids, dataset.pad, device)
+            encoded = EncodedExpressions(model, dataset.token_ids, processor, device)
         for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
             maps = model.encode_images(batch.images.to(device, non_blocking=True))
             for part in torch.arange(len(batch.rows)).split(EXPRESSIONS_AT_ONCE):
@@ -90,54 +119,54 @@ def score_expressions(
                     batch.expression_to_image[part].to(device, non_blocking=True),
                     batch.images.shape[-2:],
                 ).logits.float()
-                predicted = logits > cut
-                found = overlap(predicted, batch.masks[part].to(device, non_blocking=True))
-                found += _overlap_original(logits, dataset, chosen.tolist(), cut) if original else found
-                found += (_confidence(logits, predicted),)
+                predicted, truth = logits > cut, batch.masks[part].to(device, non_blocking=True)
+                probability = logits.sigmoid()
+                found = overlap(predicted, truth)
+                if original:
+                    histogram += _count_levels(probability, truth)
+                    found += _score_original(logits, dataset, chosen.tolist(), cut, predicted_rle)
+                else:
+                    found += found
+                found += (_confidence(probability, predicted),)
                 counted.append(torch.stack([each.double() for each in found]))
                 rows.append(chosen)
     order = torch.cat(rows).argsort()
     values = torch.cat(counted, dim=1).cpu().numpy()[:, order]
     result = table[["sent_id", "ref_id", "image_id"]].copy()
-    for name, column in zip(SCORE_COLUMNS[3:], values, strict=True):
+    for name, column in zip(SCORE_COLUMNS[3:-1], values, strict=True):
         if original or not name.endswith("_original"):
             result[name] = column if name == "score" else column.astype(np.int64)
-    return result
-
-
-def dataset_for(
-    model: S2RM, tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, raw: Path
-) -> ExpressionDataset:
-    """The samples of a table as the model wants them; `raw`: the folder that image_path starts from."""
-    return ExpressionDataset(
-        table,
-        raw,
-        tokenizer,
-        image_size=model.config.vision.image_size,
-        tokens=model.config.language.tokens,
-        mean=model.vision.mean,
-        std=model.vision.std,
-    )
+    if original:
+        result["predicted_rle"] = predicted_rle
+    return Scores(result, histogram.cpu().numpy().reshape(2, LEVELS))
 
 
 def overlap(predicted: Tensor, truth: Tensor) -> tuple[Tensor, ...]:
-    """Intersection and union in pixels, (N,) each, of boolean masks (N, 1, H, W)."""
+    """Return intersection and union in pixels, (N,) each, of boolean masks (N, 1, H, W)."""
     return (predicted & truth).sum((1, 2, 3)), (predicted | truth).sum((1, 2, 3))
 
 
-def _overlap_original(
-    logits: Tensor, dataset: ExpressionDataset, rows: list[int], cut: float
+def _score_original(
+    logits: Tensor, dataset: ExpressionDataset, rows: list[int], cut: float, predicted_rle: list[str]
 ) -> tuple[Tensor, ...]:
-    """As `overlap`, at the size of each row's own image."""
+    """As `overlap`, at the size of each row's own image; puts the masks' run lengths into `predicted_rle`."""
     pairs = []
     for row, logit in zip(rows, logits, strict=True):
         height, width = dataset.sizes[row]
         truth = torch.from_numpy(decode(dataset.mask_rle[row], height, width))
         own_size = F.interpolate(logit[None], (height, width), mode="bilinear") > cut
         pairs.append(torch.cat(overlap(own_size, truth[None, None].to(logits.device))))
+        predicted_rle[row] = encode(own_size[0, 0].cpu().numpy())
     return torch.stack(pairs, dim=1).unbind()
 
 
-def _confidence(logits: Tensor, predicted: Tensor) -> Tensor:
+def _confidence(probability: Tensor, predicted: Tensor) -> Tensor:
+    """Return the mean probability inside each predicted mask, (N,); 0 where the mask is empty."""
     area = predicted.sum((1, 2, 3))
-    return (logits.sigmoid() * predicted).sum((1, 2, 3)) / area.clamp_min(1)
+    return (probability * predicted).sum((1, 2, 3)) / area.clamp_min(1)
+
+
+def _count_levels(probability: Tensor, truth: Tensor) -> Tensor:
+    """Count the pixels of (N, 1, S, S) by truth and level of probability, (2 · LEVELS,)."""
+    level = (probability * LEVELS).long().clamp_max(LEVELS - 1)
+    return torch.bincount((level + LEVELS * truth).flatten(), minlength=2 * LEVELS)

@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from s2rm.config.params import Fusion
 from s2rm.model.fusion.balance import Balance
 from s2rm.model.fusion.coparse import SWEEPS, Coparse, ScanRecurrence
 from s2rm.model.fusion.s2rm_fusion import S2RMFusion
@@ -29,22 +28,6 @@ class StageInsight:
     gates: dict[Place, Tensor] = field(default_factory=dict)  # z as each sweep applied it, (N, C, H, W)
     weights: Tensor = field(init=False)  # (N, K, C), summing to 1 over the K
     shares: Tensor = field(init=False)  # (N, K, H, W), see `attribute_shares`
-
-
-def why_no_weights(fusion: Fusion) -> str | None:
-    """Which switch leaves a model without balancing weights; None where it has them."""
-    if fusion.kind != "s2rm":
-        return f"fusion.kind={fusion.kind} parses no semantics"
-    if fusion.coparsing == "none":
-        return "fusion.coparsing=none parses no semantics"
-    return None if fusion.balancing else "fusion.balancing=false takes the plain mean"
-
-
-def why_no_gates(fusion: Fusion) -> str | None:
-    """Which switch leaves a model without update gates or without weights; None where it has both."""
-    if fusion.recurrence == "gru" and why_no_weights(fusion) is None:
-        return "fusion.recurrence=gru keeps its gates inside of torch"
-    return why_no_weights(fusion)
 
 
 def balanced_stages(model: S2RM) -> dict[int, S2RMFusion]:

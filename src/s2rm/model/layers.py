@@ -1,15 +1,47 @@
-"""A 1×1 convolution as the matrix product that it is.
+"""The small layers that fusion and decoder share.
 
-On channels-last maps that is a view. A CPU's convolution kernels are slower at it, both forward and backward,
-where maps are small and narrow (benchmarks/step.py).
+Shapes: B images, N expressions, C channels, H×W positions.
 """
 
 from torch import Tensor, nn
 
+CHANNELS_PER_GROUP = 8
+
 
 class Pointwise(nn.Linear):
-    """`nn.Conv2d(in_features, out_features, 1)` in channels-last memory; the weight is (C', C)."""
+    """A 1×1 convolution, computed as the matrix product that it is.
+
+    Equals `nn.Conv2d(in_features, out_features, 1)` in channels-last memory, where it is a view; the weight
+    is (C', C). On a CPU the convolution kernels are slower, forward and backward, where maps are small and
+    narrow (benchmarks/step.py).
+    """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
-        """(N, C, H, W) → (N, C', H, W)."""
+        """Map (N, C, H, W) to (N, C', H, W)."""
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def group_norm(width: int) -> nn.GroupNorm:
+    """Return the normalisation of fusion and decoder: per expression, so that batch mates change nothing.
+
+    Wu and He, "Group Normalization", ECCV 2018, with groups of 8 channels.
+    """
+    return nn.GroupNorm(width // CHANNELS_PER_GROUP, width)
+
+
+def expand_to_expressions(maps: Tensor, expression_to_image: Tensor | None) -> Tensor:
+    """Give each expression the map of its image.
+
+    Selected as (B, H, W, C), so that a map in channels-last memory stays so; `maps[index]` would too, but its
+    backward pass is ten times slower.
+
+    Args:
+        maps: (B, C, H, W).
+        expression_to_image: (N,), in 0..B−1; None: the maps belong to expressions already.
+
+    Returns:
+        (N, C, H, W).
+    """
+    if expression_to_image is None:
+        return maps
+    return maps.permute(0, 2, 3, 1).index_select(0, expression_to_image).permute(0, 3, 1, 2)

@@ -23,9 +23,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from s2rm.config.params import Params
-from s2rm.model.build import assemble
-from s2rm.model.config import ModelConfig
-from s2rm.model.encoders.language import random_bert_config
+from s2rm.model.create import create_untrained
 from s2rm.model.s2rm import S2RM
 
 # In the order in which an image and its expressions pass them.
@@ -58,21 +56,12 @@ class ModelPart:
     activations_expression: int
 
 
-def build_untrained(params: Params) -> S2RM:
-    """The model of these parameters with random weights; nothing is fetched.
-
-    BERT is as large as params.yaml's `language` says, also where it would be a pretrained one.
-    """
-    bert = random_bert_config(params.language, vocabulary=params.language.vocabulary, pad_token_id=0)
-    return assemble(ModelConfig.from_params(params, bert.to_dict()))
-
-
 def describe(params: Params) -> dict[str, ModelPart]:
     """ModelPart of the model → its numbers, at the parameters' image size and number of tokens; and `total`.
 
     A part that the parameters switch off is missing.
     """
-    model = build_untrained(params).train()
+    model = create_untrained(params).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):  # refuses to train on one value, as of one image at stride 32
             module.eval()

@@ -1,0 +1,1 @@
+"""From raw REFER records to the prepared tables: reading, checking, rasterising."""

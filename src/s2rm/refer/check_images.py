@@ -1,7 +1,7 @@
-"""Whether the image of each referent can be used: there, whole, and of the size that is on record.
+"""Checks that the image of each referent is usable: present, complete, and of the size on record.
 
-Images are decoded when they are read, in training; here only what cannot be relied on is. A file that
-ends as its format wants is taken for whole; any other is decoded to the end to find out.
+Training decodes the images when it reads them; here only the doubtful ones are decoded. A file that ends as
+its format requires counts as complete; any other file is decoded to the end to find out.
 """
 
 import io
@@ -22,21 +22,30 @@ ORIENTATION = 0x0112  # EXIF
 
 
 def keep_readable(
-    referents: list[Referent], files: ImageFiles, folder: str, faults: Issues
+    referents: list[Referent], files: ImageFiles, folder: str, issues: Issues
 ) -> list[Referent]:
-    """The referents whose image lies in `folder` and is sound.
+    """Return the referents whose image is in `folder` and usable.
 
-    The size is the stored one: EXIF orientation is not applied, as COCO's annotations do not apply it.
+    The size is that of the stored pixels: EXIF orientation is not applied, as COCO's annotations ignore it.
+
+    Args:
+        referents: the referents to check.
+        files: the files under the raw data folder.
+        folder: the benchmark's image folder, relative to the raw data folder.
+        issues: what is wrong with an image is added to it.
+
+    Raises:
+        UserError: an image zip is corrupt, or a file cannot be read.
     """
     images = {referent.image.id: referent.image for referent in referents}
     readable = {
-        image.id: _check(files, f"{folder}/{image.file_name}", image, faults)
+        image.id: _check(files, f"{folder}/{image.file_name}", image, issues)
         for image in tqdm(images.values(), desc="images", unit="image", disable=None)
     }
     return [referent for referent in referents if readable[referent.image.id]]
 
 
-def _check(files: ImageFiles, path: str, image: Image, faults: Issues) -> bool:
+def _check(files: ImageFiles, path: str, image: Image, issues: Issues) -> bool:
     try:
         data = files.read(path)
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as file:
@@ -47,17 +56,17 @@ def _check(files: ImageFiles, path: str, image: Image, faults: Issues) -> bool:
             if ENDS[file.format or ""] not in data[-TAIL:] and (width, height) == (image.width, image.height):
                 file.load()
     except MissingFileError:
-        faults.add("image_missing", image.id, image.file_name)
+        issues.add("image_missing", image.id, image.file_name)
         return False
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
-        faults.add("image_unreadable", image.id, f"{image.file_name}: {error}")
+        issues.add("image_unreadable", image.id, f"{image.file_name}: {error}")
         return False
     if (width, height) != (image.width, image.height):
         stated = f"{image.width}×{image.height}"
-        faults.add("image_size", image.id, f"{image.file_name} is {width}×{height}, on record is {stated}")
+        issues.add("image_size", image.id, f"{image.file_name} is {width}×{height}, the record says {stated}")
         return False
     if grey_or_print:
-        faults.add("image_converted", image.id)
+        issues.add("image_converted", image.id)
     if turned:
-        faults.add("image_not_turned", image.id)
+        issues.add("image_not_turned", image.id)
     return True

@@ -1,53 +1,54 @@
-"""Masks from REFER's segmentations, as compressed run lengths (`s2rm.data.rle`).
+"""Rasterises REFER's segmentations to masks, kept as compressed run lengths (`s2rm.data.rle`).
 
 The C code of pycocotools trusts its input: run lengths that do not fill the image make it read or write
-beyond its memory, and a polygon of two points is taken for a box. So all is checked first.
+beyond its memory, and a polygon of two points is taken for a box. So everything is checked first.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from s2rm.data.rle import SegmentationError, check_runs, read_runs
 
-BORDER = 0.5  # pixels that a polygon may stick out: rounding of its coordinates, not a fault
-LONGEST_OUTLINE = 2_000_000  # pixels; pycocotools' memory grows with it, 5 samples a pixel
+BORDER = 0.5  # pixels that a polygon may reach over the border: rounded coordinates, not an issue
+LONGEST_OUTLINE = 2_000_000  # pixels; pycocotools' memory grows with it, 5 samples per pixel
 
 
 @dataclass(frozen=True)
 class Mask:
+    """The mask of one annotation."""
+
     counts: str  # compressed RLE
     area: int  # pixels
     box: tuple[float, float, float, float]  # x, y, width, height of the pixels that are set
-    repairs: tuple[str, ...]  # kinds of faults that were mended on the way
-
-
-def encode(mask: NDArray[np.bool_]) -> str:
-    """The compressed RLE of a mask (H, W)."""
-    rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return rle["counts"].decode("ascii")
+    repairs: tuple[str, ...]  # kinds of issues that were repaired
 
 
 def rasterise(segmentation: Any, height: int, width: int) -> Mask:
-    """The mask of a segmentation: the union of its parts, each a polygon or an RLE, told by type.
+    """Return the mask of a segmentation: the union of its parts.
 
-    Admitted are a list of polygons [x, y, x, y, …] (COCO), one RLE (COCO's crowds), or a list of
-    RLEs (ReferIt); an RLE is {size: [h, w], counts: list of int, str or bytes}. The union, where the
-    parts overlap, follows CARIS and CRIS; `refer.getMask` sums the parts instead.
-    `SegmentationError` where no mask can be had.
+    Where parts overlap, the union follows CARIS and CRIS; `refer.getMask` sums the parts instead.
+
+    Args:
+        segmentation: a list of polygons [x, y, x, y, …] (COCO), one RLE (COCO's crowds), or a list of RLEs
+            (ReferIt); an RLE is {size: [h, w], counts: list of int, str or bytes}.
+        height: the image's height in pixels.
+        width: the image's width in pixels.
+
+    Raises:
+        SegmentationError: the segmentation has another form or size, or gives an empty mask.
     """
     rles, repairs = [], []
     for part in segmentation if isinstance(segmentation, list) else [segmentation]:
         if isinstance(part, dict):
             rles.append(_check_rle(part, height, width))
             continue
-        fault = _check_polygon(part, height, width)
-        if fault:
-            repairs.append(fault)
-        if fault in (None, "polygon_clipped"):  # pycocotools itself cuts at the border
+        issue = _check_polygon(part, height, width)
+        if issue:
+            repairs.append(issue)
+        if issue in (None, "polygon_clipped"):  # pycocotools itself clips at the border
             rles += coco.frPyObjects([part], height, width)
     if not rles:
         raise SegmentationError("mask_empty", "it has no part" if not repairs else "no part is left", repairs)
@@ -60,7 +61,7 @@ def rasterise(segmentation: Any, height: int, width: int) -> Mask:
 
 
 def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
-    """The kind of fault that can be mended, or None."""
+    """Return the kind of an issue that can be repaired, or None."""
     try:
         points = np.asarray(polygon)
     except ValueError:  # lists of different lengths
@@ -68,14 +69,14 @@ def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
     if points.ndim != 1 or points.dtype.kind not in "iuf":
         raise SegmentationError("malformed_segmentation", "a part is neither a polygon nor an RLE")
     if points.size % 2 or not np.isfinite(points).all():
-        raise SegmentationError("malformed_segmentation", "a polygon is no list of finite x, y")
+        raise SegmentationError("malformed_segmentation", "a polygon is not a list of finite x, y")
     if points.size < 6:
         return "polygon_points"
     points = points.astype(float).reshape(-1, 2)
-    previous = points[np.arange(len(points)) - 1]  # of the first, the last: the outline is closed
+    previous = points[np.arange(len(points)) - 1]  # the first one follows the last: the outline is closed
     outline = abs(points - previous).max(axis=1).sum()
     if outline > LONGEST_OUTLINE:
-        raise SegmentationError("malformed_segmentation", f"a polygon's outline has {outline:.0f} pixels")
+        raise SegmentationError("malformed_segmentation", f"a polygon's outline is {outline:.0f} pixels long")
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
         return "polygon_outside"
@@ -85,7 +86,7 @@ def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
 
 
 def _check_rle(rle: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    """The RLE with compressed counts."""
+    """Return the RLE with compressed counts."""
     size, counts = rle.get("size"), rle.get("counts")
     if not isinstance(size, list | tuple) or not isinstance(counts, list | str | bytes):
         raise SegmentationError("malformed_segmentation", "an RLE has no size or no counts")
@@ -93,7 +94,7 @@ def _check_rle(rle: dict[str, Any], height: int, width: int) -> dict[str, Any]:
         raise SegmentationError("mask_size", f"RLE of {str(size)[:40]}, image of {[height, width]}")
     if isinstance(counts, list):
         if not all(type(run) is int and 0 <= run <= height * width for run in counts):
-            raise SegmentationError("malformed_segmentation", "the counts of an RLE are no run lengths")
+            raise SegmentationError("malformed_segmentation", "the counts of an RLE are not run lengths")
         check_runs(np.array(counts, dtype=np.int64), height, width)
         return coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     check_runs(read_runs(counts), height, width)

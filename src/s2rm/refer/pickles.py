@@ -1,9 +1,9 @@
-"""Reading pickles from the web: plain data only, never code.
+"""Reads pickles from untrusted sources: plain data only, never code.
 
 A pickle is a program, and `pickle.load` runs it. The refs of REFER are lists and dicts of strings and
-numbers, so nothing else is admitted. Two gates: before loading, every opcode is looked at (unknown
-ones are refused, and so are those that would make the C loader claim memory or crash); while loading,
-every global and every persistent id is refused.
+numbers, so nothing else is accepted. There are two checks: before loading, every opcode is inspected (unknown
+ones are refused, and so are those that would make the C loader allocate memory without bound or crash); while
+loading, every global and every persistent id is refused.
 
 https://docs.python.org/3/library/pickle.html#restricting-globals
 """
@@ -30,26 +30,26 @@ MEMO_WRITES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
 # CPython hashes nested tuples without a depth check: some 50,000 levels overflow the C stack.
 MOST_TUPLES = 10_000
-# What a corrupt file makes the two readers raise.
+# The errors that a corrupt file causes in the two readers.
 CORRUPT = (ValueError, EOFError, TypeError, LookupError, AttributeError, OverflowError, MemoryError)
 # The largest genuine file has about 30 MB.
 MOST_BYTES = 1 << 30
 
 
 def _latin1(error: UnicodeError) -> tuple[str, int]:
-    """Reads undecodable bytes as Latin-1, where each byte is a character."""
+    """Decode undecodable bytes as Latin-1, where each byte is a character."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return error.object[error.start : error.end].decode("latin1"), error.end
 
 
-# Python 2 wrote its `str` as bytes of unknown encoding: REFER's are ASCII or UTF-8. One stray byte
-# must not spoil the file, as strict UTF-8 would, nor every accent, as Latin-1 throughout would.
+# Python 2 wrote its `str` as bytes of unknown encoding: REFER's are ASCII or UTF-8. Strict UTF-8 would refuse
+# the file for one stray byte, and Latin-1 throughout would garble every accent.
 codecs.register_error("s2rm.latin1", _latin1)
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Refuses whatever is no plain data."""
+    """Refuses everything except plain data."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -59,10 +59,11 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load_pickle(path: Path) -> Any:
-    """The plain data in a pickle of protocol 0 to 4, from Python 2 or 3.
+    """Return the plain data in a pickle of protocol 0 to 4, written by Python 2 or 3.
 
-    `UserError`, naming the file, where it is missing, corrupt, truncated, too large, or holds
-    anything but None, bool, int, float, str, bytes, list, tuple and dict.
+    Raises:
+        UserError: the file is missing, corrupt, truncated or too large, or holds anything other than None,
+            bool, int, float, str, bytes, list, tuple and dict.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -75,15 +76,17 @@ def load_pickle(path: Path) -> Any:
         unpickler = _PlainUnpickler(io.BytesIO(data), encoding="utf-8", errors="s2rm.latin1")
         return unpickler.load()
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} is no pickle of plain data: {_shorten(error)}; it was not loaded") from None
+        raise UserError(
+            f"{path} is not a pickle of plain data: {_shorten(error)}; it was not loaded"
+        ) from None
     except CORRUPT as error:
         raise UserError(f"{path} is corrupt or truncated: {_shorten(error)}") from None
 
 
 def _check_opcodes(data: bytes) -> None:
-    """Refuses what is no plain data before any of it runs.
+    """Refuse everything except plain data, before any of it runs.
 
-    As `pickletools.genops` goes through them, which fails on Python 2's strings beyond ASCII.
+    This follows `pickletools.genops`, which itself fails on Python 2's strings beyond ASCII.
     """
     stream, tuples = io.BytesIO(data), 0
     while (code := stream.read(1)) != pickle.STOP:

@@ -1,15 +1,16 @@
-"""One benchmark: raw REFER data → a table with a row an expression, and its statistics.
+"""Prepares one benchmark: raw REFER data → a table with one row per expression, one of objects, statistics.
 
-    <raw>/<benchmark>/refs(<split_by>).p        <output>/<benchmark>.parquet   table.SCHEMA
-    <raw>/<benchmark>/instances.json        →   <output>/<benchmark>.json      counts, faults, origin
-    <raw>/<benchmark>/origin.json
+    <raw>/<benchmark>/refs(<split_by>).p       <output>/<benchmark>.parquet          table.SCHEMA
+    <raw>/<benchmark>/instances.json       →   <output>/<benchmark>-objects.parquet  table.OBJECT_SCHEMA
+    <raw>/<benchmark>/origin.json              <output>/<benchmark>.json             counts, issues, origin
     <raw>/images/….zip
 
-The same input gives the same bytes. A mask is made once a ref, as run lengths; no bitmap is drawn.
+The same input gives the same bytes. Each annotation is rasterised once, to run lengths; no bitmap is drawn.
 """
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,20 @@ from s2rm.core.errors import UserError
 from s2rm.core.files import replace, replace_text
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.rle import SegmentationError
-from s2rm.data.table import SCHEMA
+from s2rm.data.table import OBJECT_SCHEMA, SCHEMA
 from s2rm.refer.check_images import keep_readable
 from s2rm.refer.issues import Issues
 from s2rm.refer.masks import Mask, rasterise
 from s2rm.refer.provenance import read_provenance
-from s2rm.refer.referents import Referent, load_instances, load_refs, read_referents
+from s2rm.refer.records import Annotation, Image
+from s2rm.refer.referents import (
+    Instances,
+    Referent,
+    load_instances,
+    load_refs,
+    read_instances,
+    read_referents,
+)
 from s2rm.refer.referit import load_queries
 from s2rm.refer.split_sizes import check_official
 
@@ -38,72 +47,96 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict[str, Any]:
-    """Writes the table and the statistics of a benchmark, and returns the statistics.
+    """Write the two tables and the statistics of a benchmark, and return the statistics.
 
-    `UserError` where a file is missing or corrupt, where nothing usable is left, where the counts of
-    genuine data are not the official ones (unless `params.statistics=warn`), and, with
-    `params.faults=refuse`, where there is any fault; then nothing is written.
+    Args:
+        benchmark: its name.
+        raw: the folder of raw data (`s2rm.refer.raw_layout`).
+        output: the folder of prepared data.
+        params: which sentences are taken, and what is refused.
+
+    Raises:
+        UserError: a file is missing or corrupt; nothing usable is left; the counts of genuine data are not
+            the official ones (unless `params.statistics` is "warn"); or there is any issue (with
+            `params.faults` "refuse"). Nothing is written then.
     """
-    spec, faults = get_benchmark(benchmark), Issues()
+    spec, issues = get_benchmark(benchmark), Issues()
     folder = raw / benchmark
-    origin = read_provenance(folder)
-    if origin.route == "queries":
-        refs, instances = load_queries(folder, faults)
+    provenance = read_provenance(folder)
+    if provenance.route == "queries":
+        refs, lists = load_queries(folder, issues)
     else:
         refs = load_refs(folder / f"refs({spec.split_by}).p")
-        instances = load_instances(folder / "instances.json")
-    referents = read_referents(refs, instances, spec, params.sentence, faults)
-    del refs, instances  # a gigabyte of full-size RefCOCO
-    referents = keep_readable(referents, ImageFiles(raw), spec.images, faults)
+        lists = load_instances(folder / "instances.json")
+    instances = read_instances(lists, issues)
+    referents = read_referents(refs, instances, spec, params.sentence, issues)
+    del refs, lists  # hundreds of megabytes at RefCOCO's full size
+    referents = keep_readable(referents, ImageFiles(raw), spec.images, issues)
     referents.sort(key=lambda ref: (spec.splits.index(ref.split), ref.image.id, ref.ref_id))
-    masked = _rasterise_all(referents, faults)
+    masks = _Masks()
+    masked = _rasterise_all(referents, masks, issues)
     if params.faults == "refuse":
-        faults.refuse(str(folder))
-    found = faults.report()
+        issues.refuse(str(folder))
+    found = issues.report()
     if not masked:
-        kinds = ", ".join(f"{kind} {fault['count']}" for kind, fault in found.items())
+        kinds = ", ".join(f"{kind} {issue['count']}" for kind, issue in found.items())
         raise UserError(f"{folder}: no usable expression ({kinds or 'no refs'})")
 
     table = _tabulate(masked, spec)
     counts = _count(table.drop_columns(["box", "mask_rle"]).to_pandas(), spec)
     differences = []
-    if origin.genuine:
+    if provenance.genuine:
         refuse = params.statistics == "refuse"
-        differences = check_official(benchmark, origin.route, counts, refuse=refuse, faults=found)
-    for kind, fault in found.items():
-        logger.info("%s: %s %d (%s)", benchmark, kind, fault["count"], fault["rule"])
+        differences = check_official(benchmark, provenance.route, counts, refuse=refuse, issues=found)
+    for kind, issue in found.items():
+        logger.info("%s: %s %d (%s)", benchmark, kind, issue["count"], issue["rule"])
     for difference in differences:
         logger.warning("%s", difference)
+    objects, without_mask = _tabulate_objects(instances, {ref.image.id for ref, _ in masked}, masks, spec)
     statistics = {
         "benchmark": benchmark,
-        "origin": asdict(origin),
+        "origin": asdict(provenance),
         "sentence": params.sentence,
         "splits": counts,
+        "objects": {"objects": len(objects), "without_mask": without_mask},
         "official": differences,
         "faults": found,
     }
-    replace(output / f"{benchmark}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+    for name, written in ((benchmark, table), (f"{benchmark}-objects", objects)):
+        _write(output / f"{name}.parquet", written)
     text = json.dumps(statistics, indent=2, ensure_ascii=False) + "\n"
     replace_text(output / f"{benchmark}.json", text)
     return statistics
 
 
-def _rasterise_all(referents: list[Referent], faults: Issues) -> list[tuple[Referent, Mask]]:
-    """Each referent with its mask; those that have none are reported and left out."""
+class _Masks:
+    """Rasterises each annotation once, however many refs and tables need its mask."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Mask | SegmentationError] = {}
+
+    def of(self, annotation: Annotation, image: Image) -> Mask | SegmentationError:
+        """Return the mask of an annotation of that image, or the error that says why there is none."""
+        if annotation.id not in self._made:
+            try:
+                self._made[annotation.id] = rasterise(annotation.segmentation, image.height, image.width)
+            except SegmentationError as error:
+                self._made[annotation.id] = error.with_traceback(None)  # which would keep the frames alive
+        return self._made[annotation.id]
+
+
+def _rasterise_all(referents: list[Referent], masks: _Masks, issues: Issues) -> list[tuple[Referent, Mask]]:
+    """Return each referent with its mask; those that have none are reported and left out."""
     masked = []
     for referent in tqdm(referents, desc="masks", unit="ref", disable=None):
-        image, annotation = referent.image, referent.annotation
-        detail = f"annotation of ref {referent.ref_id}"
-        try:
-            mask = rasterise(annotation.segmentation, image.height, image.width)
-        except SegmentationError as error:
-            repairs = error.repairs
-            faults.add(error.kind, annotation.id, f"{detail}: {error}")
+        annotation, detail = referent.annotation, f"annotation of ref {referent.ref_id}"
+        mask = masks.of(annotation, referent.image)
+        if isinstance(mask, SegmentationError):
+            issues.add(mask.kind, annotation.id, f"{detail}: {mask}")
         else:
-            repairs = mask.repairs
             masked.append((referent, mask))
-        for kind in repairs:
-            faults.add(kind, annotation.id, detail)
+        for kind in mask.repairs:
+            issues.add(kind, annotation.id, detail)
     return masked
 
 
@@ -128,13 +161,54 @@ def _tabulate(masked: list[tuple[Referent, Mask]], spec: Benchmark) -> pa.Table:
         for ref, mask in masked
         for sentence in ref.sentences
     ]
-    return pa.table([list(column) for column in zip(*rows, strict=True)], schema=SCHEMA)
+    return _to_arrow(rows, SCHEMA)
+
+
+def _tabulate_objects(
+    instances: Instances, image_ids: set[int], masks: _Masks, spec: Benchmark
+) -> tuple[pa.Table, int]:
+    """Return the table of all objects on these images, and how many more there are that have no mask.
+
+    What is wrong with an object that nothing refers to is no reason to refuse the data: it is only counted.
+    """
+    annotations = [each for each in instances.annotations.values() if each.image_id in image_ids]
+    annotations.sort(key=lambda annotation: (annotation.image_id, annotation.id))
+    rows = []
+    for annotation in tqdm(annotations, desc="objects", unit="object", disable=None):
+        image = instances.images[annotation.image_id]
+        mask = masks.of(annotation, image)
+        if isinstance(mask, SegmentationError):
+            continue
+        rows.append(
+            (
+                spec.name,
+                image.id,
+                f"{spec.images}/{image.file_name}",
+                image.height,
+                image.width,
+                annotation.id,
+                instances.category_of(annotation),
+                annotation.box or mask.box,
+                mask.counts,
+                mask.area,
+            )
+        )
+    return _to_arrow(rows, OBJECT_SCHEMA), len(annotations) - len(rows)
+
+
+def _to_arrow(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    return pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema)
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    replace(path, lambda partial: pq.write_table(table, partial, compression="zstd"))
 
 
 def _count(table: pd.DataFrame, spec: Benchmark) -> dict[str, dict[str, int | float]]:
-    """split → images, refs, expressions; tokens (words) per expression; over refs, the mean share of
-    the image that the mask covers; over images, the share of those that are not square. Splits
-    without an expression are absent.
+    """Return the counts of each split that has an expression.
+
+    Per split: images, refs, expressions; tokens (words) per expression; over refs, the mean share of the
+    image that the mask covers; over images, the share of those that are not square.
     """
     counts: dict[str, dict[str, int | float]] = {}
     for split in spec.splits:

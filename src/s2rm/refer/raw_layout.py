@@ -1,7 +1,7 @@
-"""The raw layout that `prepare` reads, and how the images of a benchmark come into it.
+"""The layout of raw data that `prepare` reads, and packing a benchmark's images into it.
 
 <raw>/<benchmark>/refs(<split_by>).p, instances.json, origin.json
-<raw>/<images>.zip                                                a pack of the images that are mentioned
+<raw>/<images>.zip                                                the mentioned images, as one zip
 """
 
 from collections.abc import Iterable
@@ -17,14 +17,21 @@ from s2rm.refer.referents import load_instances, load_refs
 
 
 def annotation_files(benchmark: Benchmark) -> tuple[str, str]:
+    """Return the names of a benchmark's two annotation files: refs, then instances."""
     return f"refs({benchmark.split_by}).p", "instances.json"
 
 
 def mentioned_images(folder: Path, benchmark: Benchmark) -> set[str]:
-    """File names of the images that the refs of the used splits mention, of the annotations in `folder`.
+    """Return the file names of the images that the refs of the benchmark's splits mention.
 
-    Faulty records are left to `prepare`, but a name that leads out of the image folder ends it here
-    (`UserError`).
+    Records with issues are ignored here: `prepare` reports them.
+
+    Args:
+        folder: the folder of the annotation files.
+        benchmark: names the files and the splits.
+
+    Raises:
+        UserError: an annotation file cannot be read, or an image's name leads out of the image folder.
     """
     refs_file, instances_file = annotation_files(benchmark)
     images = records.read_images(load_instances(folder / instances_file)["images"], Issues())
@@ -34,10 +41,20 @@ def mentioned_images(folder: Path, benchmark: Benchmark) -> set[str]:
 
 
 def pack_images(files: ImageFiles, folder: str, names: Iterable[str], target: Path) -> None:
-    """Packs `names` of the image folder `folder`; one that is missing is left to `prepare` to report."""
-    with ImageZipWriter(target) as pack:
+    """Write images into one zip; a missing one is left out here and reported by `prepare`.
+
+    Args:
+        files: the files to read from.
+        folder: the image folder, relative to the root of `files`.
+        names: the images' names in that folder.
+        target: the zip to write.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    with ImageZipWriter(target) as image_zip:
         for name in tqdm(sorted(names), desc=f"packing {target.name}", unit="image", disable=None):
             try:
-                pack.add(name, files.read(f"{folder}/{name}"))
+                image_zip.add(name, files.read(f"{folder}/{name}"))
             except MissingFileError:
                 continue

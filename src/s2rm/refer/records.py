@@ -1,8 +1,8 @@
-"""The records of REFER's two files, typed, each checked when it is read.
+"""The records of REFER's two files as typed objects, each checked when it is read.
 
-`refs(<split_by>).p` is a list of refs; `instances.json` has lists of images, annotations and
-categories as COCO's. A record that lacks a key, or has a value of the wrong type, is reported and left
-out; so are records that share an id. Keys that nothing here needs are not looked at.
+`refs(<split_by>).p` is a list of refs; `instances.json` has lists of images, annotations and categories, as
+COCO's. A record that lacks a key, or has a value of the wrong type, is reported and left out; so are records
+that share an id. Keys that are not needed are ignored.
 
 https://github.com/lichengunc/refer/blob/master/refer.py
 """
@@ -25,6 +25,8 @@ class MalformedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Image:
+    """An image, its size in pixels."""
+
     id: int
     file_name: str  # relative to the benchmark's image folder, posix
     height: int
@@ -33,25 +35,29 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """An object. `iscrowd` is not looked at: the loaders of RefCOCO's authors do not filter by it."""
+    """An annotated object. `iscrowd` is ignored: the loaders of RefCOCO's authors do not filter by it."""
 
     id: int
     image_id: int
     category_id: int | None
-    box: tuple[float, ...] | None  # x, y, width, height as annotated; None where there is none
+    box: tuple[float, ...] | None  # x, y, width, height as annotated; None where missing
     segmentation: Any  # checked by `masks.rasterise`
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
+    """A category of objects."""
+
     id: int
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A referred object. Its `file_name` is not the image's (the annotation's id is appended), and its
-    `sent_ids` repeat what the sentences hold: neither is taken.
+    """A referred object.
+
+    Two keys of the record are ignored: `file_name`, which is not the image's (the annotation's id is
+    appended), and `sent_ids`, which repeat what the sentences hold.
     """
 
     id: int
@@ -64,6 +70,8 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
+    """One sentence that refers to the object of a ref."""
+
     id: int
     ref_id: int
     expression: str  # white space stripped, single spaces between words
@@ -72,25 +80,38 @@ class Sentence:
 Record = TypeVar("Record", Image, Annotation, Category, Ref, Sentence)
 
 
-def read_images(records: list[Any], faults: Issues) -> dict[int, Image]:
-    """By id; `UserError` for a file name that leads out of the image folder."""
-    return _read(records, "image", "id", _image, faults)
+def read_images(records: list[Any], issues: Issues) -> dict[int, Image]:
+    """Return the images by id.
+
+    Raises:
+        UserError: a file name leads out of the image folder.
+    """
+    return _read(records, "image", "id", _image, issues)
 
 
-def read_annotations(records: list[Any], faults: Issues) -> dict[int, Annotation]:
-    return _read(records, "annotation", "id", _annotation, faults)
+def read_annotations(records: list[Any], issues: Issues) -> dict[int, Annotation]:
+    """Return the annotations by id."""
+    return _read(records, "annotation", "id", _annotation, issues)
 
 
-def read_categories(records: list[Any], faults: Issues) -> dict[int, Category]:
-    return _read(records, "category", "id", _category, faults)
+def read_categories(records: list[Any], issues: Issues) -> dict[int, Category]:
+    """Return the categories by id."""
+    return _read(records, "category", "id", _category, issues)
 
 
-def read_refs(records: list[Any], faults: Issues) -> dict[int, Ref]:
-    return _read(records, "ref", "ref_id", _ref, faults)
+def read_refs(records: list[Any], issues: Issues) -> dict[int, Ref]:
+    """Return the refs by id."""
+    return _read(records, "ref", "ref_id", _ref, issues)
 
 
-def read_sentences(refs: Iterable[Ref], key: str, faults: Issues) -> dict[int, Sentence]:
-    """The sentences of all refs by sent_id, which is unique in the file; `key` is `sent` or `raw`."""
+def read_sentences(refs: Iterable[Ref], key: str, issues: Issues) -> dict[int, Sentence]:
+    """Return the sentences of all refs by sent_id, which is unique in the file.
+
+    Args:
+        refs: the refs whose sentences are read.
+        key: the form that becomes the expression, `sent` or `raw`.
+        issues: what is wrong with a sentence is added to it.
+    """
     sentences = []
     for ref in refs:
         for index, record in enumerate(ref.sentences):
@@ -98,33 +119,33 @@ def read_sentences(refs: Iterable[Ref], key: str, faults: Issues) -> dict[int, S
                 sentence = Sentence(_integer(record, "sent_id"), ref.id, _expression(record, key))
             except MalformedError as error:
                 place = f"sentence #{index} of ref {ref.id}"
-                faults.add("malformed_sentence", _name(record, "sent_id", place), f"{place}: {error}")
+                issues.add("malformed_sentence", _name(record, "sent_id", place), f"{place}: {error}")
                 continue
             if not sentence.expression:
-                faults.add("empty_expression", sentence.id, f"sentence of ref {ref.id}")
+                issues.add("empty_expression", sentence.id, f"sentence of ref {ref.id}")
                 continue
             if not record[key].strip():
-                faults.add("expression_as_typed", sentence.id, f"sentence of ref {ref.id}")
+                issues.add("expression_as_typed", sentence.id, f"sentence of ref {ref.id}")
             sentences.append(sentence)
-    return _keep_unique(sentences, "sentence", faults)
+    return _keep_unique(sentences, "sentence", issues)
 
 
 def _read(
-    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], faults: Issues
+    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], issues: Issues
 ) -> dict[int, Record]:
-    """The well-formed records with a unique id, by id, in the file's order."""
+    """Return the well-formed records with a unique id, by id, in the file's order."""
     parsed = []
     for index, record in enumerate(records):
         try:
             parsed.append(parse(record))
         except MalformedError as error:
             place = f"{what} #{index}"
-            faults.add(f"malformed_{what}", _name(record, id_key, place), f"{place}: {error}")
-    return _keep_unique(parsed, what, faults)
+            issues.add(f"malformed_{what}", _name(record, id_key, place), f"{place}: {error}")
+    return _keep_unique(parsed, what, issues)
 
 
-def _keep_unique(records: Iterable[Record], what: str, faults: Issues) -> dict[int, Record]:
-    """By id: one of identical records, none of records that disagree."""
+def _keep_unique(records: Iterable[Record], what: str, issues: Issues) -> dict[int, Record]:
+    """Return the records by id: one of identical records, none of records that disagree."""
     kept: dict[int, Record] = {}
     conflicting = set()
     for record in records:
@@ -132,9 +153,9 @@ def _keep_unique(records: Iterable[Record], what: str, faults: Issues) -> dict[i
         if first is record:
             continue
         if first == record:
-            faults.add(f"duplicate_{what}", record.id)
+            issues.add(f"duplicate_{what}", record.id)
         else:
-            faults.add(f"conflicting_{what}", record.id)
+            issues.add(f"conflicting_{what}", record.id)
             conflicting.add(record.id)
     return {key: record for key, record in kept.items() if key not in conflicting}
 
@@ -156,7 +177,7 @@ def _file_name(record: dict[str, Any]) -> str:
     ):
         raise UserError(
             f"instances.json names the image file {name[:80]!r}: it must lie in the image folder; "
-            "the file is not to be trusted"
+            "do not trust this file"
         )
     return name
 
@@ -194,13 +215,13 @@ def _ref(record: dict[str, Any]) -> Ref:
 
 def _get(record: Any, key: str) -> Any:
     if not isinstance(record, dict):
-        raise MalformedError(f"it is {type(record).__name__}, no record")
+        raise MalformedError(f"it is {type(record).__name__}, not a record")
     return record.get(key)
 
 
 def _integer(record: dict[str, Any], key: str, least: int = 0, most: int = LARGEST_ID) -> int:
     value = _get(record, key)
-    if type(value) is not int:  # bool is an int, but no id
+    if type(value) is not int:  # bool is an int, but not an id
         raise MalformedError(f"{key} is {type(value).__name__}")
     if not least <= value <= most:
         raise MalformedError(f"{key} is out of range")
@@ -208,13 +229,13 @@ def _integer(record: dict[str, Any], key: str, least: int = 0, most: int = LARGE
 
 
 def _category_id(record: dict[str, Any]) -> int | None:
-    """None where it is missing or no id: a mask needs no category."""
+    """Return None where it is missing or not an id: a mask needs no category."""
     value = record.get("category_id")
     return value if type(value) is int else None
 
 
 def _box(record: dict[str, Any]) -> tuple[float, ...] | None:
-    """None where it is missing or no box: a mask has a box of its own."""
+    """Return None where it is missing or not a box: the mask's bounding box replaces it."""
     box = record.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
         return None
@@ -227,12 +248,12 @@ def _text(record: dict[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise MalformedError(f"{key} is {type(value).__name__}")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise MalformedError(f"{key} has half a surrogate pair: it is no text")
+        raise MalformedError(f"{key} has half a surrogate pair: it is not valid text")
     return value
 
 
 def _expression(record: dict[str, Any], key: str) -> str:
-    """The sentence, stripped. Cleaning may leave nothing of one, which counts all the same: then as typed."""
+    """Return the sentence, stripped; where REFER's cleaning left nothing of it, the sentence as typed."""
     text = " ".join(_text(record, key).split())
     if text or not isinstance(record.get("raw"), str):
         return text
@@ -240,6 +261,6 @@ def _expression(record: dict[str, Any], key: str) -> str:
 
 
 def _name(record: Any, id_key: str, place: str) -> int | str:
-    """How the report calls a malformed record: by its id if it has one."""
+    """Return what identifies a malformed record in the report: its id, if it has one, or its position."""
     value = record.get(id_key) if isinstance(record, dict) else None
     return value if type(value) is int and 0 <= value <= LARGEST_ID else place

@@ -1,11 +1,10 @@
-"""From REFER's records to referents: objects with an image, a mask and the expressions that refer to them.
+"""From REFER's records to referents: objects with an image, an annotation and expressions that refer to them.
 
-The links of every record are checked: ref → image, annotation, category; annotation → image, category.
-What is amiss is reported to a `Issues`, whose RULES say what becomes of it. The image files are checked
-in `readable`, the masks where they are made, in `prepare`.
+The links of every record are checked: ref → image, annotation, category; annotation → image, category. What
+is wrong is added to `Issues`, whose RULES say how it is treated. The image files are checked in
+`check_images`, the masks in `prepare`, which makes them.
 """
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from s2rm.config.benchmarks import Benchmark
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 from s2rm.refer import records
 from s2rm.refer.issues import Issues
 from s2rm.refer.pickles import load_pickle
@@ -31,18 +31,25 @@ class Referent:
     sentences: tuple[Sentence, ...]
 
 
-def load_json(path: Path) -> Any:
-    """The content of a JSON file; `UserError` where it cannot be read."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is corrupt or truncated JSON: {str(error)[:200]}") from None
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The well-formed records of an `instances.json`, by id."""
+
+    images: dict[int, Image]
+    annotations: dict[int, Annotation]
+    categories: dict[int | None, str]
+
+    def category_of(self, annotation: Annotation) -> str:
+        """Return the name of an annotation's category, "" where it is unknown."""
+        return self.categories.get(annotation.category_id, "")
 
 
 def load_refs(path: Path) -> list[Any]:
-    """The raw refs of a `refs(<split_by>).p`."""
+    """Return the raw refs of a `refs(<split_by>).p`.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold a list of plain data.
+    """
     refs = load_pickle(path)
     if not isinstance(refs, list):
         raise UserError(f"{path} holds {type(refs).__name__}, not REFER's list of refs")
@@ -50,88 +57,90 @@ def load_refs(path: Path) -> list[Any]:
 
 
 def load_instances(path: Path) -> dict[str, list[Any]]:
-    """The raw lists `images`, `annotations` and `categories` of an `instances.json`."""
+    """Return the raw lists `images`, `annotations` and `categories` of an `instances.json`.
+
+    Raises:
+        UserError: the file cannot be read, or lacks one of the lists.
+    """
     instances = load_json(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(instances, dict) or not isinstance(instances.get(key), list):
-            raise UserError(f"{path} has no list {key!r}: it is no instances.json of REFER")
+            raise UserError(f"{path} has no list {key!r}: not a REFER instances.json")
+    return instances
+
+
+def read_instances(raw: dict[str, list[Any]], issues: Issues) -> Instances:
+    """Read the raw lists that `load_instances` returns; what is wrong with a record is added to `issues`.
+
+    Raises:
+        UserError: an image's file name leads out of the image folder.
+    """
+    images = records.read_images(raw["images"], issues)
+    categories = records.read_categories(raw["categories"], issues)
+    names: dict[int | None, str] = {category.id: category.name for category in categories.values()}
+    instances = Instances(images, records.read_annotations(raw["annotations"], issues), names)
+    _check_annotations(instances, issues)
     return instances
 
 
 def read_referents(
     refs: list[Any],
-    instances: dict[str, list[Any]],
+    instances: Instances,
     benchmark: Benchmark,
     sentence: Literal["sent", "raw"],
-    faults: Issues,
+    issues: Issues,
 ) -> list[Referent]:
-    """The usable refs of the benchmark's splits, in the file's order.
+    """Return the usable refs of the benchmark's splits, in the file's order.
 
-    `refs` and `instances` are as `load_refs` and `load_instances` give them; `sentence`
-    is what becomes the expression: `sent`, cleaned, or `raw`, as typed.
+    Args:
+        refs: the raw refs that `load_refs` returns.
+        instances: the records that the refs link to.
+        benchmark: its splits are used.
+        sentence: which form of a sentence becomes the expression: `sent`, cleaned, or `raw`, as typed.
+        issues: what is wrong with a record is added to it.
     """
-    images = records.read_images(instances["images"], faults)
-    categories: dict[int | None, str] = {
-        category.id: category.name
-        for category in records.read_categories(instances["categories"], faults).values()
-    }
-    annotations = records.read_annotations(instances["annotations"], faults)
-    _check_annotations(annotations, images, categories, faults)
     linked = [
         ref
-        for ref in records.read_refs(refs, faults).values()
-        if _check_links(ref, benchmark, images, annotations, faults)
+        for ref in records.read_refs(refs, issues).values()
+        if _check_links(ref, benchmark, instances, issues)
     ]
     sentences = defaultdict(list)
-    for found in records.read_sentences(linked, sentence, faults).values():
+    for found in records.read_sentences(linked, sentence, issues).values():
         sentences[found.ref_id].append(found)
 
     referents = []
     for ref in linked:
         if ref.id not in sentences:
-            faults.add("ref_without_sentences", ref.id)
+            issues.add("ref_without_sentences", ref.id)
             continue
-        annotation = annotations[ref.ann_id]
+        annotation = instances.annotations[ref.ann_id]
         if ref.category_id != annotation.category_id:
-            faults.add("category_conflict", ref.id, f"{ref.category_id} in the ref")
-        category = categories.get(annotation.category_id, "")
-        referents.append(
-            Referent(ref.id, ref.split, images[ref.image_id], annotation, category, tuple(sentences[ref.id]))
-        )
+            issues.add("category_conflict", ref.id, f"{ref.category_id} in the ref")
+        image, category = instances.images[ref.image_id], instances.category_of(annotation)
+        referents.append(Referent(ref.id, ref.split, image, annotation, category, tuple(sentences[ref.id])))
     return referents
 
 
-def _check_annotations(
-    annotations: dict[int, Annotation],
-    images: dict[int, Image],
-    categories: dict[int | None, str],
-    faults: Issues,
-) -> None:
-    for annotation in annotations.values():
-        if annotation.image_id not in images:
-            faults.add("dangling_image", annotation.id, f"annotation of image {annotation.image_id}")
-        if annotation.category_id not in categories:
-            faults.add("category_unknown", annotation.id, f"annotation of category {annotation.category_id}")
+def _check_annotations(instances: Instances, issues: Issues) -> None:
+    for annotation in instances.annotations.values():
+        if annotation.image_id not in instances.images:
+            issues.add("dangling_image", annotation.id, f"annotation of image {annotation.image_id}")
+        if annotation.category_id not in instances.categories:
+            issues.add("category_unknown", annotation.id, f"annotation of category {annotation.category_id}")
         if annotation.box is None:
-            faults.add("box_unknown", annotation.id, "bbox is no x, y, width, height")
+            issues.add("box_unknown", annotation.id, "bbox is not x, y, width, height")
 
 
-def _check_links(
-    ref: Ref,
-    benchmark: Benchmark,
-    images: dict[int, Image],
-    annotations: dict[int, Annotation],
-    faults: Issues,
-) -> bool:
-    """Whether the ref is of a split that is used, and its image and annotation are there and agree."""
-    if ref.split not in benchmark.splits:  # equality: REFER's own filter takes testAB for testA
-        faults.add("split_not_used", ref.id)
-    elif ref.image_id not in images:
-        faults.add("dangling_image", ref.id, f"ref of image {ref.image_id}")
-    elif ref.ann_id not in annotations:
-        faults.add("dangling_annotation", ref.id, f"ref of annotation {ref.ann_id}")
-    elif annotations[ref.ann_id].image_id != ref.image_id:
-        faults.add("annotation_of_other_image", ref.id, f"ref of annotation {ref.ann_id}")
+def _check_links(ref: Ref, benchmark: Benchmark, instances: Instances, issues: Issues) -> bool:
+    """Return whether the ref's split is used, and its image and annotation exist and agree."""
+    if ref.split not in benchmark.splits:  # by equality: REFER's own filter takes testAB for testA
+        issues.add("split_not_used", ref.id)
+    elif ref.image_id not in instances.images:
+        issues.add("dangling_image", ref.id, f"ref of image {ref.image_id}")
+    elif ref.ann_id not in instances.annotations:
+        issues.add("dangling_annotation", ref.id, f"ref of annotation {ref.ann_id}")
+    elif instances.annotations[ref.ann_id].image_id != ref.image_id:
+        issues.add("annotation_of_other_image", ref.id, f"ref of annotation {ref.ann_id}")
     else:
         return True
     return False

@@ -1,29 +1,22 @@
-"""ReferIt from its original files, queries as JSON and masks as MATLAB matrices → the raw lists of REFER.
+"""Reads ReferIt from its original files (JSON queries, masks as MATLAB matrices) into REFER's raw lists.
 
     <folder>/referit_query_{train,val,test}.json    {"<image>_<crop>": [sentence, …]}
     <folder>/referit_imsize.json                    {"<image>.jpg": [width, height]}
     <folder>/referit_bbox.json                      {"<image>_<crop>": [xmin, ymin, xmax, ymax]}
     <folder>/masks.zip                              <image>_<crop>.mat: a matrix `segimg_t`, 0 in the crop
 
-The files are those of ronghanghu/text_objseg at be664d6 (earlier, the boxes' keys ended in .png). That a
-box includes its xmax and ymax is said in `util/eval_tools.py`, that 0 is foreground in `util/io.py`;
-`exp-referit/build_training_batches_seg.py` puts image, mask and sentences together.
+The files are those of ronghanghu/text_objseg at be664d6 (earlier, the boxes' keys ended in .png). Its
+`util/eval_tools.py` shows that a box includes its xmax and ymax, `util/io.py` that 0 is foreground;
+`exp-referit/build_training_batches_seg.py` combines image, mask and sentences.
 
-A mask is a MAT-file of level 5, as MATLAB 5 to 7.2 write it. SciPy's reader executes nothing of it, but
-trusts it: compressed data is inflated without bound, and an unknown data type crashes the process
-(https://github.com/scipy/scipy/pull/25349). Here one real matrix is read, nothing else; what is claimed
-(memory, time) is bounded by the image's size on record, and that by LARGEST_SIDE.
+A mask is a MAT-file of level 5 (`s2rm.refer.matfile`). Memory and time are bounded by the image's size on
+record, which in turn is bounded by LARGEST_SIDE.
 
 https://github.com/ronghanghu/text_objseg/tree/be664d66c72319363691628958727124ea38cad8/exp-referit
-https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
 """
 
 import re
-import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,58 +25,54 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 from s2rm.data.image_zip import ZipImages
-from s2rm.data.rle import SegmentationError
+from s2rm.data.rle import SegmentationError, encode
 from s2rm.refer.issues import Issues
-from s2rm.refer.masks import encode
-from s2rm.refer.referents import load_json
+from s2rm.refer.matfile import read_matrix
 
 SPLITS = ("train", "val", "test")
 MASKS = "masks.zip"
 KEY = re.compile(r"(0|[1-9][0-9]{0,17})_(0|[1-9][0-9]{0,17})")  # below 10¹⁸: ids are int64
 LARGEST_SIDE = 4096  # pixels; most of ReferIt's images are 480 × 360
-CATEGORY = {"id": 0, "name": ""}  # the files name none
-
-VARIABLE = b"segimg_t"
-FILE_HEADER = 128  # bytes: text, a place for subsystems, version, byte order
-MATRIX_HEADER = 1024  # bytes; more than the flags, sizes and name of a matrix take
-LEVEL_5 = 0x0100
-MATRIX, COMPRESSED = 14, 15  # types of elements; the numeric ones:
-NUMBERS = {
-    1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
-}  # fmt: skip
-NUMERIC = range(6, 16)  # classes of matrices: double to uint64; before are cells, structs, objects, text
-COMPLEX = 0x0800  # flag
+CATEGORY = {"id": 0, "name": ""}  # the files name no category
+VARIABLE = "segimg_t"  # of the MAT-files
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
     """A region of an image, with at least one sentence that refers to it."""
 
-    key: str
+    key: str  # <image>_<crop>, as in the files
     image_id: int
-    number: int  # in the image
+    number: int  # of the crop in its image
     split: str
     sentences: list[str]
 
 
-def load_queries(folder: Path, faults: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
-    """The raw refs and instances, as `refer.load_refs` and `refer.load_instances` give them.
+def load_queries(folder: Path, issues: Issues) -> tuple[list[Any], dict[str, list[Any]]]:
+    """Return the raw refs and instances, in the form of `referents.load_refs` and `referents.load_instances`.
 
-    A crop is a ref and an annotation, of one id: its place among the crops in the order of image and
-    crop number; sentences are counted in that order too, so that the ids are those of the queries alone.
-    `UserError` where a file is missing or corrupt; a crop that is no good is reported and left out.
+    Each crop becomes one ref and one annotation with the same id: the crop's position in the order of image
+    and crop number. Sentences are counted in that order too, so the ids depend on the queries alone.
+
+    Args:
+        folder: the folder of the original files.
+        issues: what is wrong with a crop is added to it; the crop is left out.
+
+    Raises:
+        UserError: a file is missing or corrupt.
     """
-    crops = _read_crops(folder, faults)
+    crops = _read_crops(folder, issues)
     sizes = _load_mapping(folder / "referit_imsize.json")
     boxes = _load_mapping(folder / "referit_bbox.json")
     masks = ZipImages(folder / MASKS)
-    images = _read_images({crop.image_id for crop in crops}, sizes, faults)
+    images = _read_images({crop.image_id for crop in crops}, sizes, issues)
     refs, annotations, sent_id = [], [], 0
     for ref_id, crop in enumerate(tqdm(crops, desc="masks", unit="mask", disable=None)):
         first, sent_id = sent_id, sent_id + len(crop.sentences)
         image = images.get(crop.image_id)
-        mask = None if image is None else _read_mask(masks, crop.key, image, faults)
+        mask = None if image is None else _read_mask(masks, crop.key, image, issues)
         if mask is not None:
             refs.append(_ref(ref_id, crop, first))
             annotations.append(_annotation(ref_id, crop, mask, boxes.get(crop.key)))
@@ -91,7 +80,11 @@ def load_queries(folder: Path, faults: Issues) -> tuple[list[Any], dict[str, lis
 
 
 def mentioned_crops(folder: Path) -> list[Crop]:
-    """The crops whose images and masks `load_queries` asks for, told by the queries alone."""
+    """Return the crops whose images and masks `load_queries` needs, from the queries alone.
+
+    Raises:
+        UserError: a query file is missing or corrupt.
+    """
     return _read_crops(folder, Issues())
 
 
@@ -102,8 +95,8 @@ def _load_mapping(path: Path) -> dict[str, Any]:
     return mapping
 
 
-def _read_crops(folder: Path, faults: Issues) -> list[Crop]:
-    """The crops of all splits that have sentences, by image and number."""
+def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
+    """Return the crops of all splits that have sentences, ordered by image and number."""
     crops: dict[str, Crop] = {}
     conflicting = set()
     for split in SPLITS:
@@ -112,21 +105,23 @@ def _read_crops(folder: Path, faults: Issues) -> list[Crop]:
         ):
             name = KEY.fullmatch(key)
             if not name:
-                faults.add("malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is no image_crop")
+                issues.add(
+                    "malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is not <image>_<crop>"
+                )
             elif not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
-                faults.add("malformed_ref", key, "its value is no list of sentences")
+                issues.add("malformed_ref", key, "its value is not a list of sentences")
             elif sentences and key in crops:
                 conflicting.add(key)
             elif sentences:
                 crops[key] = Crop(key, int(name[1]), int(name[2]), split, sentences)
     for key in sorted(conflicting):
-        faults.add("conflicting_ref", key, "the crop is in two splits")
+        issues.add("conflicting_ref", key, "the crop is in two splits")
         del crops[key]
     return sorted(crops.values(), key=lambda crop: (crop.image_id, crop.number))
 
 
-def _read_images(ids: set[int], sizes: dict[str, Any], faults: Issues) -> dict[int, dict[str, Any]]:
-    """The records of the images whose size is known, by id."""
+def _read_images(ids: set[int], sizes: dict[str, Any], issues: Issues) -> dict[int, dict[str, Any]]:
+    """Return the records of the images whose size is known, by id."""
     images = {}
     for image_id in sorted(ids):
         size = sizes.get(f"{image_id}.jpg")
@@ -139,7 +134,7 @@ def _read_images(ids: set[int], sizes: dict[str, Any], faults: Issues) -> dict[i
             file_name = f"{image_id}.jpg"
             images[image_id] = {"id": image_id, "file_name": file_name, "width": width, "height": height}
         else:
-            faults.add("image_size", image_id, "referit_imsize.json has no width and height of it")
+            issues.add("image_size", image_id, "referit_imsize.json has no valid width and height for it")
     return images
 
 
@@ -161,7 +156,7 @@ def _ref(ref_id: int, crop: Crop, first_sent_id: int) -> dict[str, Any]:
 
 
 def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) -> dict[str, Any]:
-    box = None  # which `read_referents` reports
+    box = None  # `read_instances` reports it
     if isinstance(corners, list) and len(corners) == 4 and all(type(corner) is int for corner in corners):
         left, top, right, bottom = corners
         box = [left, top, right - left + 1, bottom - top + 1]
@@ -176,67 +171,14 @@ def _annotation(ann_id: int, crop: Crop, mask: NDArray[np.bool_], corners: Any) 
     }
 
 
-def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], faults: Issues) -> NDArray[np.bool_] | None:
-    """The crop's mask (H, W), or None, reported."""
+def _read_mask(masks: ZipImages, key: str, image: dict[str, Any], issues: Issues) -> NDArray[np.bool_] | None:
+    """Return the crop's mask (height, width); None where there is none, which is reported."""
     name = f"{key}.mat"
     if name not in masks:
-        faults.add("mask_missing", key, f"{MASKS} has no {name}")
+        issues.add("mask_missing", key, f"{MASKS} has no {name}")
         return None
     try:
-        return _parse_matrix(masks.read(name), image["height"], image["width"]) == 0
+        return read_matrix(masks.read(name), VARIABLE, image["height"], image["width"]) == 0
     except SegmentationError as error:
-        faults.add(error.kind, key, f"{name}: {error}")
+        issues.add(error.kind, key, f"{name}: {error}")
         return None
-
-
-def _parse_matrix(data: bytes, height: int, width: int) -> NDArray[Any]:
-    """The matrix `segimg_t` (H, W) of a MAT-file."""
-    order = {b"IM": "<", b"MI": ">"}.get(data[126:FILE_HEADER], "")
-    if not order or struct.unpack_from(f"{order}H", data, 124) != (LEVEL_5,):
-        raise SegmentationError("mask_unreadable", "it is no MAT-file of level 5 (MATLAB 5 to 7.2)")
-    matrices = []
-    for kind, content in _elements(memoryview(data)[FILE_HEADER:], order):
-        if kind == COMPRESSED:
-            kind, content = _inflate(content, order, MATRIX_HEADER + 8 * height * width)
-        parts = list(islice(_elements(content, order), 4))  # flags, dimensions, name, values
-        if kind == MATRIX and len(parts) == 4 and bytes(parts[2][1]) == VARIABLE:
-            matrices.append(parts)
-    if len(matrices) != 1:
-        raise SegmentationError("mask_unreadable", f"it has {len(matrices)} matrices segimg_t, not one")
-    (_, flags), (_, dimensions), _, (kind, content) = matrices[0]
-    word = int.from_bytes(flags[:4], "little" if order == "<" else "big")
-    if word & 0xFF not in NUMERIC or word & COMPLEX or kind not in NUMBERS:
-        raise SegmentationError("mask_unreadable", "segimg_t is no matrix of real numbers")
-    shape = np.frombuffer(dimensions[: len(dimensions) // 4 * 4], f"{order}i4").tolist()
-    if shape != [height, width]:
-        raise SegmentationError("mask_size", f"segimg_t of {str(shape)[:40]}, image of {[height, width]}")
-    number = np.dtype(f"{order}{NUMBERS[kind]}")
-    if len(content) != height * width * number.itemsize:
-        raise SegmentationError("mask_unreadable", f"{len(content)} bytes do not fill {height} × {width}")
-    values = np.frombuffer(content, number)
-    if number.kind == "f" and not np.isfinite(values).all():
-        raise SegmentationError("mask_unreadable", "segimg_t has values that are not finite")
-    return values.reshape((height, width), order="F")
-
-
-def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Type and content of each of the elements that `data` is made of; the last may be cut short."""
-    place, tag = 0, struct.Struct(f"{order}II")
-    while place + tag.size <= len(data):
-        kind, length = tag.unpack_from(data, place)
-        if kind >> 16:  # a small element: type and length share 4 bytes, the content has the other 4
-            yield kind & 0xFFFF, data[place + 4 : place + 4 + min(kind >> 16, 4)]
-            place += tag.size
-            continue
-        place += tag.size
-        yield kind, data[place : place + length]
-        place += length if kind == COMPRESSED else length + -length % 8  # others fill up to 8 bytes
-
-
-def _inflate(data: memoryview, order: str, most: int) -> tuple[int, memoryview]:
-    """Type and content of the compressed element, of which no more than `most` bytes are inflated."""
-    try:
-        inflated = zlib.decompressobj().decompress(data, most)
-    except zlib.error as error:
-        raise SegmentationError("mask_unreadable", f"its compressed data is corrupt: {error}") from None
-    return next(_elements(memoryview(inflated), order), (0, memoryview(b"")))

@@ -1,9 +1,9 @@
-"""The official sizes of the benchmarks' splits, in split_sizes.csv, and a comparison with what was prepared.
+"""The official sizes of the benchmarks' splits (split_sizes.csv), and comparing prepared data with them.
 
-A row is a split, by the route that its data took: `refer` = refs(…).p and instances.json, `queries` =
-ReferIt's original query lists, of which its refs lack a few. An empty number is one that no source gives.
-`certain` lists the columns whose numbers a source states, or that were counted in the very files; the
-others are derived by us, and never a reason to refuse data. `source` names repository@commit.
+Each row is one split by one route: `refer` = refs(…).p and instances.json, `queries` = ReferIt's original
+query lists, a few of which its refs lack. An empty number is one that no source gives. `certain` lists the
+columns whose numbers a source states, or that were counted in the official files; the others are derived by
+us, and are never a reason to refuse data. `source` names repository@commit.
 """
 
 import csv
@@ -18,9 +18,9 @@ from s2rm.core.errors import UserError
 from s2rm.refer.issues import HARMLESS
 
 WHAT = ("images", "refs", "expressions")
-UNCERTAIN = " (uncertain)"  # at the end of a line on such a number
+UNCERTAIN = " (uncertain)"  # ends a line about such a number
 
-# Issues that change no count. `split_not_used` may well: what is in no split of ours is missing in one.
+# Issues that change no count. `split_not_used` may change one: a misnamed split is missing from its own.
 COUNTS_STAND = HARMLESS - {"split_not_used"} | {
     "category_unknown",
     "category_conflict",
@@ -41,28 +41,29 @@ class Official:
     benchmark: str
     route: str
     split: str
-    numbers: Mapping[str, int]  # of WHAT, those that are known
-    certain: frozenset[str]  # of WHAT
+    numbers: Mapping[str, int]  # the known ones of WHAT
+    certain: frozenset[str]  # some of WHAT
     source: str
 
 
 @dataclass(frozen=True)
 class Count:
-    """An official number beside what was found."""
+    """An official number beside the number that was found."""
 
     split: str
-    what: str  # of WHAT
+    what: str  # one of WHAT
     expected: int
     found: int
     certain: bool
 
     @property
     def differs(self) -> bool:
+        """Whether the number found is not the official one."""
         return self.found != self.expected
 
 
 def load_official() -> list[Official]:
-    """The rows of split_sizes.csv, in the order of the file."""
+    """Return the rows of split_sizes.csv, in the order of the file."""
     text = files("s2rm.refer").joinpath("split_sizes.csv").read_text(encoding="utf-8")
     return [
         Official(
@@ -78,10 +79,15 @@ def load_official() -> list[Official]:
 
 
 def compare(benchmark: str, route: str, counts: Mapping[str, Mapping[str, int | float]]) -> list[Count]:
-    """All official numbers of the benchmark by that route, in the file's order, beside what was found.
+    """Return all official numbers of a benchmark by one route, each beside the number found.
 
-    `counts` has split → images, refs, expressions, and may have more; a split that is absent counts 0.
-    Nothing where split_sizes.csv knows no such benchmark or route.
+    Args:
+        benchmark: its name.
+        route: `refer` or `queries`.
+        counts: split → images, refs, expressions, and possibly more; a missing split counts 0.
+
+    Returns:
+        The numbers in the file's order; none where split_sizes.csv lacks the benchmark or the route.
     """
     return [
         Count(row.split, what, expected, int(counts.get(row.split, {}).get(what, 0)), what in row.certain)
@@ -97,21 +103,25 @@ def check_official(
     counts: Mapping[str, Mapping[str, int | float]],
     *,
     refuse: bool,
-    faults: Mapping[str, Mapping[str, Any]],
+    issues: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
-    """A line for every official number that was not found, for the log and the statistics.
+    """Return one line per official number that differs from the one found, for the log and the statistics.
 
     Args:
+        benchmark: its name.
+        route: `refer` or `queries`.
         counts: as for `compare`.
-        refuse: a certain number that was not found is a `UserError`; an uncertain one never is.
-        faults: `Issues.report()`, to say what may account for it.
+        refuse: whether a certain number that differs ends the stage; an uncertain one never does.
+        issues: `Issues.report()`, to say what may explain the difference.
 
-    The message of the `UserError` goes on below its first line, with a table of all the numbers.
+    Raises:
+        UserError: with `refuse`, a certain number differs. The message continues below its first line with a
+            table of all the numbers.
     """
     compared = compare(benchmark, route, counts)
     missed = [count for count in compared if count.differs]
     if refuse and any(count.certain for count in missed):
-        raise UserError(_explain(benchmark, compared, faults))
+        raise UserError(_explain(benchmark, compared, issues))
     return [
         f"{benchmark} {count.split}: {count.found:,} {count.what}, officially {count.expected:,}"
         + ("" if count.certain else UNCERTAIN)
@@ -120,7 +130,12 @@ def check_official(
 
 
 def find_incomplete(prepared: Path, benchmarks: Iterable[str]) -> set[str]:
-    """The benchmarks of `<prepared>/<benchmark>.json` that lack certain official numbers: parts of them."""
+    """Return the benchmarks whose prepared data is only a part: a certain official number differs.
+
+    Args:
+        prepared: the folder of `<benchmark>.json`.
+        benchmarks: the names to look for.
+    """
     incomplete = set()
     for benchmark in benchmarks:
         statistics = json.loads((prepared / f"{benchmark}.json").read_text(encoding="utf-8"))
@@ -129,18 +144,18 @@ def find_incomplete(prepared: Path, benchmarks: Iterable[str]) -> set[str]:
     return incomplete
 
 
-def _explain(benchmark: str, compared: Sequence[Count], faults: Mapping[str, Mapping[str, Any]]) -> str:
-    suspects = [f"{kind} {fault['count']:,}" for kind, fault in faults.items() if kind not in COUNTS_STAND]
+def _explain(benchmark: str, compared: Sequence[Count], issues: Mapping[str, Mapping[str, Any]]) -> str:
+    suspects = [f"{kind} {issue['count']:,}" for kind, issue in issues.items() if kind not in COUNTS_STAND]
     missed = sum(count.differs for count in compared)
     return "\n".join(
         [
             f"{benchmark}: {missed} of {len(compared)} numbers are not the official ones (* below)",
             f"  {'split':7}{'what':13}{'official':>9}{'found':>9}",
             *(_line(count) for count in compared),
-            f"faults that may account for it: {', '.join(suspects)}"
+            f"issues that may explain it: {', '.join(suspects)}"
             if suspects
-            else "no fault was met that may account for it: these may not be the official files",
-            "complete or mend the data, or set preprocess.statistics=warn to go on with what there is",
+            else "no issue explains it: these may not be the official files",
+            "complete or repair the data, or set preprocess.statistics=warn to use it as it is",
         ]
     )
 

@@ -9,6 +9,7 @@ With [] for what may be missing and * for any number:
     relation = ["that is" | "standing" | ...] ("left of" | "above" | "next to" | ...) phrase
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from s2rm.refshapes.scene import BACKGROUNDS, COLOURS, SHAPES
@@ -79,40 +80,58 @@ class Phrase:
     relation: Relation | None = None
 
 
-def parse(text: str) -> Phrase:
-    """The whole text as one phrase, or `UnintelligibleError`."""
-    parser = _Parser(text.split())
-    phrase = parser.phrase()
-    if parser.rest:
-        raise UnintelligibleError(f"cannot read {' '.join(parser.rest)!r} in {text!r}")
-    return phrase
+class TokenReader:
+    """Reads a text word by word: what a parser of a small language is made of.
 
+    Args:
+        text: the words that are to be read, separated by white space.
+    """
 
-class _Parser:
-    def __init__(self, tokens: list[str]) -> None:
-        self.rest = tokens
+    def __init__(self, text: str) -> None:
+        self.text, self.rest = text, text.split()
 
-    def _take(self, *words: str) -> bool:
-        """Whether the text goes on with these words; then they are consumed."""
+    def take(self, *words: str) -> bool:
+        """Consume these words if the text continues with them; return whether it does."""
         if tuple(self.rest[: len(words)]) == words:
             self.rest = self.rest[len(words) :]
             return True
         return False
 
-    def _next(self, lexicon: object) -> str | None:
-        """Consumes the next word if it is in the lexicon."""
-        if self.rest and self.rest[0] in lexicon:  # type: ignore[operator]
-            return self.rest.pop(0)
-        return None
+    def one_of(self, words: Container[str]) -> str | None:
+        """Consume and return the next word if it is one of these, else return None."""
+        return self.rest.pop(0) if self.rest and self.rest[0] in words else None
 
+    def finish(self) -> None:
+        """Check that the whole text has been read.
+
+        Raises:
+            UnintelligibleError: words are left.
+        """
+        if self.rest:
+            raise UnintelligibleError(f"cannot read {' '.join(self.rest)!r} in {self.text!r}")
+
+
+def parse(text: str) -> Phrase:
+    """Read the whole text as one phrase.
+
+    Raises:
+        UnintelligibleError: the text is not in the grammar.
+    """
+    parser = _Parser(text)
+    phrase = parser.phrase()
+    parser.finish()
+    return phrase
+
+
+class _Parser(TokenReader):
     def phrase(self) -> Phrase:
         phrase = Phrase()
-        self._next(ARTICLES)
+        self.one_of(ARTICLES)
         start = len(self.rest)
         self._adjectives(phrase)
-        if noun := self._next(NOUNS):
+        if noun := self.one_of(NOUNS):
             phrase.categories = NOUNS[noun]
-        elif phrase.colour and self._take("shirt"):  # "red shirt": the person who wears it
+        elif phrase.colour and self.take("shirt"):  # "red shirt": the person who wears it
             phrase.shirt, phrase.colour, phrase.categories = phrase.colour, None, ("person",)
         if len(self.rest) == start:
             raise UnintelligibleError(f"a phrase cannot begin with {' '.join(self.rest)!r}")
@@ -124,17 +143,17 @@ class _Parser:
 
     def _adjectives(self, phrase: Phrase) -> None:
         while self.rest and not self._at_relation():
-            if self._take("far"):
+            if self.take("far"):
                 phrase.extreme = True
                 if not self.rest or self.rest[0] not in PLACES:
                     raise UnintelligibleError("'far' without a side")
-            elif word := self._next(SIZES):
+            elif word := self.one_of(SIZES):
                 phrase.size = _only(phrase.size, SIZES[word])
-            elif word := self._next(COLOURS):
+            elif word := self.one_of(COLOURS):
                 phrase.colour = _only(phrase.colour, word)
-            elif word := self._next(PLACES):
+            elif word := self.one_of(PLACES):
                 phrase.places = (*phrase.places, PLACES[word])
-            elif word := self._next(EXTREMES):
+            elif word := self.one_of(EXTREMES):
                 phrase.places, phrase.extreme = (*phrase.places, EXTREMES[word]), True
             else:
                 return
@@ -145,14 +164,14 @@ class _Parser:
 
     def _modifier(self, phrase: Phrase) -> bool:
         linked = False
-        while self.rest and any(self._take(*words) for words in LINKS_FROM.get(self.rest[0], ())):
+        while self.rest and any(self.take(*words) for words in LINKS_FROM.get(self.rest[0], ())):
             linked = True
         if relation := self._relation():
             if phrase.relation:
                 raise UnintelligibleError("two relations")
             phrase.relation = relation
             return True
-        if self._take("wearing"):
+        if self.take("wearing"):
             phrase.shirt = _only(phrase.shirt, self._clothes())
             return True
         if self.rest and self.rest[0] in PREPOSITIONS:
@@ -165,7 +184,7 @@ class _Parser:
 
     def _relation(self) -> Relation | None:
         for words in RELATIONS_FROM.get(self.rest[0], ()) if self.rest else ():
-            if self._take(*words):
+            if self.take(*words):
                 return Relation(RELATIONS[words], self.phrase())
         return None
 
@@ -173,27 +192,27 @@ class _Parser:
         if self.rest and (self.rest[0] in COLOURS or self.rest[0] == "a"):
             phrase.shirt = _only(phrase.shirt, self._clothes())
             return
-        self._take("the")
-        if self._take("far"):
+        self.take("the")
+        if self.take("far"):
             phrase.extreme = True
         places = []
-        while word := self._next(PLACES):
+        while word := self.one_of(PLACES):
             places.append(PLACES[word])
         if places:
             phrase.places = (*phrase.places, *places)
-            self._next(("side", "corner"))
+            self.one_of(("side", "corner"))
             return
-        noun = self._next(NOUNS)
+        noun = self.one_of(NOUNS)
         if noun is None or NOUNS[noun][0] not in BACKGROUNDS:
             raise UnintelligibleError("a preposition needs a place, a colour or a background")
         phrase.ground = _only(phrase.ground, NOUNS[noun][0])
 
     def _clothes(self) -> str:
-        _ = self._take("a") or self._take("an")
-        colour = self._next(COLOURS)
+        _ = self.take("a") or self.take("an")
+        colour = self.one_of(COLOURS)
         if colour is None:
             raise UnintelligibleError("clothes without a colour")
-        self._next(GARMENTS)
+        self.one_of(GARMENTS)
         return colour
 
 

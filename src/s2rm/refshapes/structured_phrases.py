@@ -12,10 +12,9 @@ With [] for what may be missing:
            | between the what and the what
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s2rm.refshapes.grammar import UnintelligibleError
+from s2rm.refshapes.grammar import TokenReader, UnintelligibleError
 from s2rm.refshapes.structured_scene import COLOURS, SHAPES
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
@@ -67,29 +66,20 @@ class StructuredPhrase:
 
 
 def parse(text: str) -> StructuredPhrase:
-    """The phrase that the text is, or `UnintelligibleError`."""
-    reader = _Reader(text.split())
-    phrase = reader.phrase()
-    if reader.rest:
-        raise UnintelligibleError(f"cannot read {' '.join(reader.rest)!r} in {text!r}")
+    """Read the whole text as one phrase.
+
+    Raises:
+        UnintelligibleError: the text is not in the grammar.
+    """
+    parser = _Parser(text)
+    phrase = parser.phrase()
+    parser.finish()
     return phrase
 
 
-class _Reader:
-    def __init__(self, words: list[str]) -> None:
-        self.rest = words
-
-    def take(self, *words: str) -> bool:
-        """Whether the text goes on with these words; then they are consumed."""
-        found = tuple(self.rest[: len(words)]) == words
-        self.rest = self.rest[len(words) :] if found else self.rest
-        return found
-
-    def one_of(self, words: Sequence[str]) -> str | None:
-        return next((word for word in words if self.take(word)), None)
-
+class _Parser(TokenReader):
     def what(self) -> What:
-        colour, shape = self.one_of(COLOURS), self.one_of([*SHAPES, "thing"])
+        colour, shape = self.one_of(COLOURS), self.one_of((*SHAPES, "thing"))
         if shape is None:
             raise UnintelligibleError(f"a shape or 'thing' is missing before {' '.join(self.rest)!r}")
         return What(colour, None if shape == "thing" else shape)
@@ -101,12 +91,12 @@ class _Reader:
 
     def phrase(self) -> StructuredPhrase:
         self.take("the")
-        extreme, ordinal = self.one_of(list(EXTREMES)), self.one_of(ORDINALS)
+        extreme, ordinal = self.one_of(EXTREMES), self.one_of(ORDINALS)
         what = self.what()
         rank, side = (1, EXTREMES[extreme]) if extreme else (None, None)
         if ordinal:
             rank = ORDINALS.index(ordinal) + 1
-            side = self.one_of(list(EXTREMES.values())) if self.take("from", "the") else None
+            side = self.one_of(EXTREMES.values()) if self.take("from", "the") else None
             if side is None or extreme:
                 raise UnintelligibleError(f"{ordinal!r} needs a side to count from, and no second rank")
         for words, line in OUTER_LINES.items():

@@ -2,7 +2,7 @@
 
     <root>/<benchmark>/refs(<split_by>).p     pickle: list of refs
     <root>/<benchmark>/instances.json         COCO: images, annotations, categories
-    <root>/images/….zip                       JPEG, packed
+    <root>/images/….zip                       JPEG, uncompressed zip
 
 Ids depend on benchmark, split and index alone: the same image gets the same files and ids
 whichever benchmarks are asked for.
@@ -60,7 +60,7 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
     total = sum(_count(params, benchmark, split) for benchmark in chosen for split in benchmark.splits)
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=total, desc="RefShapes", unit="image", disable=not progress))
-        packs = {
+        zips = {
             folder: stack.enter_context(ImageZipWriter(root / f"{folder}.zip"))
             for folder in dict.fromkeys(benchmark.images for benchmark in chosen)
         }
@@ -69,7 +69,7 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
             pool = stack.enter_context(ProcessPoolExecutor())
             in_turn = partial(pool.map, chunksize=_CHUNK)
         for benchmark in chosen:
-            _write_benchmark(params, benchmark, root, packs[benchmark.images], bar, in_turn)
+            _write_benchmark(params, benchmark, root, zips[benchmark.images], bar, in_turn)
 
 
 def image_id_of(benchmark: str, split: str, index: int) -> int:
@@ -84,7 +84,7 @@ def _count(params: RefShapes, benchmark: Benchmark, split: str) -> int:
 
 
 def _write_benchmark(
-    params: RefShapes, benchmark: Benchmark, root: Path, pack: ImageZipWriter, bar: Any, in_turn: Map
+    params: RefShapes, benchmark: Benchmark, root: Path, image_zip: ImageZipWriter, bar: Any, in_turn: Map
 ) -> None:
     folder = root / benchmark.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _write_benchmark(
         for index, (composition, image, jpeg, annotated) in enumerate(made):
             if split_of.setdefault(composition.scene.digest, split) != split:
                 raise RuntimeError(f"a scene of {benchmark.name} is in two splits: choose another seed")
-            pack.add(image["file_name"], jpeg)
+            image_zip.add(image["file_name"], jpeg)
             random = random_of(params.seed, benchmark.name, split, index, "typing")
             for referred in composition.refs:
                 spoken = [

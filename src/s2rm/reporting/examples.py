@@ -1,70 +1,89 @@
-"""The examples of the qualitative sheet: spread evenly from the worst to the best, to flatter nobody."""
+"""Reads what evaluation has seen inside of a run: examples, one view of the gates, balancing weights."""
 
+import json
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from s2rm.data.image_zip import ImageFiles
-from s2rm.data.images import decode_image
+from s2rm.config.benchmarks import Source, name_benchmark
+from s2rm.core.errors import UserError
+from s2rm.data.images import read_image
 from s2rm.data.rle import decode
-from s2rm.data.table import load_table
-from s2rm.predictor import Predictor
 from s2rm.reporting.overlays import Example
-from s2rm.reporting.run_metrics import Source, name_benchmark
 
 
-def pick_examples(scores: pd.DataFrame, count: int) -> pd.DataFrame:
-    """`count` rows of a results table at even quantiles of their IoU (original size), with column `iou`."""
-    scored = scores.assign(iou=scores["intersection_original"] / scores["union_original"].clip(lower=1))
-    ordered = scored.sort_values(["iou", "sent_id"], ignore_index=True)
-    places = (np.arange(count) + 0.5) / max(count, 1) * len(ordered)
-    return ordered.iloc[np.unique(places.astype(int))]
+@dataclass(frozen=True)
+class SweepView:
+    """One expression seen from inside of one stage with K parsed semantics."""
+
+    example: Example
+    stage: int
+    """1 (stride 4) to 4 (stride 32)."""
+    places: list[tuple[str, int]]
+    """Role and rotation of each parsed semantic."""
+    gates: NDArray[np.float32]
+    """(K, h, w), update gates in 0…1, the mean over channels."""
+    weights: NDArray[np.float32]
+    """(K,), the mean over channels, summing to 1."""
+    shares: NDArray[np.float32]
+    """(K, h, w), summing to 1 over K."""
 
 
-def collect_examples(
-    model_folder: Path,
-    results: Path,
-    *,
-    source: Source,
-    incomplete: Collection[str] = (),
-    prepared: Path,
-    raw: Path,
-    count: int,
-    threshold: float,
-) -> list[Example]:
-    """`count` examples of each evaluated split, predicted anew.
+@dataclass(frozen=True)
+class Inspection:
+    """What `s2rm.evaluation.inspect` wrote for a run."""
+
+    examples: list[Example] = field(default_factory=list)
+    """Of the qualitative sheet."""
+    view: SweepView | None = None
+    """None where the model has no gates."""
+    weights: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """`inspect.BALANCING_COLUMNS`; empty where the model has no balancing weights."""
+
+
+def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str] = ()) -> Inspection:
+    """Read results/<run>/inspect.
 
     Args:
-        results: the run's folder of <benchmark>-<split>.parquet.
-        source, incomplete: of the data, so that neither RefShapes nor a part of a benchmark is shown under
-            a real benchmark's name.
+        folder: the folder.
+        source: of the data, so that RefShapes are not shown under a real benchmark's name.
+        incomplete: benchmarks of which the data are only a part.
+
+    Raises:
+        UserError: a file is missing or cannot be read.
     """
-    predictor = Predictor.from_pretrained(model_folder, threshold)
-    files = ImageFiles(raw)
-    examples = []
-    for file in sorted(results.glob("*.parquet")) if count else []:
-        name, split = file.stem.rsplit("-", 1)
-        table = load_table(prepared / f"{name}.parquet")
-        chosen = pick_examples(pd.read_parquet(file), count)
-        table = table[table["split"] == split].set_index("sent_id")
-        for sent_id, iou in zip(chosen["sent_id"], chosen["iou"], strict=True):
-            title = f"{name_benchmark(name, source, incomplete)} {split}"
-            examples.append(predict_example(predictor, files, table.loc[sent_id], float(iou), title))
-    return examples
-
-
-def predict_example(
-    predictor: Predictor, files: ImageFiles, row: pd.Series, iou: float, title: str
-) -> Example:
-    """The expression of a row of a prepared table, predicted anew."""
-    image = decode_image(files.read(row["image_path"]), row["image_path"])
-    return Example(
-        image=image,
-        expression=row["expression"],
-        truth=decode(row["mask_rle"], row["height"], row["width"]),
-        predicted=predictor.predict(image, [row["expression"]])[0],
-        iou=iou,
-        title=title,
-    )
+    try:
+        table = pd.read_parquet(folder / "examples.parquet")
+        examples = {}
+        for row in table.to_dict("records"):
+            key = row["benchmark"], row["split"], row["sent_id"]
+            title = f"{name_benchmark(row['benchmark'], source, incomplete)} {row['split']}"
+            examples[key] = Example(
+                image=read_image(folder / "images" / row["image"]),
+                expression=row["expression"],
+                truth=decode(row["mask_rle"], row["height"], row["width"]),
+                predicted=decode(row["predicted_rle"], row["height"], row["width"]),
+                iou=row["iou"],
+                title=title,
+            )
+        view = None
+        if (folder / "gates.json").is_file():
+            about = json.loads((folder / "gates.json").read_text(encoding="utf-8"))
+            with np.load(folder / "gates.npz", allow_pickle=False) as arrays:
+                view = SweepView(
+                    example=examples[about["benchmark"], about["split"], about["sent_id"]],
+                    stage=about["stage"],
+                    places=[(role, rotation) for role, rotation in about["places"]],
+                    **arrays,
+                )
+        balancing = folder / "balancing.parquet"
+        weights = pd.read_parquet(balancing) if balancing.is_file() else pd.DataFrame()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder} cannot be read: {reason}; evaluate the run again") from None
+    shown = [key for key, in_sheet in zip(examples, table["in_sheet"], strict=True) if in_sheet]
+    return Inspection([examples[key] for key in shown], view, weights)

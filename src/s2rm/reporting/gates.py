@@ -1,18 +1,15 @@
-"""What the gates see: one expression from inside of a trained model, a panel a sweep direction.
+"""The figure of the gates: one expression from inside of a trained model, one panel per sweep direction.
 
 For each role and direction two maps over the image: the update gate, and the share that the weighted
-parsed semantic has in the magnitude of all of them at each position; below it the balancing weight.
+parsed semantic has in the magnitude of all of them at each position; below them the balancing weight.
 """
 
 import textwrap
-from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -20,87 +17,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2rm.config.benchmarks import get_benchmark
-from s2rm.data.image_zip import ImageFiles
-from s2rm.data.table import load_table
-from s2rm.model.fusion.coparse import SWEEPS
-from s2rm.model.hooks import Place, balanced_stages, watch_stage
-from s2rm.predictor import Predictor
+from s2rm.model.fusion.sweeps import DIRECTIONS, ROLES, SWEEPS, name_sweep
 from s2rm.reporting.curves import STYLE, save
-from s2rm.reporting.examples import pick_examples, predict_example
+from s2rm.reporting.examples import SweepView
 from s2rm.reporting.overlays import PREDICTION, TRUTH, Colour, Example, overlay
-from s2rm.reporting.run_metrics import Source, name_benchmark
-
-SHOWN_FIRST = "refshapes_structured"  # where a run is scored on it: its expressions need place and order
-ROLES = {
-    "language_to_vision": "language swept, vision parsed",
-    "vision_to_language": "vision swept, language parsed",
-}
-# Of s2rm.model.fusion.coparse.SWEEPS: dim of the slices, last to first?
-SLICES = {(2, False): "rows ↓", (3, False): "columns →", (2, True): "rows ↑", (3, True): "columns ←"}
-SENSES = {
-    (2, False): "top to bottom",
-    (3, False): "left to right",
-    (2, True): "bottom to top",
-    (3, True): "right to left",
-}
-
-
-@dataclass(frozen=True)
-class SweepView:
-    """One expression seen from inside of one stage with K parsed semantics."""
-
-    example: Example
-    stage: int  # 1…4
-    places: list[Place]  # role and rotation of each
-    gates: NDArray[np.float32]  # (K, h, w), update gates in 0…1, mean of the channels
-    weights: NDArray[np.float32]  # (K,), mean of the channels, summing to 1
-    shares: NDArray[np.float32]  # (K, h, w), summing to 1 over K
-
-
-def name_direction(rotation: int) -> str:
-    """What the sweep under a rotation goes through over the image as it lies, and in which sense."""
-    return SLICES[SWEEPS[rotation]]
-
-
-def collect_view(
-    model_folder: Path,
-    results: Path,
-    benchmarks: Collection[str],
-    *,
-    source: Source,
-    incomplete: Collection[str] = (),
-    prepared: Path,
-    raw: Path,
-    threshold: float,
-) -> SweepView:
-    """The finest fused stage at the expression of median IoU: chosen by rule, not by hand.
-
-    Args:
-        results: the run's folder of <benchmark>-<split>.parquet.
-        benchmarks: those that the run is scored on; of SHOWN_FIRST or else of the first, the first split
-            that has results.
-    """
-    predictor = Predictor.from_pretrained(model_folder, threshold)
-    ordered = sorted(benchmarks, key=lambda name: name != SHOWN_FIRST)
-    scored = ((name, split) for name in ordered for split in get_benchmark(name).evaluation_splits)
-    name, split = next(pair for pair in scored if (results / "{}-{}.parquet".format(*pair)).is_file())
-    chosen = pick_examples(pd.read_parquet(results / f"{name}-{split}.parquet"), 1).iloc[0]
-    table = load_table(prepared / f"{name}.parquet")
-    row = table[table["split"] == split].set_index("sent_id").loc[chosen["sent_id"]]
-    title = f"{name_benchmark(name, source, incomplete)} {split}"
-    stage = min(balanced_stages(predictor.model))
-    with watch_stage(predictor.model, stage) as seen:
-        example = predict_example(predictor, ImageFiles(raw), row, float(chosen["iou"]), title)
-    return SweepView(
-        example=example,
-        stage=stage,
-        places=seen.places,
-        gates=np.stack([seen.gates[place][0].mean(0).cpu().numpy() for place in seen.places]),
-        weights=seen.weights[0].mean(1).cpu().numpy(),
-        shares=seen.shares[0].cpu().numpy(),
-    )
-
 
 # Inches
 MARGIN = 0.15
@@ -119,7 +39,7 @@ GATE_COLOURS, SHARE_COLOURS = "viridis", "magma"  # perceptually uniform, also f
 
 
 def draw_gates(path: Path, run: str, view: SweepView) -> Path:
-    """A column a sweep direction, two rows a role; beside them the example and the colours' scales."""
+    """Draw one column per sweep direction and two rows per role, beside the example and the colour scales."""
     aspect = view.example.image.height / view.example.image.width
     roles = list(dict.fromkeys(role for role, _ in view.places))
     directions = len(view.places) // len(roles)
@@ -238,8 +158,8 @@ def _draw_scale(page: _Page, scale: _Scale, label: str, y: float) -> None:
 
 
 def _draw_direction(page: _Page, rotation: int, x: float) -> None:
-    page.text(x, TITLE, name_direction(rotation), ha="center", weight="bold", fontsize=10)
-    page.text(x, TITLE + 0.18, SENSES[SWEEPS[rotation]], ha="center", fontsize=8.5, color="#555555")
+    page.text(x, TITLE, name_sweep(rotation), ha="center", weight="bold", fontsize=10)
+    page.text(x, TITLE + 0.18, DIRECTIONS[SWEEPS[rotation]], ha="center", fontsize=8.5, color="#555555")
 
 
 def _draw_labels(page: _Page, role: str, corner: tuple[float, float], tall: float) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from s2rm.evaluation.metrics import THRESHOLDS
-from s2rm.reporting.run_metrics import COUNTS, PROTOCOLS, Measured, Source, all_synthetic, name_benchmark
+from s2rm.config.benchmarks import Source, name_benchmark
+from s2rm.evaluation.metrics import PROTOCOLS, THRESHOLDS
+from s2rm.reporting.run_metrics import COUNTS, Measured, all_synthetic
 from s2rm.reporting.table_writers import Table
 
 DRAWN = (

@@ -7,12 +7,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s2rm.config.params import Params
 from s2rm.core.files import replace_text
-from s2rm.model.hooks import why_no_gates, why_no_weights
 from s2rm.reporting.table_writers import Table
 
 
 @dataclass(frozen=True)
-class Shown:
+class FigureEntry:
     """A figure on the page."""
 
     path: str  # relative to the page, posix
@@ -25,7 +24,7 @@ def write_page(
     run_names: list[str],
     *,
     above: list[Table],
-    figures: dict[str, list[Shown]],
+    figures: dict[str, list[FigureEntry]],
     below: list[Table],
 ) -> Path:
     """Writes the page; every text is escaped.
@@ -66,8 +65,8 @@ def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
         f"best checkpoint by mean validation {params.train.select_by}",
     }
     missing = {
-        "figure of the gates": why_no_gates(fusion),
-        "table of the balancing weights": why_no_weights(fusion),
+        "figure of the gates": fusion.why_no_gates,
+        "table of the balancing weights": fusion.why_no_weights,
     }
     facts |= {f"no {name}": reason for name, reason in missing.items() if reason}
     for name in run_names:

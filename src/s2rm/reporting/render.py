@@ -11,6 +11,7 @@
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,11 @@ from s2rm.core.files import replace
 from s2rm.reporting.balancing import build_balancing
 from s2rm.reporting.comparison import build_comparison
 from s2rm.reporting.curves import draw_precision, draw_training
-from s2rm.reporting.gates import SweepView, draw_gates
+from s2rm.reporting.examples import SweepView, load_inspection
+from s2rm.reporting.gates import draw_gates
 from s2rm.reporting.overlays import Example, draw_sheet
 from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
-from s2rm.reporting.page import Shown, write_page
+from s2rm.reporting.page import FigureEntry, write_page
 from s2rm.reporting.plots import Ious, write_plots
 from s2rm.reporting.published import load_published
 from s2rm.reporting.run_metrics import Measured, all_synthetic, load_scores
@@ -31,38 +33,52 @@ from s2rm.reporting.scores_io import load_history, load_ious
 from s2rm.reporting.table_writers import write_table
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """The files of a report."""
+
+    tables: list[Path]
+    figures: dict[str, list[Path]]
+    """By run."""
+    others: list[Path]
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files."""
+        return [*self.tables, *(path for paths in self.figures.values() for path in paths), *self.others]
+
+
 def render(
     params: Params,
-    run_names: list[str],
-    *,
-    metrics_dir: Path,
-    results_dir: Path,
-    models_dir: Path,
+    results: Path,
     output: Path,
-    examples: dict[str, list[Example]],
-    views: dict[str, SweepView],
-    weights: dict[str, pd.DataFrame],
+    *,
     shared: pd.DataFrame,
     incomplete: Collection[str] = (),
-) -> list[Path]:
-    """Writes the report of these runs and returns its files.
+) -> Rendered:
+    """Write the report of all runs of `params`.
 
     Args:
-        metrics_dir: <run>.json; results_dir: <run>/<benchmark>-<split>.parquet of each split that the
-            metrics name; models_dir: <run>/history.jsonl.
-        examples: by run, for the qualitative sheet; a run without any has no sheet.
-        views: by run, for the figure of the gates; weights: by run, for the table of the balancing weights,
-            as `collect_view` and `collect_weights` give them; none where the model has none.
-        shared: the images that splits share, as `s2rm.data.split_overlap.report_shared` gives them.
+        params: all parameters.
+        results: the folder with <run>/ of each run, as the stage `evaluate` writes it.
+        output: the folder of the report.
+        shared: the images that splits share, as `s2rm.data.split_overlap.report_shared` returns them.
         incomplete: benchmarks of which the data are only a part; never beside published numbers.
 
-    `UserError` where a file is missing or corrupt, or report.methods names an unknown method;
-    nothing is written then.
+    Raises:
+        UserError: a file is missing or corrupt, or report.methods names an unknown method; nothing is
+            written then.
     """
     published = load_published(params.report.methods)
-    runs = [_load_run(params, name, metrics_dir, incomplete) for name in run_names]
-    ious = {run.run: _load_ious(run, results_dir / run.run) for run in runs}
-    histories = {name: load_history(models_dir / name / "history.jsonl") for name in run_names}
+    run_names = list(params.runs)
+    runs = [_load_run(params, name, results, incomplete) for name in run_names]
+    ious = {run.run: _load_ious(run, results / run.run) for run in runs}
+    histories = {name: load_history(results / name / "history.jsonl") for name in run_names}
+    inspections = {
+        name: load_inspection(results / name / "inspect", source=params.data.source, incomplete=incomplete)
+        for name in run_names
+    }
+    weights = {name: inspection.weights for name, inspection in inspections.items()}
 
     decimals = params.report.decimals
     comparisons = [build_comparison(metric, published, runs, decimals) for metric in ("oIoU", "mIoU")]
@@ -75,28 +91,30 @@ def render(
     if any(map(len, weights.values())):
         above.append(build_balancing(weights, params.data.source, incomplete, decimals=decimals))
 
-    written = [path for table in (*above, *below) for path in write_table(table, output / "tables")]
-    figures = {}
+    tables = [path for table in (*above, *below) for path in write_table(table, output / "tables")]
+    figures: dict[str, list[Path]] = {}
+    shown = {}
     for run in runs:
-        drawn = _draw(run, ious[run.run], histories[run.run], examples.get(run.run, []), output / "figures")
-        if run.run in views:
-            drawn |= _draw_inside(run.run, views[run.run], output / "figures")
-        written += drawn
-        figures[run.run] = [
-            Shown(path.relative_to(output).as_posix(), caption) for path, caption in drawn.items()
+        inspection = inspections[run.run]
+        drawn = _draw(run, ious[run.run], histories[run.run], inspection.examples, output / "figures")
+        if inspection.view is not None:
+            drawn |= _draw_inside(run.run, inspection.view, output / "figures")
+        figures[run.run] = list(drawn)
+        shown[run.run] = [
+            FigureEntry(path.relative_to(output).as_posix(), caption) for path, caption in drawn.items()
         ]
-    written += write_plots(ious, histories, output / "plots")
-    page = output / "index.html"
-    return [*written, write_page(page, params, run_names, above=above, figures=figures, below=below)]
+    plots = write_plots(ious, histories, output / "plots")
+    page = write_page(output / "index.html", params, run_names, above=above, figures=shown, below=below)
+    return Rendered(tables, figures, [*plots, page])
 
 
-def _load_run(params: Params, name: str, metrics_dir: Path, incomplete: Collection[str]) -> Measured:
+def _load_run(params: Params, name: str, results: Path, incomplete: Collection[str]) -> Measured:
     return Measured(
         run=name,
         source=params.data.source,
         backbone=params.vision.backbone,
         image_size=params.vision.image_size,
-        scores=load_scores(metrics_dir / f"{name}.json"),
+        scores=load_scores(results / name / "metrics.json"),
         incomplete=frozenset(incomplete) & set(params.get_run(name).evaluate_on),
     )
 

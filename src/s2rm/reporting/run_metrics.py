@@ -2,19 +2,16 @@
 
 import json
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS, STRUCTURED
+from s2rm.config.benchmarks import ALL_BENCHMARKS, Source, name_benchmark
 from s2rm.core.errors import UserError
-from s2rm.evaluation.metrics import METRICS
+from s2rm.evaluation.metrics import METRICS, PROTOCOLS
 
-Source = Literal["refshapes", "archives", "folder"]  # params.data.source
-PROTOCOLS = ("model", "original")  # at the model's input size, at the image's own size
 COUNTS = ("images", "expressions")
 
 
@@ -34,16 +31,6 @@ class Measured:
 
     def title(self, benchmark: str) -> str:
         return name_benchmark(benchmark, self.source, self.incomplete)
-
-
-def name_benchmark(benchmark: str, source: Source, incomplete: Collection[str] = ()) -> str:
-    """The real benchmark's title, or that it is a part, or RefShapes with the layout that it copies."""
-    if benchmark == STRUCTURED.name:
-        return STRUCTURED.title
-    if source == "refshapes":
-        return f"RefShapes {benchmark}"
-    title = BENCHMARKS[benchmark].title
-    return f"part of {title}" if benchmark in incomplete else title
 
 
 def all_synthetic(runs: list[Measured]) -> bool:

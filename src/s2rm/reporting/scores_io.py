@@ -5,25 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from s2rm.core.errors import UserError
+from s2rm.evaluation.metrics import PROTOCOLS, compute_iou
 
 
 def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:
     """Protocol → IoU of each expression (n,), 0…1, of results/<run>/<benchmark>-<split>.parquet."""
-    names = [f"{part}_{protocol}" for protocol in ("model", "original") for part in ("intersection", "union")]
+    names = [f"{part}_{protocol}" for protocol in PROTOCOLS for part in ("intersection", "union")]
     table = load_columns(path, names)
     return {
         protocol: compute_iou(table[f"intersection_{protocol}"], table[f"union_{protocol}"])
-        for protocol in ("model", "original")
+        for protocol in PROTOCOLS
     }
-
-
-def compute_iou(intersection: ArrayLike, union: ArrayLike) -> NDArray[np.float64]:
-    """(n,), 0…1. An empty union counts as IoU 0, as in the metrics."""
-    intersection, union = np.asarray(intersection, dtype=float), np.asarray(union, dtype=float)
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
 def load_columns(path: Path, names: list[str]) -> pd.DataFrame:

@@ -15,11 +15,13 @@ from torch.utils.data import DataLoader
 from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
-from s2rm.core.process import keep_freed_memory
+from s2rm.core.files import replace_text
+from s2rm.data.dataset import ExpressionDataset
+from s2rm.data.image_zip import ImageFiles
+from s2rm.data.processor import Processor
 from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.tokenizer import build_tokenizer
-from s2rm.evaluation.scores import dataset_for
-from s2rm.model.build import build_model
+from s2rm.model.create import create_for_training
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.checkpoint import Progress, RngState, load_state, save_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
@@ -45,16 +47,25 @@ def train_run(
     scratch: Path,
     log: LogMetrics,
 ) -> Progress:
-    """Trains the model of `run` into the folder `output`.
+    """Train the model of `run` into the folder `output`.
+
+    `output` then holds the best model and its processor, as `Predictor.from_pretrained` reads them, and
+    history.jsonl, one record per validation.
 
     Args:
-        prepared: folder of the prepared tables; raw: the folder that their image paths start from.
+        params: all parameters.
+        run: what is trained on.
+        prepared: folder of the prepared tables.
+        raw: the folder that their image paths start from.
         weights: folder of the pretrained encoders, read only where the parameters want any.
+        output: models/<run>.
         scratch: where the state of an unfinished training is kept; a state found there is continued.
-        log: called with metrics and the optimiser step as they come; of several processes, in the main one.
+        log: called with metrics and the optimiser step, in the main process.
 
-    `output` then holds what `S2RM.from_pretrained` reads (best weights), last.safetensors and
-    history.jsonl, a record a validation.
+    Raises:
+        UserError: the parameters do not fit the machine or the data, or the training failed for a reason that
+            the user can remove.
+        StoppedError: a signal stopped the training, whose state is saved.
     """
     train = params.train
     accelerator = _accelerator(params)
@@ -64,20 +75,26 @@ def train_run(
             f"{accelerator.num_processes} processes, which share each batch"
         )
     set_seed(train.seed)
-    torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
-    # Else determinism also fills all memory that nothing has been written to: a pass over each new map.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    keep_freed_memory()
 
     table, validation = load_rows(params, run, prepared)
     start = find_weights(weights, params.vision, params.language)
     tokenizer = build_tokenizer(table["expression"], params.language, start.language)
-    model = build_model(params, tokenizer, vision_weights=start.vision, language_weights=start.language)
+    model = create_for_training(
+        params, tokenizer, vision_weights=start.vision, language_weights=start.language
+    )
+    processor = Processor(
+        tokenizer,
+        image_size=params.vision.image_size,
+        max_tokens=params.language.tokens,
+        mean=model.vision.mean,
+        std=model.vision.std,
+    )
     model = model.to(memory_format=torch.channels_last)
     if train.activation_checkpointing:
         checkpoint_activations(model)
 
-    dataset = dataset_for(model, tokenizer, table, raw)
+    images = ImageFiles(raw)
+    dataset = ExpressionDataset(table, images, processor)
     batches = GroupedBatchSampler(
         group_by_image(dataset.image_path),
         expressions=train.expressions_per_batch,
@@ -131,21 +148,20 @@ def train_run(
                 continue
             plain = accelerator.unwrap_model(model)
             record = {"epoch": progress.epoch, "step": progress.step, **losses}
-            record |= validate(plain, tokenizer, validation, raw, params, accelerator)
+            record |= validate(plain, processor, validation, images, params, accelerator)
             progress.history.append(record)
             log({key: value for key, value in record.items() if key.startswith("val/")}, progress.step)
             logger.info("epoch %d: %s", progress.epoch, summary(record))
-            if accelerator.is_main_process:
-                plain.save_pretrained(kept, tokenizer, "last")
-                if record[f"val/mean/{train.select_by}"] > progress.best:
-                    progress.best = record[f"val/mean/{train.select_by}"]
-                    plain.save_pretrained(kept, tokenizer, "model")
+            if accelerator.is_main_process and record[f"val/mean/{train.select_by}"] > progress.best:
+                progress.best = record[f"val/mean/{train.select_by}"]
+                plain.save_pretrained(kept)
+                processor.save_pretrained(kept)
             training.save()
 
     if accelerator.is_main_process:
         shutil.copytree(kept, output, dirs_exist_ok=True)
         lines = [json.dumps(record) + "\n" for record in progress.history]
-        (output / "history.jsonl").write_text("".join(lines), encoding="utf-8")
+        replace_text(output / "history.jsonl", "".join(lines))
     accelerator.wait_for_everyone()
     return progress
 

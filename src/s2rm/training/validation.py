@@ -1,13 +1,12 @@
 """The metrics on the val splits, by which the best checkpoint is selected."""
 
-from pathlib import Path
-
 import pandas as pd
 from accelerate import Accelerator
-from transformers import PreTrainedTokenizerBase
 
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
+from s2rm.data.image_zip import ImageFiles
+from s2rm.data.processor import Processor
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.s2rm import S2RM
@@ -15,9 +14,9 @@ from s2rm.model.s2rm import S2RM
 
 def validate(
     model: S2RM,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     tables: dict[str, pd.DataFrame],
-    raw: Path,
+    images: ImageFiles,
     params: Params,
     accelerator: Accelerator,
 ) -> dict[str, float]:
@@ -29,9 +28,9 @@ def validate(
     for name in scored:
         scores = score_together(
             model,
-            tokenizer,
+            processor,
             tables[name],
-            raw,
+            images,
             images_per_batch=max(1, params.train.expressions_per_batch // params.train.expressions_per_image),
             threshold=0.5,
             device=accelerator.device,
@@ -39,7 +38,7 @@ def validate(
             workers=params.train.workers,
             original=False,
             title=f"{name} val",
-        )
+        ).table
         found = segmentation_metrics(scores["intersection_model"], scores["union_model"])
         metrics |= {f"val/{name}/{metric}": found[metric] for metric in ("oIoU", "mIoU")}
     for metric in ("oIoU", "mIoU"):

@@ -70,7 +70,7 @@ class Served:
         return store
 
     @property
-    def pack(self) -> Path:
+    def image_zip(self) -> Path:
         return self.raw / "images/mscoco/images/train2014.zip"
 
 
@@ -93,8 +93,8 @@ def test_archives_become_what_prepare_reads(served: Served, tmp_path: Path) -> N
         "refcocog_google/refs(google).p",
         "images/mscoco/images/train2014.zip",
     }
-    pack = ZipImages(served.pack)
-    assert {name: pack.read(name) for name in pack.names()} == {
+    image_zip = ZipImages(served.image_zip)
+    assert {name: image_zip.read(name) for name in image_zip.names()} == {
         name: served.images[name] for name in ("1.png", "2.png")
     }
     for benchmark in ("refcoco_unc", "refcocog_umd"):
@@ -120,7 +120,7 @@ def test_nothing_is_there_twice(served: Served) -> None:
     assert not store.path("train2014.zip").exists(), "its images are packed"
     held = list((store.folder / "packs").rglob("*.zip"))
     assert len(held) == 1
-    assert held[0].samefile(served.pack)
+    assert held[0].samefile(served.image_zip)
 
 
 def test_a_repetition_fetches_nothing_and_gives_the_same_bytes(served: Served) -> None:
@@ -139,14 +139,14 @@ def test_another_benchmark_that_needs_more_images_fetches_their_archive_again(se
     served.archives["refcoco.zip"] = zip_of({"refs(unc).p": few, "instances.json": instances})
     served.publish()
     served.lay_out("refcoco_unc")
-    assert list(ZipImages(served.pack).names()) == ["1.png"]
+    assert list(ZipImages(served.image_zip).names()) == ["1.png"]
     served.lay_out("refcoco_unc", "refcocog_umd")
-    assert list(ZipImages(served.pack).names()) == ["1.png", "2.png"]
+    assert list(ZipImages(served.image_zip).names()) == ["1.png", "2.png"]
     served.lay_out("refcoco_unc", offline=True)
-    assert list(ZipImages(served.pack).names()) == ["1.png", "2.png"], "more than are needed do no harm"
+    assert list(ZipImages(served.image_zip).names()) == ["1.png", "2.png"], "more than are needed do no harm"
 
 
-def test_what_earlier_benchmarks_asked_for_stays_in_the_pack(served: Served) -> None:
+def test_what_earlier_benchmarks_asked_for_stays_in_the_zip(served: Served) -> None:
     refs = pickle.loads((served.root / "raw/refcoco_unc/refs(unc).p").read_bytes())
     instances = (served.root / "raw/refcoco_unc/instances.json").read_bytes()
     for name, split_by, image in (("refcoco.zip", "unc", 1), ("refcocog.zip", "umd", 2)):
@@ -156,7 +156,7 @@ def test_what_earlier_benchmarks_asked_for_stays_in_the_pack(served: Served) -> 
     served.lay_out("refcoco_unc")
     served.lay_out("refcocog_umd")
     served.lay_out("refcoco_unc", offline=True)
-    assert list(ZipImages(served.pack).names()) == ["1.png", "2.png"]
+    assert list(ZipImages(served.image_zip).names()) == ["1.png", "2.png"]
 
 
 def test_image_archives_are_kept_if_asked_and_those_placed_by_hand_always(served: Served) -> None:
@@ -176,8 +176,8 @@ def test_an_image_that_the_archive_lacks_is_told_and_left_to_prepare(
     served.publish()
     served.lay_out("refcoco_unc")
     assert "lacks 1 of the 2 files" in caplog.text
-    faults = prepare("refcoco_unc", served.raw, tmp_path / "prepared", PARAMS)["faults"]
-    assert faults["image_missing"]["ids"] == [1]
+    issues = prepare("refcoco_unc", served.raw, tmp_path / "prepared", PARAMS)["faults"]
+    assert issues["image_missing"]["ids"] == [1]
     asked = len(served.server.requests)
     served.lay_out("refcoco_unc")
     assert len(served.server.requests) == asked, "it would lack it again"
@@ -191,7 +191,7 @@ def test_an_image_that_the_archive_lacks_is_told_and_left_to_prepare(
             {"a/refs(unc).p": b"x", "b/refs(unc).p": b"x", "instances.json": b"{}"},
             r"two files refs\(unc\)\.p",
         ),
-        ({"../refs(unc).p": b"x", "instances.json": b"{}"}, "not to be trusted"),
+        ({"../refs(unc).p": b"x", "instances.json": b"{}"}, "do not trust this file"),
     ],
 )
 @pytest.mark.hostile
@@ -202,7 +202,7 @@ def test_an_annotation_archive_that_is_another_one(
     served.publish()
     with pytest.raises(UserError, match=message):
         served.lay_out("refcoco_unc")
-    assert not served.pack.exists()
+    assert not served.image_zip.exists()
 
 
 @pytest.mark.hostile
@@ -211,7 +211,7 @@ def test_two_images_of_one_name_are_refused(served: Served) -> None:
     served.publish()
     with pytest.raises(UserError, match=r"two files 1\.png"):
         served.lay_out("refcoco_unc")
-    assert not served.pack.exists()
+    assert not served.image_zip.exists()
 
 
 @pytest.mark.hostile
@@ -225,7 +225,7 @@ def test_a_pickle_that_runs_code_is_never_run(served: Served, tmp_path: Path) ->
         {"refs(unc).p": pickle.dumps(Evil()), "instances.json": instances}
     )
     served.publish()
-    with pytest.raises(UserError, match="no pickle of plain data"):
+    with pytest.raises(UserError, match="not a pickle of plain data"):
         served.lay_out("refcoco_unc")
     assert not (tmp_path / "executed").exists()
 
@@ -246,8 +246,8 @@ def test_referit_by_its_original_files(served: Served, tmp_path: Path) -> None:
     served.publish()
     served.lay_out("referit_berkeley", referit="queries")
     assert read_provenance(served.raw / "referit_berkeley").route == "queries"
-    pack = ZipImages(served.raw / "images/saiapr_tc-12.zip")
-    assert "999.jpg" not in pack
+    image_zip = ZipImages(served.raw / "images/saiapr_tc-12.zip")
+    assert "999.jpg" not in image_zip
     statistics = prepare("referit_berkeley", served.raw, tmp_path / "prepared", PARAMS)
     assert statistics["faults"] == {}
     table = load_table(tmp_path / "prepared/referit_berkeley.parquet")
@@ -274,5 +274,5 @@ def test_two_clones_that_share_a_folder_of_archives_take_turns(
         list(clones.map(lay_out, range(3)))
     assert [request.path for request in served.server.requests].count("/train2014.zip") == 1
     assert "another process is at work" in caplog.text
-    packs = [served.root / f"{number}" / "images/mscoco/images/train2014.zip" for number in range(3)]
-    assert all(pack.samefile(packs[0]) for pack in packs)
+    zips = [served.root / f"{number}" / "images/mscoco/images/train2014.zip" for number in range(3)]
+    assert all(image_zip.samefile(zips[0]) for image_zip in zips)

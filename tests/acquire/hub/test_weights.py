@@ -19,7 +19,8 @@ from hub_server import HubServer, publish
 from huggingface_hub import constants, hf_hub_download
 from tiny_encoders import BACKBONE, BERT, RESNET, bert_files, resnet_files
 
-from s2rm.acquire.hub.weights import EncoderWeights, fetch_weights, find_weights
+from s2rm.acquire.hub.fetch_encoders import fetch_weights
+from s2rm.acquire.hub.weights import EncoderWeights, find_weights
 from s2rm.config.params import Language, Params, Vision
 from s2rm.core.errors import UserError
 
@@ -298,7 +299,7 @@ def test_a_repository_with_a_pickle_alone_is_refused_before_any_download(
     ("backbone", "said"),
     [
         ("resnet10t.no_such_tag", "vision.backbone is 'resnet10t.no_such_tag'"),
-        ("no_such_model", "timm knows no weights .*vision.pretrained=false"),
+        ("no_such_model", "timm knows no weights of it on .*vision.pretrained=false"),
     ],
 )
 def test_a_backbone_without_weights(stage: Stage, backbone: str, said: str) -> None:
@@ -560,6 +561,18 @@ def test_a_folder_that_is_missing_or_of_other_parameters_asks_for_its_stage(
         find_weights(stage.output, *settings(tiny_params))
     with pytest.raises(UserError, match=f"holds {BERT} for language, not a/b: run `dvc repro weights`"):
         find_weights(stage.output, *settings(tiny_params, vision=False, language="a/b"))
+
+
+def test_a_training_loads_no_code_that_downloads() -> None:
+    code = "import sys, s2rm.training.loop; print(*(name for name in sys.modules if 's2rm.acquire' in name))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert set(loaded) == {"s2rm.acquire", "s2rm.acquire.hub", "s2rm.acquire.hub.weights"}
 
 
 TRAIN = """

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerBase, Roberta
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.data.tokenizer import build_tokenizer
-from s2rm.model.build import build_model
+from s2rm.model.create import create_for_training
 from s2rm.model.encoders.language import build_bert, pretrained_bert_config
 
 SIZES = {
@@ -45,7 +45,7 @@ def test_a_model_starts_from_the_folder_and_is_as_large(
     folder: Path, tiny_params: Callable[..., Params], tiny_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     params = tiny_params("language.pretrained=some/bert", "language.hidden=32")
-    model = build_model(params, tiny_tokenizer, language_weights=folder)
+    model = create_for_training(params, tiny_tokenizer, language_weights=folder)
     assert model.language is not None
     assert model.language.width == SIZES["hidden_size"]
     assert model.config.bert["max_position_embeddings"] == SIZES["max_position_embeddings"]
@@ -59,7 +59,7 @@ def test_pretrained_encoders_never_start_at_random(
     encoder: str, tiny_params: Callable[..., Params], tiny_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     with pytest.raises(UserError, match=f"{encoder.split('=')[0]} is .* not given"):
-        build_model(tiny_params(encoder), tiny_tokenizer)
+        create_for_training(tiny_params(encoder), tiny_tokenizer)
 
 
 def test_a_pretrained_tokenizer_is_never_trained(tiny_params: Callable[..., Params]) -> None:

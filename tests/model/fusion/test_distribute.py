@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.fusion.distribute import DistributeByAttention
 
 WIDTH, LANGUAGE_WIDTH = 8, 6
@@ -49,7 +50,7 @@ def test_the_words_are_gathered_by_the_formulas(query: str) -> None:
             for n, owner in enumerate(OWNERS)
         ]
     )
-    found = layers(vision, words, mask, sentence, OWNERS)
+    found = layers(vision, LanguageFeatures(words, mask, sentence), OWNERS)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -61,7 +62,6 @@ def test_a_single_word_that_is_the_sentence_is_the_same_query() -> None:
     )
     by_word.load_state_dict(by_sentence.state_dict())
     words = torch.randn(3, 1, LANGUAGE_WIDTH)
-    inputs = torch.randn(2, WIDTH, 3, 2), words, torch.ones(3, 1, dtype=torch.bool)
-    torch.testing.assert_close(
-        by_word(*inputs, words[:, 0], OWNERS), by_sentence(*inputs, words[:, 0], OWNERS)
-    )
+    language = LanguageFeatures(words, torch.ones(3, 1, dtype=torch.bool), words[:, 0])
+    inputs = torch.randn(2, WIDTH, 3, 2), language, OWNERS
+    torch.testing.assert_close(by_word(*inputs), by_sentence(*inputs))

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.fusion.s2rm_fusion import ConcatFusion, LanguageFeatures, PixelWordAttention, S2RMFusion
+from s2rm.model.encoders.language import LanguageFeatures
+from s2rm.model.fusion.baselines import ConcatFusion, PixelWordAttention
+from s2rm.model.fusion.s2rm_fusion import S2RMFusion
 from s2rm.model.s2rm import S2RM
 
 WIDTH, LANGUAGE_WIDTH, SIZE = 8, 6, (3, 2)
@@ -87,7 +89,7 @@ def test_pwam_multiplies_the_gathered_words_into_the_vision_map(
     vision: Tensor, language: LanguageFeatures
 ) -> None:
     fusion = PixelWordAttention(WIDTH, LANGUAGE_WIDTH, query="sentence").double()
-    gathered = fusion.attention(vision, language.words, language.word_mask, language.sentence, OWNERS)
+    gathered = fusion.attention(vision, language, OWNERS)
     gelu = nn.functional.gelu
     expected = torch.empty(3, WIDTH, *SIZE, dtype=torch.float64)
     for n, row, column in PLACES:

@@ -16,7 +16,6 @@ from torch import Tensor
 from s2rm.config.params import Decoder, Fusion, Loss, Params
 from s2rm.config.switches import FULL_METHOD, IDLE
 from s2rm.core.errors import UserError
-from s2rm.model.build import assemble
 from s2rm.model.s2rm import S2RM, Masks
 from s2rm.training.loss import segmentation_loss
 
@@ -203,7 +202,7 @@ def test_two_switches_are_refused_exactly_where_one_of_them_changes_nothing(
         section, name = key.split(".")
         value = SWITCHES[key][0][0]
         forced = getattr(model.config, section).model_copy(update={name: value})  # not validated
-        both = assemble(model.config.model_copy(update={section: forced})).double().eval()
+        both = S2RM(model.config.model_copy(update={section: forced})).double().eval()
         each_acts = all(
             count(one) != count(both) or outputs_differ(one, both) for one in (model, single_changes[key])
         )

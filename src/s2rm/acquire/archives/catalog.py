@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from s2rm.config.benchmarks import get_benchmark
-from s2rm.config.params import BenchmarkName, Section, read_yaml
+from s2rm.config.params import BenchmarkName, Section
 from s2rm.core.errors import UserError
-from s2rm.core.files import replace_text
+from s2rm.core.files import read_yaml, replace_text
 
 Route = Literal["refer", "queries"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -126,6 +126,12 @@ class Catalog:
         pinned = self._lock["archives"].get(name)
         return archive if archive.checksum or not pinned else archive.model_copy(update=pinned)
 
+    def licence(self, name: str) -> str:
+        """Return the licence of an archive; in the catalog, "as NAME" refers to that archive's licence."""
+        licence = self._content.archives[name].licence
+        other = self._content.archives.get(licence.removeprefix("as "))
+        return other.licence if other else licence
+
     def files(self, benchmark: str, route: Route) -> Files:
         routes = self._content.routes.get(benchmark, {})  # type: ignore[call-overload]
         if route not in routes:
@@ -151,6 +157,11 @@ class Catalog:
             self._lock[section][name] = value
             text = json.dumps(self._lock, indent=2, sort_keys=True) + "\n"
             replace_text(self.lock_path, text)
+
+
+def choose_route(benchmark: str, referit: Route) -> Route:
+    """Return the route by which a benchmark is fetched: `referit` for ReferIt, else "refer"."""
+    return referit if benchmark == "referit_berkeley" else "refer"
 
 
 def load_catalog(path: Path) -> Catalog:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from s2rm.acquire.archives.catalog import Files, Route
+from s2rm.acquire.archives.catalog import Files, Route, choose_route
 from s2rm.acquire.archives.store import ArchiveStore, require_space
 from s2rm.acquire.archives.unpack import member_sizes, read_members
 from s2rm.config.benchmarks import Benchmark, get_benchmark
@@ -50,7 +50,7 @@ def lay_out_archives(
     """
     jobs = []
     for name in benchmarks:
-        route: Route = referit if name == "referit_berkeley" else "refer"
+        route = choose_route(name, referit)
         jobs.append(_Job(get_benchmark(name), route, store.catalog.files(name, route)))
     with store.locked():
         _lay_out(store, jobs, raw, keep_archives=keep_archives)
@@ -59,11 +59,11 @@ def lay_out_archives(
 def _lay_out(store: ArchiveStore, jobs: list[_Job], raw: Path, *, keep_archives: bool) -> None:
     annotations = [name for job in jobs for name in job.files.annotations]
     large = list(dict.fromkeys(name for job in jobs for name in (job.files.images, job.files.masks) if name))
-    unpacked = [name for name in large if not _packs_folder(store, name).is_dir()]
+    unpacked = [name for name in large if not _zips_folder(store, name).is_dir()]
     kept = sum(store.catalog.archive(name).kept for name in unpacked)
     store.fetch([*annotations, *unpacked], kept)
 
-    wanted: dict[str, dict[Path, set[str]]] = {name: {} for name in large}  # archive → pack → its members
+    wanted: dict[str, dict[Path, set[str]]] = {name: {} for name in large}  # archive → zip → its members
     written: dict[tuple[str, str], Path] = {}
     for job in jobs:
         folder = raw / job.spec.name
@@ -72,8 +72,8 @@ def _lay_out(store: ArchiveStore, jobs: list[_Job], raw: Path, *, keep_archives:
         wanted[job.files.images].setdefault(raw / f"{job.spec.images}.zip", set()).update(images)
         if job.files.masks:
             wanted[job.files.masks].setdefault(folder / MASKS, set()).update(masks)
-    for name, packs in wanted.items():
-        _pack(store, name, packs, keep_archives=keep_archives)
+    for name, zips in wanted.items():
+        _pack(store, name, zips, keep_archives=keep_archives)
     for job in jobs:
         checksums = {name: store.checksum(name) or "" for name in job.files.all}
         write_provenance(raw / job.spec.name, Provenance("archives", job.route, checksums))
@@ -122,44 +122,46 @@ def _mentioned(job: _Job, folder: Path) -> tuple[set[str], set[str]]:
     return {f"{crop.image_id}.jpg" for crop in crops}, {f"{crop.key}.mat" for crop in crops}
 
 
-def _packs_folder(store: ArchiveStore, archive: str) -> Path:
-    """The packs of one archive, by its checksum: another archive has others."""
+def _zips_folder(store: ArchiveStore, archive: str) -> Path:
+    """The zips of one archive, by its checksum: another archive has others."""
     return store.folder / "packs" / (store.checksum(archive) or "unknown").replace(":", "-")
 
 
-def _pack(store: ArchiveStore, archive: str, packs: dict[Path, set[str]], *, keep_archives: bool) -> None:
-    """Brings packs of the wanted members of an archive to their places, from earlier ones if they suffice."""
-    folder = _packs_folder(store, archive)
-    held = {target: folder / target.name for target in packs}
-    if not all(names <= _read_asked(held[target]) for target, names in packs.items()):
+def _pack(store: ArchiveStore, archive: str, zips: dict[Path, set[str]], *, keep_archives: bool) -> None:
+    """Brings zips of the wanted members of an archive to their places, from earlier ones if they suffice."""
+    folder = _zips_folder(store, archive)
+    held = {target: folder / target.name for target in zips}
+    if not all(names <= _read_asked(held[target]) for target, names in zips.items()):
         store.fetch([archive])
         # What earlier benchmarks asked for stays in, so that going back to them asks for nothing.
-        asked = {held[target]: names | _read_asked(held[target]) for target, names in packs.items()}
+        asked = {held[target]: names | _read_asked(held[target]) for target, names in zips.items()}
         files = {PurePosixPath(name).name for names in asked.values() for name in names}
         sizes = member_sizes(store.path(archive), lambda member: PurePosixPath(member).name in files)
         require_space(store.folder, sum(sizes.values()))  # before the archive came it was an estimate
         _repack(store.path(archive), asked)
-    for target in packs:
+    for target in zips:
         link(held[target], target)
     if not keep_archives:
         store.remove_fetched(archive)
 
 
-def _read_asked(pack: Path) -> set[str]:
-    """The names that a pack was made with in mind; those that its archive lacks stay missing."""
-    asked = _asked_path(pack)
-    return set(json.loads(asked.read_text(encoding="utf-8"))) if pack.is_file() and asked.is_file() else set()
+def _read_asked(image_zip: Path) -> set[str]:
+    """The names that a zip was made with in mind; those that its archive lacks stay missing."""
+    asked = _asked_path(image_zip)
+    if not (image_zip.is_file() and asked.is_file()):
+        return set()
+    return set(json.loads(asked.read_text(encoding="utf-8")))
 
 
-def _asked_path(pack: Path) -> Path:
-    return pack.with_suffix(".json")
+def _asked_path(image_zip: Path) -> Path:
+    return image_zip.with_suffix(".json")
 
 
-def _repack(archive: Path, packs: Mapping[Path, set[str]]) -> None:
-    """Writes each pack with those of its names that the archive has, in one pass over the archive."""
-    places = {PurePosixPath(name).name: (target, name) for target, wanted in packs.items() for name in wanted}
+def _repack(archive: Path, zips: Mapping[Path, set[str]]) -> None:
+    """Writes each zip with those of its names that the archive has, in one pass over the archive."""
+    places = {PurePosixPath(name).name: (target, name) for target, wanted in zips.items() for name in wanted}
     with ExitStack() as stack:
-        writers = {target: stack.enter_context(ImageZipWriter(target)) for target in packs}
+        writers = {target: stack.enter_context(ImageZipWriter(target)) for target in zips}
         bar = stack.enter_context(
             tqdm(total=len(places), desc=f"unpacking {archive.name}", unit="file", disable=None)
         )
@@ -172,5 +174,5 @@ def _repack(archive: Path, packs: Mapping[Path, set[str]]) -> None:
         missing = len(places) - sum(len(writer.names) for writer in writers.values())
     if missing:
         logger.warning("%s lacks %d of the %d files that are named", archive, missing, len(places))
-    for target, names in packs.items():
+    for target, names in zips.items():
         replace_text(_asked_path(target), json.dumps(sorted(names)))

@@ -3,8 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2rm.model.layers import Pointwise
-from s2rm.model.norm import group_norm
+from s2rm.model.layers import Pointwise, group_norm
 
 
 class FPN(nn.Module):

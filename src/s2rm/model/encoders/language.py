@@ -1,5 +1,6 @@
 """The language encoder: a BERT of transformers, pretrained or small and from scratch."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,19 @@ from transformers import AutoConfig, BertConfig, BertModel
 
 from s2rm.config.params import Language
 from s2rm.core.errors import UserError
-from s2rm.model.fusion.s2rm_fusion import LanguageFeatures
 
 PRETRAINED_POSITIONS, PRETRAINED_TYPES = 512, 2  # of BERT-base
 # What a published BERT has beside the encoder: what it was pretrained with.
 LEFT_OUT = ("pooler.", "bert.pooler.", "cls.")
+
+
+@dataclass(frozen=True)
+class LanguageFeatures:
+    """The N expressions of a batch, encoded."""
+
+    words: Tensor  # (N, T, D)
+    word_mask: Tensor  # (N, T), true for words, false for padding
+    sentence: Tensor  # (N, D)
 
 
 class LanguageEncoder(nn.Module):

@@ -29,12 +29,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2rm.model.expand import expand_to_expressions
-from s2rm.model.layers import Pointwise
+from s2rm.model.fusion.sweeps import SWEEPS
+from s2rm.model.layers import Pointwise, expand_to_expressions
 from s2rm.model.scan import sweep
-
-# (dim of the slices in an NCHW map, last to first?) of the rotations by 0°, 90°, 180°, 270°
-SWEEPS = ((2, False), (3, True), (2, True), (3, False))
 
 
 class Bundle(nn.Module):

@@ -18,9 +18,8 @@ attention (`word`), which costs no further weights:
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2rm.model.expand import expand_to_expressions
-from s2rm.model.layers import Pointwise
-from s2rm.model.norm import group_norm
+from s2rm.model.encoders.language import LanguageFeatures
+from s2rm.model.layers import Pointwise, expand_to_expressions, group_norm
 
 
 class DistributeByAttention(nn.Module):
@@ -34,27 +33,27 @@ class DistributeByAttention(nn.Module):
         self.key_value = nn.Linear(language_width, 2 * width)
         self.out = nn.Sequential(Pointwise(width, width), group_norm(width))
 
-    def forward(
-        self, vision: Tensor, words: Tensor, word_mask: Tensor, sentence: Tensor, expression_to_image: Tensor
-    ) -> Tensor:
-        """
+    def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
+        """Lay the words out over the map.
+
         Args:
             vision: (B, C, H, W).
-            words: (N, T, D); word_mask: (N, T), true for words, false for padding.
-            sentence: (N, D).
-            expression_to_image: (N,), which of the B images each expression is about.
+            language: the N expressions.
+            expression_to_image: (N,), the image that each expression is about, in 0..B−1.
 
-        Returns: the distributed language map L, (N, C, H, W).
+        Returns:
+            The distributed language map L, (N, C, H, W).
         """
         height, width = vision.shape[-2:]
         query = expand_to_expressions(self.query(vision), expression_to_image)
         query = query.flatten(2).transpose(1, 2)  # (N, HW, C)
-        key, value = self.key_value(words).chunk(2, dim=-1)  # (N, T, C) each
-        mask = word_mask[:, None]
+        key, value = self.key_value(language.words).chunk(2, dim=-1)  # (N, T, C) each
+        mask = language.word_mask[:, None]
         if self.query_by_word:  # W_s before the attention rather than after it: the same, and C wide
-            modulation = F.scaled_dot_product_attention(query, key, self.modulation(words), attn_mask=mask)
+            modulation = self.modulation(language.words)
+            modulation = F.scaled_dot_product_attention(query, key, modulation, attn_mask=mask)
         else:
-            modulation = self.modulation(sentence)[:, None]
+            modulation = self.modulation(language.sentence)[:, None]
         query = query * (1 + modulation)
         gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(gathered.transpose(1, 2).unflatten(2, (height, width)))
@@ -67,9 +66,7 @@ class DistributeByTiling(nn.Module):
         super().__init__()
         self.project = nn.Sequential(nn.Linear(language_width, width), nn.LayerNorm(width))
 
-    def forward(
-        self, vision: Tensor, words: Tensor, word_mask: Tensor, sentence: Tensor, expression_to_image: Tensor
-    ) -> Tensor:
-        """Shapes as for `DistributeByAttention`."""
-        tile = self.project(sentence)[:, :, None, None]
+    def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
+        """Tile the sentence: shapes as for `DistributeByAttention`."""
+        tile = self.project(language.sentence)[:, :, None, None]
         return tile.expand(-1, -1, *vision.shape[-2:])

@@ -1,29 +1,19 @@
-"""The fusion of one stage: S²RM whole, and its neighbours under the same interface.
+"""The fusion of one stage by S²RM: distribute, coparse, balance.
 
-Every fusion maps a vision map (B, C, H, W) and the language of N expressions to N fused maps
-(N, C, H, W). Fusion is lateral (ours): the result goes to the decoder, never back into the vision
-backbone, so an image is encoded once for all of its expressions.
+A fusion maps a vision map (B, C, H, W) and the language of N expressions to N fused maps (N, C, H, W).
+Fusion is lateral (ours): the result goes to the decoder, never back into the vision backbone, so an image
+is encoded once for all of its expressions. `baselines.py` has the alternatives with the same interface.
+
+Shapes: B images, N expressions, C channels, H×W positions, K parsed semantics.
 """
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor, nn
 
-from s2rm.model.expand import expand_to_expressions
+from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.fusion.balance import Balance, Mean
 from s2rm.model.fusion.coparse import Coparse
 from s2rm.model.fusion.distribute import DistributeByAttention, DistributeByTiling
-from s2rm.model.layers import Pointwise
-
-
-@dataclass(frozen=True)
-class LanguageFeatures:
-    """The N expressions of a batch, encoded."""
-
-    words: Tensor  # (N, T, D)
-    word_mask: Tensor  # (N, T), true for words, false for padding
-    sentence: Tensor  # (N, D)
+from s2rm.model.layers import Pointwise, expand_to_expressions
 
 
 class S2RMFusion(nn.Module):
@@ -66,9 +56,7 @@ class S2RMFusion(nn.Module):
         self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """The distributed language map (N, C, H, W) and the parsed semantics (same shape each)."""
-        distributed = self.distribute(
-            vision, language.words, language.word_mask, language.sentence, expression_to_image
-        )
+        distributed = self.distribute(vision, language, expression_to_image)
         semantics: list[Tensor] = []
         if "language_to_vision" in self.coparse:
             semantics += self.coparse["language_to_vision"](
@@ -84,46 +72,3 @@ class S2RMFusion(nn.Module):
         distributed, semantics = self.parse(vision, language, expression_to_image)
         vision = expand_to_expressions(vision, expression_to_image)
         return vision + self.out(self.balance(semantics or [vision, distributed]))
-
-
-class PixelWordAttention(nn.Module):
-    """`fusion.kind=pwam`: words gathered by each pixel, multiplied into the vision map.
-
-    The idea of LAVT's pixel-word attention module (Yang et al., CVPR 2022), but lateral.
-    """
-
-    def __init__(self, width: int, language_width: int, *, query: str) -> None:
-        super().__init__()
-        self.attention = DistributeByAttention(width, language_width, query=query)
-        self.vision = nn.Sequential(Pointwise(width, width), nn.GELU())
-        self.out = nn.Sequential(Pointwise(width, width), nn.GELU())
-
-    def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
-        gathered = self.attention(
-            vision, language.words, language.word_mask, language.sentence, expression_to_image
-        )
-        fused = expand_to_expressions(self.vision(vision), expression_to_image) * gathered
-        return expand_to_expressions(vision, expression_to_image) + self.out(fused)
-
-
-class ConcatFusion(nn.Module):
-    """`fusion.kind=concat`: the sentence tiled over the map, concatenated, one 1×1 convolution."""
-
-    def __init__(self, width: int, language_width: int) -> None:
-        super().__init__()
-        self.tile = DistributeByTiling(width, language_width)
-        self.out = nn.Sequential(Pointwise(2 * width, width), nn.GELU())
-
-    def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
-        tile = self.tile(vision, language.words, language.word_mask, language.sentence, expression_to_image)
-        vision = expand_to_expressions(vision, expression_to_image)
-        return vision + self.out(torch.cat([vision, tile], dim=1))
-
-
-class NoFusion(nn.Module):
-    """A stage without language: `fusion.kind=none`, and stages that fusion.stages leaves out."""
-
-    def forward(
-        self, vision: Tensor, language: LanguageFeatures | None, expression_to_image: Tensor
-    ) -> Tensor:
-        return expand_to_expressions(vision, expression_to_image)

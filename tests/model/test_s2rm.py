@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import save
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.core.errors import UserError
-from s2rm.model.pretrained import load_tokenizer
+from s2rm.data.processor import Processor
 from s2rm.model.s2rm import S2RM
 
 Build = Callable[..., S2RM]
@@ -34,27 +35,15 @@ def test_round_trip(
     build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     model = build_tiny(*overrides).float()
-    model.save_pretrained(tmp_path / "new" / "folder", tiny_tokenizer)
+    save(model, tiny_tokenizer, tmp_path / "new" / "folder")
     loaded = S2RM.from_pretrained(tmp_path / "new" / "folder")
     assert not loaded.training
     assert loaded.config.model_dump_json() == model.config.model_dump_json()
     assert torch.equal(logits_of(loaded), logits_of(model))
     expression = "the red circle on the left"
-    assert load_tokenizer(tmp_path / "new" / "folder")(expression) == tiny_tokenizer(expression)
-
-
-def test_best_and_last_weights(
-    build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
-) -> None:
-    model = build_tiny().float()
-    model.save_pretrained(tmp_path, tiny_tokenizer, "model")
-    best = logits_of(model)
-    with torch.no_grad():
-        model.decoder.mask[0].bias.add_(1)
-    model.save_pretrained(tmp_path, tiny_tokenizer, "last")
-    assert torch.equal(logits_of(S2RM.from_pretrained(tmp_path)), best)
-    assert torch.equal(logits_of(S2RM.from_pretrained(tmp_path, weights="last")), logits_of(model))
-    assert not torch.equal(best, logits_of(model))
+    processor = Processor.from_pretrained(tmp_path / "new" / "folder")
+    assert processor.tokenizer(expression) == tiny_tokenizer(expression)
+    assert (processor.mean, processor.std) == (model.vision.mean, model.vision.std)
 
 
 def test_pretrained_weights_are_not_asked_for_again(
@@ -65,7 +54,7 @@ def test_pretrained_weights_are_not_asked_for_again(
 ) -> None:
     """A model trained from pretrained encoders loads offline: all weights are its own."""
     model = build_tiny().float()
-    model.save_pretrained(tmp_path, tiny_tokenizer)
+    save(model, tiny_tokenizer, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["vision"]["pretrained"], config["language"]["pretrained"] = True, "no/such-bert"
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -78,12 +67,12 @@ def test_pretrained_weights_are_not_asked_for_again(
     [
         ("config.json", None, "config.json is missing"),
         ("model.safetensors", None, "model.safetensors is missing"),
-        ("model.safetensors", b"", "no model that this version can read"),
-        ("model.safetensors", b"\x10\0\0\0\0\0\0\0not tensors at all", "no model that this version can read"),
-        ("config.json", b"{", "no model that this version can read"),
-        ("config.json", b"\xff\xfe", "no model that this version can read"),
-        ("config.json", b"[]", "no model that this version can read"),
-        ("config.json", b'{"fusion": {}}', "no model that this version can read"),
+        ("model.safetensors", b"", "cannot be read by this version"),
+        ("model.safetensors", b"\x10\0\0\0\0\0\0\0not tensors at all", "cannot be read by this version"),
+        ("config.json", b"{", "cannot be read by this version"),
+        ("config.json", b"\xff\xfe", "cannot be read by this version"),
+        ("config.json", b"[]", "cannot be read by this version"),
+        ("config.json", b'{"fusion": {}}', "cannot be read by this version"),
     ],
 )
 def test_broken_folders_give_one_line(
@@ -94,7 +83,7 @@ def test_broken_folders_give_one_line(
     content: bytes | None,
     said: str,
 ) -> None:
-    build_tiny().float().save_pretrained(tmp_path, tiny_tokenizer)
+    save(build_tiny(), tiny_tokenizer, tmp_path)
     corrupt(tmp_path, name, content)
     with pytest.raises(UserError, match=said) as caught:
         S2RM.from_pretrained(tmp_path)
@@ -105,8 +94,8 @@ def test_broken_folders_give_one_line(
 def test_weights_of_another_model_are_refused(
     build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    build_tiny("fusion.balancing=false").float().save_pretrained(tmp_path / "other", tiny_tokenizer)
-    build_tiny().float().save_pretrained(tmp_path, tiny_tokenizer)
+    save(build_tiny("fusion.balancing=false"), tiny_tokenizer, tmp_path / "other")
+    save(build_tiny(), tiny_tokenizer, tmp_path)
     (tmp_path / "other" / "model.safetensors").replace(tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="balance") as caught:
         S2RM.from_pretrained(tmp_path)
@@ -116,14 +105,14 @@ def test_weights_of_another_model_are_refused(
 def test_truncated_weights_are_refused(
     build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    build_tiny().float().save_pretrained(tmp_path, tiny_tokenizer)
+    save(build_tiny(), tiny_tokenizer, tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(UserError, match="no model that this version can read"):
+    with pytest.raises(UserError, match="cannot be read by this version"):
         S2RM.from_pretrained(tmp_path)
 
 
-def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no tokenizer") as caught:
-        load_tokenizer(tmp_path)
+def test_a_folder_without_a_processor(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"processor_config\.json is missing") as caught:
+        Processor.from_pretrained(tmp_path)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,80 @@
+"""Fetches the pretrained encoders into one folder before any training, which then needs no network.
+
+`s2rm.acquire.hub.weights` describes the folder.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from s2rm.acquire.hub.snapshot import fetch_snapshot
+from s2rm.acquire.hub.weights import LANGUAGE, RECORD, VISION, list_repositories
+from s2rm.config.params import Language, Vision
+from s2rm.core.files import link, partial_of, replace_text
+
+# Encoder → file on the Hub → its path in the folder; the largest file is fetched last.
+TARGETS = {
+    "vision": {"model.safetensors": VISION},
+    "language": {
+        name: f"{LANGUAGE}/{name}"
+        for name in (
+            "config.json",
+            "tokenizer_config.json",
+            "tokenizer.json",
+            "vocab.txt",
+            "special_tokens_map.json",
+            "model.safetensors",
+        )
+    },
+}
+REQUIRED = {"vision": ["model.safetensors"], "language": ["config.json", "model.safetensors"]}
+
+
+def fetch_weights(
+    vision: Vision,
+    language: Language,
+    output: Path,
+    *,
+    store: Path,
+    revisions: Mapping[str, str | None],
+    pin: Callable[[str, str], None],
+    offline: bool,
+) -> None:
+    """Replace the folder `output` by one with the encoders that these parameters call pretrained.
+
+    Args:
+        vision: the parameters of the vision encoder.
+        language: the parameters of the language encoder.
+        output: the folder to write; it links to the files in `store` where the file system allows it.
+        store: where downloads are kept, so that they can be continued.
+        revisions: repository → commit; None or a missing entry means the newest commit.
+        pin: called with repository and commit where `revisions` names none.
+        offline: nothing is downloaded; only the store and the user's own cache of the Hub are used.
+
+    Raises:
+        UserError: a backbone has no weights on the Hub, or a repository cannot be fetched.
+    """
+    record: dict[str, object] = {}
+    folder = partial_of(output)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for encoder, repository in list_repositories(vision, language).items():
+        targets = TARGETS[encoder]
+        revision = revisions.get(repository)
+        snapshot = fetch_snapshot(
+            repository, list(targets), REQUIRED[encoder], store=store, revision=revision, offline=offline
+        )
+        if revision is None:
+            pin(repository, snapshot.commit)
+        for name in snapshot.sha256:
+            link(snapshot.folder / name, folder / targets[name])
+        record[encoder] = {
+            "repository": repository,
+            "revision": snapshot.commit,
+            "sha256": {targets[name]: sha256 for name, sha256 in snapshot.sha256.items()},
+        }
+    replace_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    if output.exists():
+        shutil.rmtree(output)
+    folder.rename(output)

@@ -1,0 +1,115 @@
+"""How a model's inputs are made from images and texts; saved beside the model.
+
+    processor_config.json     image size, mean, std, tokens
+    tokenizer.json, …         the tokenizer, as transformers saves it
+
+Shapes: B images, N expressions, S the side of the model's input, T tokens.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from s2rm.core.errors import UserError
+from s2rm.core.files import replace_text
+from s2rm.core.hub_files import find_file, is_local
+from s2rm.data.tokenizer import pad, tokenize
+from s2rm.data.transforms import to_tensor
+
+CONFIG = "processor_config.json"
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A tokenizer, and the size and normalisation of images."""
+
+    tokenizer: PreTrainedTokenizerBase
+    image_size: int
+    """Side S of the square that images are resized to, pixels."""
+    max_tokens: int
+    """Expressions are cut at so many tokens, [CLS] and [SEP] included."""
+    mean: tuple[float, ...]
+    """Of the colour channels in 0…1, subtracted."""
+    std: tuple[float, ...]
+    """Of the colour channels in 0…1, divided by."""
+
+    def __call__(
+        self, images: Image.Image | Sequence[Image.Image], texts: Sequence[str] | Sequence[Sequence[str]]
+    ) -> dict[str, Tensor]:
+        """Make a batch that `S2RM.forward` takes.
+
+        Args:
+            images: one RGB image, or B of them.
+            texts: the expressions of the one image, or for each image a list of its expressions.
+
+        Returns:
+            images (B, 3, S, S), token_ids and attention_mask (N, T), expression_to_image (N,).
+        """
+        alone = isinstance(images, Image.Image)
+        pictures = cast("Sequence[Image.Image]", [images] if alone else images)
+        groups = cast("Sequence[Sequence[str]]", [texts] if alone else texts)
+        token_ids, attention_mask = self.pad([ids for group in groups for ids in self.tokenize(group)])
+        counts = torch.tensor([len(group) for group in groups])
+        return {
+            "images": torch.stack([self.to_tensor(picture) for picture in pictures]),
+            "token_ids": token_ids,
+            "attention_mask": attention_mask,
+            "expression_to_image": torch.repeat_interleave(torch.arange(len(groups)), counts),
+        }
+
+    def to_tensor(self, image: Image.Image) -> Tensor:
+        """Resize and normalise an RGB image: (3, S, S), float32."""
+        return to_tensor(image, self.image_size, self.mean, self.std)
+
+    def tokenize(self, expressions: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each expression, with [CLS] and [SEP], cut at `max_tokens`."""
+        return tokenize(self.tokenizer, list(expressions), self.max_tokens)
+
+    def pad(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return token ids and attention mask, (N, T) each, T being the longest of the N."""
+        return pad(token_ids, int(self.tokenizer.pad_token_id))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the processor into a folder, beside a model."""
+        config = {
+            "image_size": self.image_size,
+            "max_tokens": self.max_tokens,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(folder)
+        replace_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> Self:
+        """Load the processor that is saved beside a model.
+
+        Args:
+            name: a trained folder, or the id of a repository on the Hugging Face Hub.
+            options: revision, token, cache_dir, … for the Hub.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        path = find_file(name, CONFIG, what="trained model", **options)
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+            image_size, max_tokens = int(config["image_size"]), int(config["max_tokens"])
+            mean, std = (tuple(map(float, config[key])) for key in ("mean", "std"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a processor's configuration: {error!r}") from None
+        source = path.parent if is_local(name) else name
+        try:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **options)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{name} does not contain a tokenizer: {reason}") from None
+        return cls(tokenizer, image_size, max_tokens, mean, std)

@@ -1,0 +1,220 @@
+"""Looks into an evaluated model, and writes what the report draws: it reads these files, never the model.
+
+    <output>/examples.parquet       one row per example: EXAMPLE_COLUMNS
+    <output>/images/…               the examples' image files, as they are in the data
+    <output>/calibration.parquet    one row per split and bin of probability
+    <output>/balancing.parquet      one row per parsed semantic of a benchmark and stage: BALANCING_COLUMNS
+    <output>/gates.npz, gates.json  one expression from inside of one stage
+
+The last two are missing where the model's switches leave no gates or weights (`params.Fusion.why_no_gates`).
+
+Shapes: N expressions, C channels, H×W positions, K parsed semantics.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from s2rm.core.files import replace, replace_text
+from s2rm.data.dataset import ExpressionDataset
+from s2rm.data.image_zip import ImageFiles
+from s2rm.data.images import decode_image
+from s2rm.data.samplers import ImageBatchSampler, group_by_image
+from s2rm.evaluation.metrics import compute_iou
+from s2rm.evaluation.scores import LEVELS, Scores
+from s2rm.model.hooks import balanced_stages, places_of, watch_stage, watch_weights
+from s2rm.predictor import Predictor
+
+BINS = 20  # of probability, in the calibration
+SHOWN_FIRST = "refshapes_structured"  # where a run is scored on it: its expressions need place and order
+BALANCING_IMAGES = 200  # the first ones of a split, so that a large split costs no second evaluation
+IMAGES_PER_BATCH = 8
+
+EXAMPLE_COLUMNS = (
+    "benchmark",
+    "split",
+    "sent_id",
+    "expression",
+    "iou",  # at the image's size, 0…1
+    "image",  # the file under images/
+    "height",
+    "width",
+    "mask_rle",
+    "predicted_rle",
+    "in_sheet",  # false: only for the view of the gates
+)
+BALANCING_COLUMNS = ("benchmark", "stage", "images", "expressions", "role", "rotation", "weight")
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """One evaluated split."""
+
+    benchmark: str
+    split: str
+    rows: pd.DataFrame
+    """The rows of the prepared table, indexed 0..n−1."""
+    scores: Scores
+    """Of these rows, in their order."""
+
+
+def inspect_model(
+    predictor: Predictor, splits: list[SplitScores], images: ImageFiles, output: Path, *, examples: int
+) -> None:
+    """Write all files of the module's docstring.
+
+    Args:
+        predictor: the evaluated model.
+        splits: what was evaluated, in the order of the benchmarks.
+        images: the files that `image_path` names.
+        output: results/<run>/inspect; replaced.
+        examples: how many per split.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    shown = [pick_examples(split, examples) for split in splits]
+    gates = balanced_stages(predictor.model)
+    finest = min(gates, default=None)
+    if finest is not None and predictor.model.config.fusion.why_no_gates is None:
+        first = next((split for split in splits if split.benchmark == SHOWN_FIRST), splits[0])
+        example = pick_examples(first, 1)
+        _write_gates(predictor, finest, example.iloc[0], images, output)
+        shown.append(example.assign(in_sheet=False))
+    _write_examples(pd.concat(shown), images, output)
+    _write_table(output / "calibration.parquet", pd.concat([_calibrate(split) for split in splits]))
+    if gates:
+        _write_table(output / "balancing.parquet", collect_weights(predictor, splits, images))
+
+
+def pick_examples(split: SplitScores, count: int) -> pd.DataFrame:
+    """Pick `count` expressions at even quantiles of their IoU at the image's size, to flatter nobody.
+
+    Returns:
+        One row per example, from the worst to the best: EXAMPLE_COLUMNS without image, and image_path.
+    """
+    table = split.scores.table
+    scored = split.rows.assign(
+        benchmark=split.benchmark,
+        iou=compute_iou(table["intersection_original"], table["union_original"]),
+        predicted_rle=table["predicted_rle"],
+        in_sheet=True,
+    )
+    ordered = scored.sort_values(["iou", "sent_id"], ignore_index=True)
+    places = (np.arange(count) + 0.5) / max(count, 1) * len(ordered)
+    columns = [*(column for column in EXAMPLE_COLUMNS if column != "image"), "image_path"]
+    return ordered.iloc[np.unique(places.astype(int))][columns]
+
+
+@torch.inference_mode()
+def collect_weights(predictor: Predictor, splits: list[SplitScores], images: ImageFiles) -> pd.DataFrame:
+    """Average the balancing weights over val expressions.
+
+    Of each benchmark those of the first BALANCING_IMAGES images.
+
+    Returns:
+        BALANCING_COLUMNS; weight in 0…1, the mean over channels and expressions.
+    """
+    model = predictor.model
+    rows = []
+    for split in splits:
+        if split.split != "val":
+            continue
+        paths = split.rows["image_path"]
+        table = split.rows[paths.isin(paths.unique()[:BALANCING_IMAGES])].reset_index(drop=True)
+        means = _mean_weights(predictor, table, images)
+        counts = {"images": table["image_path"].nunique(), "expressions": len(table)}
+        for stage, fusion in balanced_stages(model).items():
+            for (role, rotation), weight in zip(places_of(fusion), means[stage], strict=True):
+                place = {"stage": stage, **counts, "role": role, "rotation": rotation}
+                rows.append({"benchmark": split.benchmark, **place, "weight": weight})
+    return pd.DataFrame(rows, columns=list(BALANCING_COLUMNS))
+
+
+def _mean_weights(
+    predictor: Predictor, table: pd.DataFrame, images: ImageFiles
+) -> dict[int, NDArray[np.float64]]:
+    """Return stage → the mean weight of each parsed semantic (K,), over the channels and the expressions."""
+    model = predictor.model
+    device = next(model.parameters()).device
+    dataset = ExpressionDataset(table, images, predictor.processor)
+    batches = ImageBatchSampler(group_by_image(dataset.image_path), IMAGES_PER_BATCH)
+    sums: dict[int, NDArray[np.float64]] = {}
+    with watch_weights(model) as weights:
+        for batch in DataLoader(dataset, batch_sampler=batches, collate_fn=dataset.collate):
+            here = batch.to(device)
+            model(here.images, here.token_ids, here.attention_mask, here.expression_to_image)
+            for stage, weight in weights.items():
+                sums[stage] = sums.get(stage, 0) + weight.double().mean(2).sum(0).cpu().numpy()
+    return {stage: total / len(table) for stage, total in sums.items()}
+
+
+def _write_gates(
+    predictor: Predictor, stage: int, example: pd.Series, images: ImageFiles, output: Path
+) -> None:
+    """Write what one stage did for one expression: its gates, weights and shares."""
+    image = decode_image(images.read(example["image_path"]), example["image_path"])
+    with watch_stage(predictor.model, stage) as seen:
+        predictor.predict(image, [example["expression"]])
+    arrays = {
+        "gates": np.stack([seen.gates[place][0].mean(0).cpu().numpy() for place in seen.places]),
+        "weights": seen.weights[0].mean(1).cpu().numpy(),
+        "shares": seen.shares[0].cpu().numpy(),
+    }
+    about = {
+        "benchmark": example["benchmark"],
+        "split": example["split"],
+        "sent_id": int(example["sent_id"]),
+        "stage": stage,
+        "places": seen.places,
+    }
+    replace(output / "gates.npz", lambda path: _save_arrays(path, arrays))
+    replace_text(output / "gates.json", json.dumps(about, indent=2) + "\n")
+
+
+def _save_arrays(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
+    with path.open("wb") as file:  # given a path, numpy would append .npz
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _write_examples(examples: pd.DataFrame, images: ImageFiles, output: Path) -> None:
+    examples = examples.drop_duplicates(["benchmark", "split", "sent_id"], ignore_index=True)
+    paths = examples.pop("image_path")
+    examples["image"] = [path.replace("/", "-") for path in paths]
+    for path, name in dict(zip(paths, examples["image"], strict=True)).items():
+        replace(output / "images" / name, partial(Path.write_bytes, data=images.read(path)))
+    _write_table(output / "examples.parquet", examples[list(EXAMPLE_COLUMNS)])
+
+
+def _calibrate(split: SplitScores) -> pd.DataFrame:
+    """Count pixels at the model's size by predicted probability: how often is a pixel foreground?
+
+    Returns:
+        benchmark, split, low and high (of the bin), pixels, foreground (pixels of the truth), probability
+        (the mean over the pixels; NaN in an empty bin).
+    """
+    histogram = split.scores.histogram.reshape(2, BINS, LEVELS // BINS)
+    pixels = histogram.sum((0, 2))
+    centres = (np.arange(LEVELS).reshape(BINS, -1) + 0.5) / LEVELS
+    total = (histogram.sum(0) * centres).sum(1)
+    return pd.DataFrame(
+        {
+            "benchmark": split.benchmark,
+            "split": split.split,
+            "low": np.arange(BINS) / BINS,
+            "high": np.arange(1, BINS + 1) / BINS,
+            "pixels": pixels,
+            "foreground": histogram[1].sum(1),
+            "probability": np.divide(total, pixels, out=np.full(BINS, np.nan), where=pixels > 0),
+        }
+    )
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    replace(path, partial(table.to_parquet, index=False))

@@ -1,0 +1,132 @@
+"""Models by name, and the model that a training starts from."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from s2rm.config.params import Decoder, Fusion, Language, Params, Vision
+from s2rm.core.errors import UserError
+from s2rm.model.build import ModelConfig
+from s2rm.model.encoders.language import pretrained_bert_config, random_bert_config
+from s2rm.model.s2rm import S2RM
+
+_SMALL: dict[str, dict[str, Any]] = {
+    "vision": {
+        "backbone": "resnet10t",
+        "pretrained": False,
+        "options": {"channels": [32, 48, 64, 96]},
+    },
+    "language": {
+        "pretrained": None,
+        "tokens": 24,
+        "vocabulary": 400,
+        "hidden": 96,
+        "layers": 2,
+        "heads": 4,
+        "dropout": 0.0,
+    },
+    "decoder": {"width": 32},
+}
+# Name → what differs from the defaults of the sections, which are the full method at the paper's scale.
+MODELS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "s2rm_swin_base_480": {},  # presets/paper.yaml
+    "s2rm_resnet10t_96": {  # presets/study.yaml
+        **_SMALL,
+        "vision": {**_SMALL["vision"], "image_size": 96},
+        "fusion": {"widths": [16, 64, 64, 64], "stages": [2, 3, 4]},
+    },
+    "s2rm_resnet10t_80": {  # params.yaml
+        **_SMALL,
+        "vision": {**_SMALL["vision"], "image_size": 80},
+        "fusion": {"widths": [16, 32, 64, 64]},
+    },
+}
+_SECTIONS = {"vision": Vision, "language": Language, "fusion": Fusion, "decoder": Decoder}
+
+
+def list_models() -> list[str]:
+    """Return the names that `create_model` knows: the models of params.yaml and of each preset."""
+    return list(MODELS)
+
+
+def create_model(name: str, **sections: Mapping[str, Any]) -> S2RM:
+    """Create a model with random weights; nothing is downloaded.
+
+    Args:
+        name: one of `list_models()`.
+        sections: changes by section, as `fusion={"balancing": False}`; the keys are those of params.yaml.
+
+    Raises:
+        UserError: the name, a section or a key is unknown, or a value is not allowed.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        raise UserError(f"unknown model {name!r}: known are {', '.join(near or MODELS)}")
+    unknown = sections.keys() - _SECTIONS.keys()
+    if unknown:
+        raise UserError(f"unknown section {min(unknown)!r}: a model has {', '.join(_SECTIONS)}")
+    try:
+        found = {
+            key: section(**{**MODELS[name].get(key, {}), **sections.get(key, {})})
+            for key, section in _SECTIONS.items()
+        }
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{name}: {key + ': ' if key else ''}{first['msg']}") from None
+    return S2RM(_untrained_config(found["vision"], found["language"], found["fusion"], found["decoder"]))
+
+
+def create_untrained(params: Params) -> S2RM:
+    """Create the model of these parameters with random weights; nothing is downloaded.
+
+    BERT is as large as `language` says, also where it would be a pretrained one.
+    """
+    return S2RM(_untrained_config(params.vision, params.language, params.fusion, params.decoder))
+
+
+def create_for_training(
+    params: Params,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    vision_weights: Path | None = None,
+    language_weights: Path | None = None,
+) -> S2RM:
+    """Create the model that a training starts from.
+
+    Args:
+        params: the parameters of the training.
+        tokenizer: its vocabulary is the size of a BERT from scratch.
+        vision_weights: the file that the backbone starts from, where `vision.pretrained` is true.
+        language_weights: the folder that BERT starts from, where `language.pretrained` is set.
+
+    Raises:
+        UserError: weights are missing, or belong to another model.
+    """
+    if params.vision.pretrained and vision_weights is None:
+        raise UserError("vision.pretrained is true, but its weights are not given")
+    if params.language.pretrained is not None and language_weights is None:
+        raise UserError(f"language.pretrained is {params.language.pretrained}, but its weights are not given")
+    if language_weights is None:
+        bert = random_bert_config(
+            params.language, vocabulary=len(tokenizer), pad_token_id=tokenizer.pad_token_id
+        )
+    else:
+        bert = pretrained_bert_config(language_weights)
+    config = ModelConfig(
+        vision=params.vision,
+        language=params.language,
+        fusion=params.fusion,
+        decoder=params.decoder,
+        bert=bert.to_dict(),
+    )
+    return S2RM(config, vision_weights=vision_weights, language_weights=language_weights)
+
+
+def _untrained_config(vision: Vision, language: Language, fusion: Fusion, decoder: Decoder) -> ModelConfig:
+    bert = random_bert_config(language, vocabulary=language.vocabulary, pad_token_id=0)
+    return ModelConfig(vision=vision, language=language, fusion=fusion, decoder=decoder, bert=bert.to_dict())
