@@ -8,7 +8,10 @@ Reads files only: no model, no torch, no images but the few that evaluation has 
 import json
 from pathlib import Path
 
-from context import PREPARED, REPORTS, RESULTS, ROOT, set_up_logging, tags
+import context  # noqa: F401
+from logs import set_up_logging
+from paths import PREPARED, REPORTS, RESULTS, ROOT
+from tags import collect_tags
 
 from s2rm.config.load import load_params
 from s2rm.config.params import flatten
@@ -40,7 +43,7 @@ def main() -> None:
         # What `s2rm ablation` compares: the scores; the parameters last, so that with them all is there.
         files["results"] = [*sorted((RESULTS / name).glob("*.parquet")), Path("params.yaml")]
         evaluation = {key.replace(".", "/", 3): value for key, value in flatten(metrics).items()}
-        store.publish(trained, name, evaluation, files, {**tags(), "run": name})
+        store.publish(trained, name, evaluation, files, {**collect_tags(), "run": name})
 
 
 if __name__ == "__main__":
