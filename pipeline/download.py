@@ -1,10 +1,19 @@
-"""Writes raw data in the REFER layout to data/raw: drawn (RefShapes), fetched, or copied from a folder."""
+"""Stage 1: raw data in the REFER layout → data/raw/: drawn (RefShapes), fetched, or copied from a folder.
+
+    python pipeline/download.py [--offline]
+
+Reads the catalog of archives (archives.yaml) or the folder `data.folder`; writes data/raw/<benchmark>/ and
+data/raw/images/. Downloads are kept in .scratch/archives/. The demo draws its data in about ten seconds.
+"""
 
 import os
 import shutil
 from pathlib import Path
 
-from context import RAW, ROOT, is_offline, set_up_logging
+import context  # noqa: F401
+from arguments import is_offline
+from logs import set_up_logging
+from paths import RAW, ROOT
 
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.archives.citations import describe_citations
@@ -17,6 +26,7 @@ from s2rm.refshapes import write_refshapes
 
 
 def main() -> None:
+    """Write the raw data of all benchmarks in params.yaml."""
     set_up_logging()
     offline, data = is_offline(), load_params().data
     shutil.rmtree(RAW, ignore_errors=True)  # as DVC does: its cache may share the files' bytes

@@ -1,8 +1,15 @@
-"""Stage 2: REFER records of one benchmark → data/prepared/<benchmark>.parquet, checked."""
+"""Stage 2: check the REFER records of one benchmark → data/prepared/<benchmark>.parquet.
 
-import sys
+    python pipeline/preprocess.py BENCHMARK
 
-from context import PREPARED, RAW, set_up_logging
+Reads data/raw/<benchmark>/ and data/raw/images/; writes a table with one row per expression, and its
+statistics and issues in data/prepared/<benchmark>.json. The demo takes a few seconds per benchmark.
+"""
+
+import context  # noqa: F401
+from arguments import read_name
+from logs import set_up_logging
+from paths import PREPARED, RAW
 
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
@@ -10,9 +17,10 @@ from s2rm.refer.prepare import prepare
 
 
 def main() -> None:
+    """Prepare the benchmark that the command line names."""
     set_up_logging()
-    (benchmark,) = sys.argv[1:]
-    prepare(benchmark, RAW, PREPARED, load_params().preprocess)
+    params = load_params()
+    prepare(read_name("BENCHMARK", params.data.benchmarks), RAW, PREPARED, params.preprocess)
 
 
 if __name__ == "__main__":

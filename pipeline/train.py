@@ -1,32 +1,48 @@
-"""Stage 3: trains one run → models/<run>/, live in MLflow."""
+"""Stage 3: train one run → models/<run>/, live in MLflow.
+
+    python pipeline/train.py RUN
+
+Reads data/prepared/ (tables), data/raw/images/ and data/weights/ (pretrained encoders); writes
+models/<run>/, a folder that `S2RM.from_pretrained` reads, and models/<run>.mlflow.json with the id of its
+MLflow run. A training that was stopped continues from its state in .scratch/. The demo takes three to
+six minutes on two CPU cores.
+"""
 
 import json
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from context import MODELS, PREPARED, RAW, ROOT, WEIGHTS, is_main_process, launch, set_up_logging, tags
-from scratch import hold, mark_finished, scratch_of
+import context  # noqa: F401
+from arguments import read_name
+from launch import launch
+from logs import is_main_process, set_up_logging
+from paths import MODELS, PREPARED, RAW, ROOT, WEIGHTS
+from scratch import locked, mark_finished
+from tags import collect_tags
+from training_key import describe_training, find_scratch, open_scratch
 
 from s2rm.config.load import load_params
 from s2rm.config.params import Params
 from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
+from s2rm.core.files import replace_text
 from s2rm.core.process import keep_freed_memory, make_deterministic
 from s2rm.tracking import MlflowStore
 from s2rm.training.loop import train_run
 
 
 def main() -> None:
+    """Train the run that the command line names, or continue its training."""
+    params = load_params()
+    name = read_name("RUN", params.runs)
     launch()
     set_up_logging()
-    (name,) = sys.argv[1:]
-    params = load_params()
     keep_freed_memory()
     make_deterministic(params.train.deterministic)
     run = params.get_run(name)
-    scratch = scratch_of(params, run, PREPARED, WEIGHTS)
+    parts = describe_training(params, run, PREPARED, WEIGHTS)
+    scratch = find_scratch(parts)
     train = partial(
         train_run,
         params,
@@ -40,22 +56,21 @@ def main() -> None:
     if not is_main_process():
         train(log=_log_nothing)
         return
-    run_file = MODELS / f"{name}.mlflow.json"
-    run_file.parent.mkdir(parents=True, exist_ok=True)
-    with hold(scratch):
+    with locked(scratch):
+        open_scratch(name, parts)
         run_id = None
         if params.tracking.enabled:
             run_id = _train_tracked(train, params, name, scratch)
         else:
             train(log=_log_nothing)
-        run_file.write_text(json.dumps({"run_id": run_id}) + "\n", encoding="utf-8")
+        replace_text(MODELS / f"{name}.mlflow.json", json.dumps({"run_id": run_id}) + "\n")
         mark_finished(scratch, MODELS / name)
 
 
 def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> str:
-    """Trains in an MLflow run; its id."""
+    """Train in an MLflow run and return its id."""
     store = MlflowStore(ROOT, params.tracking.experiment)
-    origin = tags()
+    origin = collect_tags()
     title = f"{origin['dvc.experiment']}-{name}" if "dvc.experiment" in origin else name
     recorded = {**params.flatten(), "run": name}
     with store.training(title, recorded, {**origin, "run": name}, scratch / "run.json") as run_id:
@@ -63,7 +78,7 @@ def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> 
         known = store.last_steps(run_id)
 
         def log(metrics: Mapping[str, float], step: int) -> None:
-            # What was done since the last saved state is done again, to the same bits: one point each.
+            # Steps after the last saved state are computed again, to the same bits: each is logged once.
             new = {key: value for key, value in metrics.items() if step > known.get(key, -1)}
             store.log_metrics(run_id, new, step)
 

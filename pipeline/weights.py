@@ -1,8 +1,17 @@
-"""Fetches pretrained encoders from the Hugging Face Hub to data/weights; trainings then need no network."""
+"""Stage 1, beside the data: pretrained encoders from the Hugging Face Hub → data/weights/.
+
+    python pipeline/weights.py [--offline]
+
+Reads the pinned revisions in archives.yaml and archives.lock; writes the weights and a record of their
+checksums, so trainings need no network. The demo has no pretrained encoders: a second, for an empty record.
+"""
 
 from pathlib import Path
 
-from context import ROOT, WEIGHTS, is_offline, set_up_logging
+import context  # noqa: F401
+from arguments import is_offline
+from logs import set_up_logging
+from paths import ROOT, WEIGHTS
 
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.hub.fetch_encoders import fetch_weights
@@ -11,6 +20,7 @@ from s2rm.core.errors import exit_on_user_error
 
 
 def main() -> None:
+    """Fetch the encoders that params.yaml names."""
     set_up_logging()
     offline, params = is_offline(), load_params()
     catalog = load_catalog(Path(params.data.catalog))

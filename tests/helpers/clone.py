@@ -12,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
+LEFT = (".digests/", "reports/", "dvc.lock", "archives.lock")  # what a run of the pipeline leaves in git
 
 
 def make_model_small(params: dict[str, Any]) -> None:
@@ -48,7 +49,7 @@ class Clone:
             self.environment.pop(name, None)
         files = self.git("-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard")
         for name in files.splitlines():
-            if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock", "archives.lock")):
+            if (ROOT / name).is_file() and not name.startswith(LEFT):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         tree = yaml.safe_load((folder / params).read_text())

@@ -1,8 +1,10 @@
 """The pipeline as users run it: a clone, `dvc repro`, experiments; real git, DVC and MLflow, tiny data."""
 
+import copy
 import json
+import os
 import shutil
-import subprocess
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +14,7 @@ from clone import Clone, make_model_small
 from s2rm.evaluation.metrics import segmentation_metrics
 
 pytestmark = pytest.mark.timeout(900)
+LOADED = Path(__file__).parents[1] / "helpers" / "loaded"
 
 
 def make_tiny(params: dict[str, Any]) -> None:
@@ -23,8 +26,14 @@ def make_tiny(params: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Where every stage has run once, with notes of what it has loaded."""
     clone = Clone(tmp_path_factory.mktemp("clone"), make_tiny)
+    clone.notes = tmp_path_factory.mktemp("notes")
+    plain = clone.environment
+    path = os.pathsep.join([plain["PYTHONPATH"], str(LOADED)])
+    clone.environment = {**plain, "PYTHONPATH": path, "NOTE_LOADED": str(clone.notes)}
     clone.first = clone.dvc("repro")
+    clone.environment = plain
     clone.commit()
     return clone
 
@@ -32,6 +41,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def test_repro_runs_every_stage_once_and_writes_the_contracts(clone: Clone) -> None:
     assert sorted(clone.ran(clone.first)) == sorted(
         [
+            "digests",
             "download",
             "weights",
             "preprocess@refcocog_umd",
@@ -55,6 +65,68 @@ def test_repro_runs_every_stage_once_and_writes_the_contracts(clone: Clone) -> N
 
 def test_nothing_changed_nothing_runs(clone: Clone) -> None:
     assert "Data and pipelines are up to date" in clone.dvc("repro")
+
+
+def name_code(file: Path, folder: Path) -> str | None:
+    """The name in a digest file of a source or data file in a checkout; None for any other file."""
+    src = folder / "src"
+    if file.parent == folder / "pipeline" and file.suffix == ".py":
+        return f"pipeline.{file.stem}"
+    if not file.is_relative_to(src) or "__pycache__" in file.parts or not file.is_file():
+        return None
+    name = file.relative_to(src)
+    return (
+        name.as_posix().removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        if name.suffix == ".py"
+        else name.as_posix()
+    )
+
+
+def test_all_that_a_stage_has_loaded_is_in_its_digest(clone: Clone) -> None:
+    """What its process has imported and opened, against what was found in the sources."""
+    loaded: dict[str, set[str | None]] = {}
+    for note in map(json.loads, (path.read_text() for path in clone.notes.glob("*.json"))):
+        if note["script"].startswith("pipeline/"):
+            names = {name_code(Path(file), clone.folder) for file in note["files"]}
+            loaded.setdefault(Path(note["script"]).stem, set()).update(names - {None})
+    del loaded["digests"]
+    assert loaded.keys() == {"download", "weights", "preprocess", "train", "evaluate", "report"}
+    for stage, names in loaded.items():
+        digests = json.loads((clone.folder / f".digests/{stage}.json").read_text())
+        assert names - digests.keys() == set(), stage
+        assert {f"pipeline.{stage}", "pipeline.context", "s2rm", "s2rm.config"} <= names, "the note is empty"
+    assert "s2rm/reporting/page.html.j2" in loaded["report"]
+
+
+def edit(clone: Clone, module: str, text: str) -> None:
+    with (clone.folder / "src/s2rm" / module).open("a") as file:
+        file.write(text)
+
+
+def restore(clone: Clone) -> None:
+    clone.git("checkout", "-q", ".")
+    clone.dvc("checkout")
+
+
+def test_a_comment_runs_no_stage_but_the_digests(clone: Clone) -> None:
+    edit(clone, "model/fusion/coparse.py", "# a comment\n")
+    edit(clone, "training/loop.py", '"""A statement without effect."""\n')
+    assert clone.ran(clone.dvc("repro")) == ["digests"]
+    assert "Data and pipelines are up to date" in clone.dvc("status")
+    assert clone.git("diff", "--name-only").split() == [
+        "dvc.lock",
+        "src/s2rm/model/fusion/coparse.py",
+        "src/s2rm/training/loop.py",
+    ]
+    restore(clone)
+
+
+def test_changed_code_runs_the_stages_that_load_it(clone: Clone) -> None:
+    edit(clone, "reporting/page.py", "_changed = True\n")
+    assert "the code of report changed: s2rm.reporting.page" in clone.dvc("repro", "digests")
+    assert "s2rm.reporting.page" in clone.git("diff", ".digests")
+    assert clone.ran(clone.dvc("repro", "--dry")) == ["report"]
+    restore(clone)
 
 
 def test_metrics_and_plots_are_declared(clone: Clone) -> None:
@@ -99,13 +171,34 @@ def test_an_experiment_runs_only_what_it_changes(clone: Clone, override: str, ex
         assert added[0].data.tags["dvc.experiment"] == name
         assert added[0].data.params["fusion.balancing"] == "False"
         assert "refcocog_umd/test/original/oIoU" in added[0].data.metrics
-    subprocess.run(["git", "checkout", "-q", "."], cwd=clone.folder, check=True)
-    clone.dvc("checkout")
+    restore(clone)
 
 
 def test_a_wrong_parameter_stops_with_one_line(clone: Clone) -> None:
     output = clone.dvc("exp", "run", "-S", "fusion.rotations=3", ok=False)
     assert "error: params.yaml: fusion.rotations is 3: it must be 4, 2 or 1" in output
     assert "Traceback" not in output
-    subprocess.run(["git", "checkout", "-q", "."], cwd=clone.folder, check=True)
-    clone.dvc("checkout")
+    restore(clone)
+
+
+def test_the_report_needs_results_only(clone: Clone, tmp_path: Path) -> None:
+    """In a clone with results/ and nothing else: no data, no model, an empty cache. It loads no torch."""
+    alone = copy.copy(clone)
+    alone.folder = tmp_path / "alone"
+    clone.git("clone", "-q", str(clone.folder), str(alone.folder))
+    shutil.copytree(clone.folder / "results", alone.folder / "results")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    path = os.pathsep.join([str(alone.folder / "src"), str(LOADED)])
+    alone.environment = {**clone.environment, "PYTHONPATH": path, "NOTE_LOADED": str(notes)}
+    output = alone.dvc("exp", "run", "--allow-missing", "-S", "report.decimals=1")
+    assert alone.ran(output) == ["report"]
+    assert not (alone.folder / "data").exists()
+    assert not (alone.folder / "models").exists()
+    table = (alone.folder / "reports/tables/refshapes-iou.csv").read_text()
+    assert table != (clone.folder / "reports/tables/refshapes-iou.csv").read_text()
+    loaded = [json.loads(note.read_text()) for note in notes.glob("*.json")]
+    reports = [note for note in loaded if note["script"].endswith("pipeline/report.py")]
+    assert len(reports) == 1
+    assert not [file for file in reports[0]["files"] if "/torch/" in file]
+    assert [file for file in reports[0]["files"] if "/matplotlib/" in file], "the note is empty"

@@ -27,9 +27,11 @@ def make_tiny(params: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """Stopped by Ctrl-C and killed in its training, then finished."""
+    """Stopped by Ctrl-C and killed in its training, then finished with another comment in the model."""
     clone = Clone(tmp_path_factory.mktemp("clone"), make_tiny)
     clone.outputs = [interrupt(clone, number) for number in (signal.SIGINT, signal.SIGKILL)]
+    module = clone.folder / "src/s2rm/model/fusion/coparse.py"
+    module.write_text(module.read_text() + "# a comment\n")
     clone.outputs.append(clone.dvc("repro"))
     clone.commit()
     return clone
@@ -109,7 +111,14 @@ def test_a_finished_state_is_kept_until_the_model_is_evaluated(clone: Clone) -> 
 
 
 def test_the_same_training_at_once_is_done_once(clone: Clone) -> None:
-    """As of two experiments in a queue that differ in what evaluates: one waits for the other's result."""
+    """As of two experiments in a queue that differ in what evaluates: one waits for the other's result.
+
+    The one that trains says why it does not continue a state that other code has left.
+    """
+    older = clone.folder / ".scratch/older"
+    older.mkdir(parents=True)
+    (older / "state.pt").touch()
+    (older / "key.json").write_text(json.dumps({"run": "tiny", "parameters": {}, "code": {}}))
     before = {run.info.run_id for run in clone.runs()}
     command = [sys.executable, "pipeline/train.py", "tiny"]
     trainings = [
@@ -123,6 +132,8 @@ def test_the_same_training_at_once_is_done_once(clone: Clone) -> None:
     assert [training.returncode for training in trainings] == [0, 0], outputs
     assert sum("the same training runs in another process" in output for output in outputs) == 1
     assert sum("epoch 1/2" in output for output in outputs) == 1
+    reason = "the training of tiny starts over: since its unfinished state in .scratch/older, these changed: "
+    assert sum(reason in output for output in outputs) == 1
     assert len({run.info.run_id for run in clone.runs()} - before) == 1
     shutil.rmtree(clone.folder / ".scratch")
     clone.dvc("checkout", "--force", "models/tiny")

@@ -1,0 +1,62 @@
+"""Stage 0: digests of the code that each stage loads → .digests/<stage>.json.
+
+    python pipeline/digests.py
+
+Every other stage depends on its own file, not on source files: it runs again when code that it loads has
+changed, and does not when a comment, a docstring or the code of other stages has. Reads the sources in src/
+and pipeline/ (see source_tree.py and code_digest.py) and writes one digest per module, so `git diff
+.digests` shows which modules changed. Takes half a second.
+
+Where a change of code cannot change the results, `dvc commit STAGE` keeps them.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+import context
+from code_digest import digest_scripts, join_names, list_changes
+from logs import set_up_logging
+from paths import DIGESTS
+
+from s2rm.core.errors import exit_on_user_error
+from s2rm.core.files import replace_text
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Write the digests of all stages; log which modules changed since the last time."""
+    set_up_logging()
+    stages = find_stages(context.CHECKOUT / "pipeline")
+    digests = digest_scripts(context.CHECKOUT, [f"pipeline.{stage}" for stage in stages])
+    for stage in stages:
+        path, now = DIGESTS / f"{stage}.json", digests[f"pipeline.{stage}"]
+        before = _read(path)
+        if before is not None and (changed := list_changes(before, now)):
+            logger.info("the code of %s changed: %s", stage, join_names(changed))
+        replace_text(path, json.dumps(now, indent=2) + "\n")
+    for path in DIGESTS.glob("*.json"):
+        if path.stem not in stages:
+            path.unlink()
+
+
+def find_stages(folder: Path) -> list[str]:
+    """Return the names of the scripts in `folder` that run as programs, except this one."""
+    return sorted(
+        path.stem
+        for path in folder.glob("*.py")
+        if path.stem != "digests" and '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8")
+    )
+
+
+def _read(path: Path) -> dict[str, str] | None:
+    """Return the digests of the last time; None where there are none, or the file has merge conflicts."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)
