@@ -51,7 +51,8 @@ format: setup ## format the code, and fix what ruff can fix
 	ruff format .
 
 docs: setup ## write docs/parameters.md from the descriptions of the parameters
-	python -m s2rm.config.parameter_docs > docs/.partial-parameters.md || { rm docs/.partial-parameters.md; exit 1; }
+	python -m s2rm.config.parameter_docs > docs/.partial-parameters.md \
+		|| { rm docs/.partial-parameters.md; exit 1; }
 	mv docs/.partial-parameters.md docs/parameters.md
 
 lock: ## write requirements.lock from pyproject.toml: newest versions with their hashes
