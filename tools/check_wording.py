@@ -135,7 +135,10 @@ RULES = (
     _rule(r"\bg(?:ive|ives|ave|iving) back nothing\b", "write 'returns nothing'"),
     _rule(r"\btold by\b|\b(?:is|are|was|were) told\b", "write 'identified by', 'given by', 'receives'"),
     _rule(rf"\b(?:an?|one) (?:[\w-]+ )??{_NOUN} an? (?:[\w-]+ ){{0,2}}?{_NOUN}", "write 'one … per …'"),
-    _rule(rf"\b(?:{NUMBER} {_COUNTED}|{_PLURAL}) an? (?:[\w-]+ )?{_NOUN}", "write '… per …', 'for each …'"),
+    _rule(
+        rf"(?P<correct>\bhow many )?\b(?:{NUMBER} {_COUNTED}|{_PLURAL}) an? (?:[\w-]+ )?{_NOUN}",
+        "write '… per …', 'for each …'",
+    ),
 )
 
 

@@ -50,6 +50,7 @@ CORRECT = (
     "as the maybe item says",
     "one row per expression",
     "gives the images of a benchmark",
+    "how many expressions a ref has",
     "bytes a second",
     "It maps a block and runs a stage.",
     "a benchmark has an image and a mask",
