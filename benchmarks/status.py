@@ -25,12 +25,15 @@ def main() -> None:
     """Print the times and their ratio."""
     parser = build_parser(__doc__)
     parser.add_argument("--files", type=int, default=FILES, help="images (default: %(default)s)")
+    parser.add_argument(
+        "--dependants", type=int, default=DEPENDANTS, help="stages that depend on them (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         projects = {}
         for kind in ("zip", "folder"):
             projects[kind] = Path(temporary) / kind
-            make_project(projects[kind], kind, arguments.files)
+            make_project(projects[kind], kind, arguments.files, arguments.dependants)
         seconds = time_interleaved(
             {
                 f"dvc status, {kind}": lambda project=project: run_dvc(project, "status")
@@ -44,20 +47,21 @@ def main() -> None:
             "seconds": seconds,
             "ratios": {"folder / zip": medians[0] / medians[1]},
             "files": arguments.files,
-            "dependants": DEPENDANTS,
+            "dependants": arguments.dependants,
             "machine": describe_machine(),
         },
         arguments.json,
     )
 
 
-def make_project(project: Path, kind: str, count: int) -> None:
+def make_project(project: Path, kind: str, count: int, dependants: int) -> None:
     """Write a project whose pipeline has run.
 
     Args:
         project: the folder to make.
         kind: `zip` or `folder`.
         count: images.
+        dependants: stages that depend on them.
     """
     (project / ".dvc").mkdir(parents=True)
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
@@ -75,7 +79,7 @@ def make_project(project: Path, kind: str, count: int) -> None:
     stages = {"images": {"cmd": "echo", "outs": ["data/images"]}}
     stages |= {
         f"use{number}": {"cmd": f"echo > {number}.txt", "deps": ["data/images"], "outs": [f"{number}.txt"]}
-        for number in range(DEPENDANTS)
+        for number in range(dependants)
     }
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     run_dvc(project, "commit", "--force", "images")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from s2rm.config.params import Params
+from s2rm.core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("benchmarks/*.py"))
@@ -97,6 +98,20 @@ def test_a_benchmark_of_the_day_is_written_beside_the_others(
     ]
 
 
+def test_a_benchmark_runs_from_the_projects_root_and_a_failure_is_named(
+    scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = scripts["all"]
+    script = "structured_solvers.py"
+    monkeypatch.setattr(module, "RUNS", {"good": (script, "--images", "1"), "bad": (script, "--images", "x")})
+    monkeypatch.chdir(tmp_path)
+    result = module.run("good")
+    assert result["command"] == f"python benchmarks/{script} --images 1"
+    assert {"date", "all"} <= result.keys()
+    with pytest.raises(UserError, match=r"benchmarks/structured_solvers\.py failed with exit code 2"):
+        module.run("bad")
+
+
 @pytest.fixture(scope="module")
 def tiny_file(tiny_params: Callable[..., Params], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A parameter file with the tests' tiny sizes."""
@@ -129,8 +144,7 @@ def test_the_first_batch_is_made_as_in_training(
         ("loader", "--scale", "0.002"),
         ("overhead",),
         ("prepare", "--scale", "0.01"),
-        ("status", "--files", "20"),
-        ("step",),
+        ("status", "--files", "20", "--dependants", "1"),
         ("sweep",),
         ("train",),
     ],
@@ -144,6 +158,30 @@ def test_a_benchmark_prints_one_json_object(script: tuple[str, ...], tiny_file: 
     for values in printed["seconds"].values():
         assert 0 < values["min_s"] <= values["median_s"] <= values["max_s"]
     assert {"processor", "cores", "threads", "memory_gib", "python", "torch"} <= printed["machine"].keys()
+
+
+def test_the_step_without_each_measure_is_compared_with_the_whole(
+    scripts: dict[str, ModuleType],
+    tiny_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module = scripts["step"]
+    seconds = {module.EVERYTHING: 1.0, **dict.fromkeys(module.WITHOUT, 1.5)}
+    monkeypatch.setattr(module, "time_step_apart", lambda path, without: seconds[without])
+    monkeypatch.setattr(sys, "argv", ["step.py", "--params", str(tiny_file), "--repeats", "1", "--json"])
+    module.main()
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["ratios"] == {f"without {name} / everything": 1.5 for name in module.WITHOUT}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("without", ["everything", "the fused sweep"])
+def test_a_variant_of_the_step_is_timed_in_its_own_process(without: str, tiny_file: Path) -> None:
+    command = [sys.executable, "benchmarks/step.py", "--params", str(tiny_file), "--without", without]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0
 
 
 @pytest.mark.slow
