@@ -185,7 +185,7 @@ def test_python_blocks_compile_and_their_imports_exist(page: Path) -> None:
             assert all(hasattr(module, alias.name) for alias in node.names)
 
 
-def test_the_ablations_are_told_in_900_words() -> None:
+def test_the_ablations_take_at_most_900_words() -> None:
     assert len((ROOT / "docs" / "ablations.md").read_text(encoding="utf-8").split()) <= 900
 
 
