@@ -11,3 +11,9 @@ DIGESTS = Path(".digests")
 RAW, WEIGHTS, PREPARED = Path("data/raw"), Path("data/weights"), Path("data/prepared")
 MODELS, RESULTS, REPORTS = Path("models"), Path("results"), Path("reports")
 METRICS = REPORTS / "metrics"
+
+# In results/<run>/
+HISTORY = "history.jsonl"  # of the training, as in models/<run>/
+RUN_ID = "mlflow.json"  # the id of the training's MLflow run
+INCOMPLETE = "data/incomplete.json"  # the benchmarks of which the data are only a part
+OVERLAP = "data/split_overlap.parquet"  # see s2rm.data.split_overlap.report_shared

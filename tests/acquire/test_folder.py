@@ -1,4 +1,4 @@
-"""A user's folder in the layout of the REFER API, or in ours, becomes the raw layout."""
+"""A user's folder in the layout of the REFER API, or in ours, is copied into the raw layout."""
 
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def test_a_missing_image_is_left_to_prepare(user_folder: Path, tmp_path: Path) -
 
 
 @pytest.mark.hostile
-def test_no_file_outside_the_image_folder_is_brought(user_folder: Path, tmp_path: Path) -> None:
+def test_no_file_outside_the_image_folder_is_copied(user_folder: Path, tmp_path: Path) -> None:
     instances = user_folder / "refcoco" / "instances.json"
     (user_folder / COCO_IMAGES).parent.joinpath("secret.png").write_bytes(b"secret")
     instances.write_text(instances.read_text().replace('"1.png"', '"../secret.png"'))

@@ -121,7 +121,7 @@ def test_a_path_is_found_in_the_zip_of_any_folder_above_it(tmp_path: Path) -> No
         files.read("images/deep/a/2.jpg")
 
 
-def test_a_plain_folder_goes_before_a_zip(zip_path: Path) -> None:
+def test_a_plain_folder_takes_precedence_over_a_zip(zip_path: Path) -> None:
     folder = zip_path.with_suffix("")
     folder.mkdir()
     (folder / "0.jpg").write_bytes(b"plain")

@@ -1,4 +1,4 @@
-"""A real HTTP/1.1 server on 127.0.0.1 that serves a folder, and misbehaves as it is told.
+"""A real HTTP/1.1 server on 127.0.0.1 that serves a folder, and misbehaves as instructed.
 
     with FaultyServer(folder) as server:
         server.plan("file.zip", Answer(reset_after=1000), Answer(status=503))  # the next two requests
@@ -30,14 +30,14 @@ BLOCK = 1 << 14
 
 @dataclass(frozen=True)
 class Answer:
-    """How one request is answered; what is not given is as a good server has it."""
+    """How one request is answered; anything not given is as a good server does it."""
 
     status: int | None = None  # with a short text instead of the file
-    raw: bytes | None = None  # all that is sent, in place of an answer
-    content: bytes | None = None  # in place of the file's
+    raw: bytes | None = None  # all that is sent, instead of a response
+    content: bytes | None = None  # instead of the file's
     headers: dict[str, str | None] = field(default_factory=dict)  # more or other ones; None leaves one out
     ranges: bool = True
-    if_range: bool = True  # looks at If-Range
+    if_range: bool = True  # respects If-Range
     validators: bool = True  # sends ETag and Last-Modified
     chunked: bool = False
     most: int | None = None  # bytes of one answer to a request for a range
@@ -45,13 +45,13 @@ class Answer:
     # After so many bytes of the body:
     reset_after: int | None = None
     close_after: int | None = None
-    stall_after: int | None = None  # says nothing more until the client leaves
-    drip_after: int | None = None  # then a byte each 20 ms
+    stall_after: int | None = None  # is silent until the client leaves
+    drip_after: int | None = None  # then one byte per 20 ms
 
 
 @dataclass
 class Request:
-    path: str  # as it came, with its query
+    path: str  # as received, with its query
     headers: dict[str, str]  # names in small letters
     at: float = field(default_factory=time.monotonic)
     status: int = 0
@@ -83,12 +83,12 @@ class FaultyServer:
         self._server.serve_forever(poll_interval=0.02)
 
     def plan(self, path: str, *answers: Answer) -> None:
-        """The next requests for `path` (relative to the folder) are answered so, one after the other."""
+        """Sets the answers to the next requests for `path` (relative to the folder), in their order."""
         with self._lock:
             self._plans.setdefault(path, []).extend(answers)
 
     def always(self, path: str, answer: Answer) -> None:
-        """Every request for `path` without a plan is answered so."""
+        """Sets the answer to every request for `path` that has no plan."""
         self._always[path] = answer
 
     @property
@@ -108,7 +108,7 @@ class _Server(ThreadingHTTPServer):
     faulty: FaultyServer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients come and go as they like."""
+        """Clients may disconnect at any time."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         file = (faulty.folder / path).resolve()
         content = answer.content
         if answer.status is not None:
-            self._send(request, answer, answer.status, {}, _Bytes(b"as told\n"), 0, 8)
+            self._send(request, answer, answer.status, {}, _Bytes(b"faulty!\n"), 0, 8)
         elif content is not None:
             self._serve(request, answer, _Bytes(content))
         elif file.is_relative_to(faulty.folder) and file.is_file():
@@ -172,9 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         request.status = status
         length = {"Transfer-Encoding": "chunked"} if answer.chunked else {"Content-Length": str(end - start)}
-        told: dict[str, str | None] = {"Connection": "close", **headers, **length, **answer.headers}
+        sent: dict[str, str | None] = {"Connection": "close", **headers, **length, **answer.headers}
         self.send_response(status)
-        for name, value in told.items():
+        for name, value in sent.items():
             if value is not None:
                 self.send_header(name, value)
         self.end_headers()

@@ -1,9 +1,10 @@
-"""A Hugging Face Hub on 127.0.0.1, as far as models are downloaded from it.
+"""A Hugging Face Hub on 127.0.0.1, as far as downloading models needs it.
 
 It serves a folder with ORGANISATION/NAME/COMMIT/files, where the file ORGANISATION/NAME/main names the newest
-commit; `publish` writes that. Large files lie at another port, as at the true Hub, which forwards to them.
+commit; `publish` writes that. Large files are served at another port, to which requests are forwarded, as by
+the real Hub.
 
-    python tests/data/hub_server.py FOLDER      prints its address, for HF_ENDPOINT, and serves
+    python tests/helpers/hub_server.py FOLDER      prints its address, for HF_ENDPOINT, and serves
 """
 
 import hashlib
@@ -22,7 +23,7 @@ LARGE = (".safetensors", ".bin")
 
 
 def publish(folder: Path, repository: str, files: dict[str, bytes]) -> str:
-    """Adds a commit, the newest from then on."""
+    """Adds a commit, which becomes the newest, and returns it."""
     digest = hashlib.sha1(repository.encode())
     for name, content in sorted(files.items()):
         digest.update(name.encode() + content)
@@ -46,13 +47,13 @@ class Request:
 
 @dataclass
 class HubServer:
-    """`with HubServer(folder) as hub` serves at `hub.url`. What it is told to do wrong, it does to all."""
+    """`with HubServer(folder) as hub` serves at `hub.url`. Its faults apply to all requests."""
 
     folder: Path
     status: int | None = None  # of every answer
     page: bytes | None = None  # instead of every answer
     gated: bool = False
-    commit: str | None = None  # that is named, whichever it is
+    commit: str | None = None  # the commit that answers name, whichever it is
     damaged: bool = False  # the first byte of large files differs
     sizes: bool = True  # files are listed with sizes and digests
     cut: int | None = None  # the next large file breaks off after so many bytes
@@ -168,14 +169,14 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _folder(self, repository: str, revision: str) -> Path | None:
-        """Of a commit; else answers why there is none."""
+        """The folder of a commit; without one, answers why and returns None."""
         folder = self.hub.folder / repository
         if "/" not in repository:  # names from before there were organisations are forwarded
             for path in self.hub.folder.glob(f"*/{repository}"):
                 target = self.path.replace(repository, f"{path.parent.name}/{repository}", 1)
                 return self._send(307, b"", {"Location": target})
         if not (folder / "main").is_file():
-            return self._refuse(401, "RepoNotFound")  # as the true Hub answers those without a token
+            return self._refuse(401, "RepoNotFound")  # as the real Hub answers clients without a token
         commit = (folder / "main").read_text() if revision == "main" else revision
         if not (folder / commit).is_dir():
             return self._refuse(404, "RevisionNotFound")
@@ -220,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _blob(content: bytes) -> bytes:
-    """What git takes the sha1 of."""
+    """The bytes whose sha1 git uses."""
     return b"blob %d\0" % len(content) + content
 
 

@@ -42,7 +42,7 @@ def tar_of(members: Mapping[str, bytes]) -> bytes:
 
 
 def write_catalog(path: Path, url: str, archives: Mapping[str, bytes], **changes: Mapping[str, Any]) -> Path:
-    """A catalog of these archives at `url`, with all checksums but ReferIt's; `changes` by file name."""
+    """A catalog of these archives at `url`, with all checksums except ReferIt's; `changes` by file name."""
     entries: dict[str, Any] = {}
     for name, data in archives.items():
         needs = ["refs(unc).p", "refs(umd).p", "refs(google).p", "refs(berkeley).p", "instances.json"]

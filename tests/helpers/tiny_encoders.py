@@ -1,4 +1,4 @@
-"""Encoders as they lie on the Hub, random and small: what timm and transformers save of them."""
+"""Encoders as the Hub has them, but random and small: the files that timm and transformers save."""
 
 import json
 import tempfile
@@ -37,7 +37,7 @@ def resnet_files(seed: int = 0) -> dict[str, bytes]:
 
 
 def bert_files(seed: int = 0) -> dict[str, bytes]:
-    """As google-bert/bert-base-uncased: of another head, LayerNorm by its old names, a pickle beside."""
+    """As google-bert/bert-base-uncased: with another head, LayerNorm's old names, and a pickle besides."""
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(WORDS),

@@ -1,4 +1,4 @@
-"""ReferIt's original files, tiny, to be broken by tests; and MAT-files of level 5, sound or crafted."""
+"""ReferIt's original files, tiny, for tests to break; and MAT-files of level 5, sound or crafted."""
 
 import io
 import json
@@ -86,7 +86,7 @@ def bomb(shape: tuple[int, int], megabytes: int) -> bytes:
 
 @dataclass
 class TinyQueries:
-    """Four crops of two images; change what you like before `load`."""
+    """Four crops of two images; change anything before `load`."""
 
     folder: Path
     queries: dict[str, Any] = field(

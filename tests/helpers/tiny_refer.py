@@ -1,4 +1,4 @@
-"""A tiny data set in the REFER layout, to be broken by tests."""
+"""A tiny data set in the REFER layout, for tests to break."""
 
 import json
 import pickle
@@ -47,7 +47,7 @@ def _annotation(ref_id: int, image_id: int, x: int) -> dict[str, Any]:
 
 @dataclass
 class TinyRefer:
-    """RefCOCO with three refs on two images of 20 × 30 pixels; change what you like before `write`."""
+    """RefCOCO with three refs on two images of 20 × 30 pixels; change anything before `write`."""
 
     raw: Path
     benchmark: str = "refcoco_unc"

@@ -1,5 +1,6 @@
 """The pipeline as users run it: a clone, `dvc repro`, experiments; real git, DVC and MLflow, tiny data."""
 
+import copy
 import json
 import os
 import shutil
@@ -178,3 +179,26 @@ def test_a_wrong_parameter_stops_with_one_line(clone: Clone) -> None:
     assert "error: params.yaml: fusion.rotations is 3: it must be 4, 2 or 1" in output
     assert "Traceback" not in output
     restore(clone)
+
+
+def test_the_report_needs_results_only(clone: Clone, tmp_path: Path) -> None:
+    """In a clone with results/ and nothing else: no data, no model, an empty cache. It loads no torch."""
+    alone = copy.copy(clone)
+    alone.folder = tmp_path / "alone"
+    clone.git("clone", "-q", str(clone.folder), str(alone.folder))
+    shutil.copytree(clone.folder / "results", alone.folder / "results")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    path = os.pathsep.join([str(alone.folder / "src"), str(LOADED)])
+    alone.environment = {**clone.environment, "PYTHONPATH": path, "NOTE_LOADED": str(notes)}
+    output = alone.dvc("exp", "run", "--allow-missing", "-S", "report.decimals=1")
+    assert alone.ran(output) == ["report"]
+    assert not (alone.folder / "data").exists()
+    assert not (alone.folder / "models").exists()
+    table = (alone.folder / "reports/tables/refshapes-iou.csv").read_text()
+    assert table != (clone.folder / "reports/tables/refshapes-iou.csv").read_text()
+    loaded = [json.loads(note.read_text()) for note in notes.glob("*.json")]
+    reports = [note for note in loaded if note["script"].endswith("pipeline/report.py")]
+    assert len(reports) == 1
+    assert not [file for file in reports[0]["files"] if "/torch/" in file]
+    assert [file for file in reports[0]["files"] if "/matplotlib/" in file], "the note is empty"

@@ -1,4 +1,4 @@
-"""Data of RefCOCO's shape, made up: a hundredth of it, and all of it."""
+"""Synthetic data with the counts of RefCOCO: a hundredth of it, and all of it."""
 
 import json
 import sys

@@ -59,7 +59,7 @@ def test_polygons_and_rles_mix() -> None:
     assert rasterise([SQUARE, {"size": [20, 30], "counts": encode(other)}], 20, 30).area == 64 + 20
 
 
-def test_two_points_are_no_box() -> None:
+def test_two_points_are_not_a_box() -> None:
     """pycocotools takes four numbers for a box."""
     mask = rasterise([SQUARE, [0, 0, 30, 20]], 20, 30)
     assert (mask.area, mask.repairs) == (64, ("polygon_points",))
@@ -73,7 +73,7 @@ def test_two_points_are_no_box() -> None:
     )
 )
 def test_a_polygon_is_cut_at_the_border(points: list[tuple[float, float]]) -> None:
-    """Like drawn on a canvas with a margin that is cut off, but for the rounding of points to ⅕ pixel."""
+    """As if drawn on a canvas with a margin that is cut off, except for rounding points to ⅕ pixel."""
     polygon = [value for point in points for value in point]
     try:
         mask = decode(rasterise([polygon], 20, 30).counts, 20, 30)

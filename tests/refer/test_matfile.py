@@ -132,7 +132,7 @@ UNREADABLE = {
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_a_file_that_holds_no_matrix_of_numbers_is_reported(tiny: TinyQueries, name: str) -> None:
+def test_a_file_without_a_matrix_of_numbers_is_reported(tiny: TinyQueries, name: str) -> None:
     tiny.mats["9_10.mat"] = UNREADABLE[name]
     refs, instances, issues = tiny.load()
     assert only_issue(issues) == ("mask_unreadable", 1, ["9_10"])
@@ -214,7 +214,7 @@ def test_a_mask_cut_or_changed_at_any_byte_is_a_mask_or_an_issue(tiny: TinyQueri
 
 
 @pytest.mark.hostile
-def test_thousands_of_elements_are_gone_through_once(tiny: TinyQueries) -> None:
+def test_thousands_of_elements_are_read_once(tiny: TinyQueries) -> None:
     empty = mat_file(*[element(UINT8, b"")] * 100_000)
     tiny.mats["9_10.mat"] = empty + matrix(ZEROS)
     refs, _, issues = tiny.load()

@@ -1,4 +1,4 @@
-"""Pickles from the web: plain data of every protocol comes through, everything else is refused."""
+"""Pickles from untrusted sources: plain data of every protocol comes through, everything else is refused."""
 
 import os
 import pickle
@@ -104,7 +104,7 @@ def test_globals_and_persistent_ids_are_refused(tmp_path: Path, data: bytes) -> 
 
 @pytest.mark.hostile
 def test_the_second_gate_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were an opcode admitted by mistake, no global and no persistent id would come of it."""
+    """Even if an opcode were admitted by mistake, it would give no global and no persistent id."""
     monkeypatch.setattr("s2rm.refer.pickles._check_opcodes", lambda data: None)
     for data in (b"cbuiltins\neval\n.", b"Pgive me that\n."):
         with pytest.raises(UserError, match="it asks for"):

@@ -331,7 +331,7 @@ def test_bad_instances_are_named(tiny_refer: TinyRefer, content: bytes, message:
         tiny_refer.prepare()
 
 
-def test_refs_that_are_no_list_are_named(tiny_refer: TinyRefer) -> None:
+def test_refs_that_are_not_a_list_are_named(tiny_refer: TinyRefer) -> None:
     tiny_refer.refs = {"refs": []}  # type: ignore[assignment]
     with pytest.raises(UserError, match=r"refs\(unc\)\.p holds dict"):
         tiny_refer.prepare()

@@ -1,4 +1,4 @@
-"""ReferIt's original queries and masks: in REFER's form, pixel by pixel; what is amiss is reported."""
+"""ReferIt's original queries and masks: in REFER's form, pixel by pixel; what is wrong is reported."""
 
 import itertools
 import json
@@ -131,7 +131,7 @@ def test_crops_without_queries_and_queries_without_sentences_are_not_there(tiny:
     assert issues.report() == {}
 
 
-def test_the_crops_to_fetch_are_told_by_the_queries_alone(tiny: TinyQueries) -> None:
+def test_the_crops_to_fetch_depend_on_the_queries_alone(tiny: TinyQueries) -> None:
     tiny.queries["val"].update({"no key": ["it"], "9_3": []})
     tiny.write()
     for name in (MASKS, "referit_imsize.json", "referit_bbox.json"):
@@ -184,14 +184,14 @@ def test_a_key_that_names_no_crop_is_reported_by_its_place(tiny: TinyQueries, ke
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("value", [None, "the sky", {"0": "the sky"}, 7, [7], ["the sky", None], [["sky"]]])
-def test_a_query_that_is_no_list_of_sentences_is_left_out(tiny: TinyQueries, value: Any) -> None:
+def test_a_query_that_is_not_a_list_of_sentences_is_left_out(tiny: TinyQueries, value: Any) -> None:
     tiny.queries["train"]["9_10"] = value
     refs, _, issues = tiny.load()
     assert only_issue(issues) == ("malformed_ref", 1, ["9_10"])
     assert crops_of(refs) == ["9_2", "16_1", "16_3"]
 
 
-def test_of_a_crop_in_two_splits_none_is_kept(tiny: TinyQueries) -> None:
+def test_a_crop_in_two_splits_is_left_out(tiny: TinyQueries) -> None:
     tiny.queries["val"]["9_10"] = tiny.queries["test"]["9_10"] = ["the sky"]
     tiny.queries["test"]["16_1"] = ["left\ttree"]
     tiny.queries["val"].update({"16_3": ["bottom"], "9_2": ["a man"]})
@@ -234,7 +234,7 @@ def test_an_image_whose_size_is_not_on_record_is_left_out(tiny: TinyQueries) -> 
         *([3, 5, 8, 10**400], [3, 5, -8, 8]),
     ],
 )
-def test_a_box_that_is_none_leaves_the_mask_to_give_it(tiny: TinyQueries, box: Any) -> None:
+def test_an_invalid_box_is_replaced_by_the_masks(tiny: TinyQueries, box: Any) -> None:
     tiny.boxes["9_10"] = box
     refs, instances, issues = tiny.load()
     assert issues.report() == {}

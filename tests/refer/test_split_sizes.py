@@ -28,7 +28,7 @@ def rows_of(benchmark: str, route: str) -> list[Official]:
 
 
 def official_counts(benchmark: str, route: str = "refer") -> dict[str, dict[str, int | float]]:
-    """Counts as `prepare` gives them, all as they should be."""
+    """Counts as `prepare` returns them, all equal to the official ones."""
     return {row.split: {**row.numbers, "tokens_mean": 3.5} for row in rows_of(benchmark, route)}
 
 
@@ -47,7 +47,7 @@ def test_every_split_has_one_row_with_numbers_and_a_source(benchmark: str, route
         assert "@" in row.source
 
 
-def test_no_row_is_of_another_benchmark_or_route() -> None:
+def test_no_row_belongs_to_another_benchmark_or_route() -> None:
     assert {(row.benchmark, row.route) for row in load_official()} == set(ROUTES)
 
 

@@ -26,7 +26,7 @@ def test_every_expression_is_true_of_its_referent_alone(name, split):
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_written_expressions_belong_to_the_scene_of_their_image(written, name):
-    """The refs on disk, in order, are those of the scenes composed anew."""
+    """The refs on disk, in order, are those of the scenes composed again."""
     composed = [
         list(ref.expressions)
         for split in BENCHMARKS[name].splits

@@ -56,7 +56,7 @@ def test_denotations(text, regions):
     assert denotation(text, STARS) == regions
 
 
-def test_persons_are_told_by_what_they_wear():
+def test_persons_are_identified_by_what_they_wear():
     people = scene(thing("big red person", 40, 60), thing("big blue person", 150, 60))
     for text in ("person in red", "guy wearing red shirt", "red shirt", "man in a red shirt", "left figure"):
         assert denotation(text, people) == {0}, text

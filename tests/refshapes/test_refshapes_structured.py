@@ -83,7 +83,7 @@ def test_between_is_in_one_row_or_column() -> None:
     )
     assert denote("the circle between the red star and the green square", scene) == {1}
     assert denote("the thing between the red star and the yellow cross", scene) == frozenset()
-    with pytest.raises(AmbiguousError, match="no common row"):
+    with pytest.raises(AmbiguousError, match="share no row"):
         denote(
             "the thing between the red star and the circle",
             lattice("red star, green square", "-, blue circle"),

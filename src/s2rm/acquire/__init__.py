@@ -1,0 +1,1 @@
+"""Brings raw data and pretrained encoders onto this machine."""

@@ -1,12 +1,12 @@
-"""A user's folder of REFER data → the raw layout that `prepare` reads.
+"""Copies a user's folder of REFER data into the raw layout that `prepare` reads.
 
     <folder>/refcoco/refs(unc).p            <raw>/refcoco_unc/refs(unc).p
     <folder>/refcoco/instances.json    →    <raw>/refcoco_unc/instances.json
     <folder>/images/mscoco/images/…         <raw>/images/mscoco/images/….zip
 
-The left side is the layout of the REFER API (github.com/lichengunc/refer); annotations that already
-lie in `<folder>/refcoco_unc/` are taken first. Of the images, only those that the refs mention come
-over. Nothing of the user's is linked: DVC's cache would make it read-only.
+The left side is the layout of the REFER API (github.com/lichengunc/refer); annotations in
+`<folder>/refcoco_unc/` are preferred where they exist. Only the images that the refs mention are copied.
+The user's files are never linked: DVC's cache would make them read-only.
 """
 
 import shutil
@@ -20,10 +20,18 @@ from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_image
 
 
 def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
-    """Brings the benchmarks' annotations and images from `folder` into `raw`; a repetition is harmless.
+    """Copy the benchmarks' annotations and images into the raw layout; repeating it is harmless.
 
-    `UserError` where an annotation file or a whole image folder is missing, saying where each must be
-    placed; then nothing is written. A single missing image is left to `prepare`, which reports it.
+    A single missing image is not an error here: `prepare` reports it.
+
+    Args:
+        folder: the user's folder.
+        benchmarks: names of the benchmarks.
+        raw: the folder to write into.
+
+    Raises:
+        UserError: an annotation file or a whole image folder is missing; the message says where each must be
+            placed, and nothing is written.
     """
     if not folder.is_dir():
         raise UserError(f"the data folder {folder} is missing: set data.folder to a folder of REFER data")
@@ -49,7 +57,7 @@ def _annotation_folder(folder: Path, spec: Benchmark) -> Path:
 
 
 def _find_missing(folder: Path, spec: Benchmark) -> list[Path]:
-    """The places, files first, where something must be put."""
+    """Return the missing paths, files first."""
     source = _annotation_folder(folder, spec)
     files = [source / name for name in annotation_files(spec) if not (source / name).is_file()]
     images = folder / spec.images

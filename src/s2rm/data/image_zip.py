@@ -1,10 +1,10 @@
-"""Many small files as one: an image folder is kept as a zip of the same name, stored without compression.
+"""Keeps an image folder as one zip of the same name, without compression, and reads images from either form.
 
-    images/mscoco/images/train2014/COCO_train2014_000000000009.jpg      as REFER has it, and the tables
-    images/mscoco/images/train2014.zip: COCO_train2014_000000000009.jpg     as it lies in data/raw
+    images/mscoco/images/train2014/COCO_train2014_000000000009.jpg      in REFER and in the tables
+    images/mscoco/images/train2014.zip: COCO_train2014_000000000009.jpg     in data/raw
 
-DVC, network file systems and copies to a cluster are slow by the number of files, not of bytes. Any zip
-tool opens a pack; here members are read by their offset, by any number of processes at once.
+The cost of DVC, network file systems and copies to a cluster grows with the number of files, not of bytes.
+Any zip tool opens such a zip; here members are read by their offset, by any number of processes at once.
 """
 
 import os
@@ -19,15 +19,19 @@ from s2rm.core.errors import UserError
 from s2rm.core.files import partial_of
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature … length of the name, of the extra field
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can name: the same input gives the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: the same input gives the same bytes
 
 
 class MissingFileError(UserError):
-    """There is no such file or member."""
+    """The file or member does not exist."""
 
 
 class ImageZipWriter:
-    """Writes a pack beside `path` and moves it there when all went well."""
+    """Writes an image zip beside `path` and, on leaving the context without an error, moves it there.
+
+    Attributes:
+        names: the members that have been added.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.partial = path, partial_of(path)
@@ -36,6 +40,11 @@ class ImageZipWriter:
         self._zip = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
 
     def add(self, name: str, data: bytes) -> None:
+        """Add a member.
+
+        Raises:
+            ValueError: there is already a member of that name.
+        """
         if name in self.names:
             raise ValueError(f"{name} is in {self.path} already")
         self.names.add(name)
@@ -57,10 +66,13 @@ class ImageZipWriter:
 
 
 class ZipImages:
-    """A pack to read from. Safe with threads and forked processes: no read moves a shared position."""
+    """Reads members of an uncompressed zip. Safe with threads and forked processes: reads share no position.
+
+    Raises:
+        UserError: the file is missing, or is not an uncompressed zip.
+    """
 
     def __init__(self, path: Path) -> None:
-        """`UserError` where `path` is missing or no pack."""
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
@@ -78,10 +90,16 @@ class ZipImages:
         return name in self._members
 
     def names(self) -> Iterable[str]:
+        """Return the names of all members."""
         return self._members.keys()
 
     def read(self, name: str) -> bytes:
-        """A member's content; `MissingFileError` where there is none, `UserError` where it is corrupt."""
+        """Return a member's content.
+
+        Raises:
+            MissingFileError: there is no such member.
+            UserError: the zip is corrupt there.
+        """
         if name not in self._members:
             raise MissingFileError(f"{self.path} has no {name}")
         offset, size, crc = self._members[name]
@@ -99,14 +117,22 @@ class ZipImages:
 
 
 class ImageFiles:
-    """The files under a raw data root by their paths in the REFER layout, packed or plain."""
+    """Reads the files under a raw data folder by their REFER paths, from plain folders or image zips."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._zips: dict[PurePosixPath, ZipImages | None] = {}
 
     def read(self, path: str) -> bytes:
-        """The content; `MissingFileError` where there is none, `UserError` where it cannot be read."""
+        """Return a file's content.
+
+        Args:
+            path: the path relative to the root, with `/` between its parts.
+
+        Raises:
+            MissingFileError: there is no such file or member.
+            UserError: it cannot be read.
+        """
         parent = PurePosixPath(path).parent
         if parent not in self._zips:
             self._zips[parent] = self._find_zip(parent)
@@ -125,11 +151,11 @@ class ImageFiles:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
     def _find_zip(self, folder: PurePosixPath) -> ZipImages | None:
-        """The pack of `folder` or of one above it; none where `folder` itself is there."""
+        """Return the zip of `folder` or of one above it, or None where `folder` itself exists."""
         if (self.root / folder).is_dir():
             return None
         zips = (self.root / f"{above}.zip" for above in (folder, *folder.parents))
         return next((ZipImages(path) for path in zips if path.is_file()), None)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"root": self.root, "_zips": {}}  # a spawned process opens its own
+        return {"root": self.root, "_zips": {}}  # a spawned process opens the zips itself

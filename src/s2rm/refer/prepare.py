@@ -169,7 +169,7 @@ def _tabulate_objects(
 ) -> tuple[pa.Table, int]:
     """Return the table of all objects on these images, and how many more there are that have no mask.
 
-    What is wrong with an object that nothing refers to is no reason to refuse the data: it is only counted.
+    An object that nothing refers to never makes the data refused, whatever is wrong with it.
     """
     annotations = [each for each in instances.annotations.values() if each.image_id in image_ids]
     annotations.sort(key=lambda annotation: (annotation.image_id, annotation.id))

@@ -229,13 +229,13 @@ def _integer(record: dict[str, Any], key: str, least: int = 0, most: int = LARGE
 
 
 def _category_id(record: dict[str, Any]) -> int | None:
-    """Return None where it is missing or not an id: a mask needs no category."""
+    """Return the category's id; None where it is missing or not an id, as a mask needs no category."""
     value = record.get("category_id")
     return value if type(value) is int else None
 
 
 def _box(record: dict[str, Any]) -> tuple[float, ...] | None:
-    """Return None where it is missing or not a box: the mask's bounding box replaces it."""
+    """Return the box; None where it is missing or not a box, as the mask's bounding box replaces it."""
     box = record.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
         return None

@@ -1,4 +1,4 @@
-"""RefShapes: referring expressions for scenes that we draw, in the layout of the REFER data."""
+"""RefShapes: drawn scenes with referring expressions, in the layout of the REFER data."""
 
 from s2rm.refshapes.composition import Composition, Referred, compose
 from s2rm.refshapes.write import write_refshapes

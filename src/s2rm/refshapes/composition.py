@@ -1,7 +1,7 @@
-"""Image i of a split: its scene and its refs, each expression checked against the scene.
+"""Composes image i of a split: its scene and its refs, each expression checked against the scene.
 
-All randomness of an image comes from (seed, benchmark, split, index), so any image can be made
-again alone, whatever else is written.
+All randomness of an image comes from (seed, benchmark, split, index), so any image can be reproduced on its
+own, whatever else is written.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ from s2rm.refshapes.wording import (
     propose_relational,
 )
 
-_TRIES = 32  # proposals for one referent
+_TRIES = 32  # proposals per referent
 _PHRASINGS = {"refcocog_umd": "umd", "refcocog_google": "google"}
 
 
 @dataclass(frozen=True)
 class Referred:
-    """A ref: the region that is meant, by its index in `scene.regions`, and what is said of it."""
+    """A ref: the region that is referred to, as its index in `scene.regions`, and its expressions."""
 
     region: int
     expressions: tuple[str, ...]
@@ -37,17 +37,26 @@ class Referred:
 
 @dataclass(frozen=True)
 class Composition:
+    """A scene and its refs."""
+
     scene: Scene
     refs: tuple[Referred, ...]
 
 
 def random_of(seed: int, benchmark: str, split: str, index: int, purpose: str) -> Random:
-    """A generator of its own for each purpose: drawing cannot disturb what is said."""
+    """Return a random generator of its own for each purpose, so that drawing does not change the wording."""
     return Random(f"{seed}/{benchmark}/{split}/{index}/{purpose}")
 
 
 def compose(seed: int, benchmark: str, split: str, index: int) -> Composition:
-    """The scene and the refs of one image."""
+    """Compose the scene and the refs of one image.
+
+    Args:
+        seed: the seed of the whole data set.
+        benchmark: the benchmark's name.
+        split: one of its splits.
+        index: the image's number in the split.
+    """
     rng = random_of(seed, benchmark, split, index, "scene")
     if benchmark == STRUCTURED.name:
         scene, spoken = compose_structured(rng)
@@ -71,7 +80,7 @@ def _cast(rng: Random, benchmark: str, split: str) -> Cast:
 
 
 def _refer(rng: Random, scene: Scene, benchmark: str, split: str) -> Iterator[Referred]:
-    """Up to the wanted number of refs, referents in random order."""
+    """Yield up to the wanted number of refs, their referents in random order."""
     left = rng.choice((4, 5)) if benchmark == "referit_berkeley" else rng.choice((2, 3, 3))
     for region in _referents(rng, scene, benchmark, split):
         if left == 0:
@@ -83,7 +92,7 @@ def _refer(rng: Random, scene: Scene, benchmark: str, split: str) -> Iterator[Re
 
 
 def _referents(rng: Random, scene: Scene, benchmark: str, split: str) -> list[int]:
-    """The candidates in the order in which they are tried."""
+    """Return the candidates in the order in which they are tried."""
     regions = scene.regions if benchmark == "referit_berkeley" else scene.things
     wanted = {"testA": True, "testB": False}.get(split)
     indices = [
@@ -92,7 +101,7 @@ def _referents(rng: Random, scene: Scene, benchmark: str, split: str) -> list[in
         if wanted is None or (isinstance(region, Thing) and region.is_person == wanted)
     ]
     rng.shuffle(indices)
-    if benchmark in _PHRASINGS:  # twins, who need a relation, and the others by turns
+    if benchmark in _PHRASINGS:  # alternate twins, which need a relation, and others
         twins = [index for index in indices if scene.has_twin(scene.things[index])]
         others = [index for index in indices if index not in twins]
         return [index for pair in zip_longest(twins, others) for index in pair if index is not None]
@@ -100,7 +109,7 @@ def _referents(rng: Random, scene: Scene, benchmark: str, split: str) -> list[in
 
 
 def _expressions(rng: Random, scene: Scene, region: int, benchmark: str) -> tuple[str, ...]:
-    """Distinct true expressions of one region, as many as the benchmark has, or as can be found."""
+    """Return distinct true expressions of one region: as many as the benchmark has, or as are found."""
     wanted, propose = _manner(rng, scene, region, benchmark)
     found: list[str] = []
     for _ in range(_TRIES):
@@ -113,7 +122,7 @@ def _expressions(rng: Random, scene: Scene, region: int, benchmark: str) -> tupl
 
 
 def _manner(rng: Random, scene: Scene, region: int, benchmark: str) -> tuple[int, Proposer]:
-    """How many expressions of what kind a ref of that benchmark gets."""
+    """Return how many expressions a ref of that benchmark gets, and what proposes them."""
     if benchmark in _PHRASINGS:
         relational = scene.has_twin(scene.things[region]) or rng.random() < 0.25
         propose = propose_relational if relational else propose_described
@@ -124,7 +133,11 @@ def _manner(rng: Random, scene: Scene, region: int, benchmark: str) -> tuple[int
 
 
 def refers_to(text: str, scene: Scene, region: int) -> bool:
-    """Whether the expression is true of that region and of no other."""
+    """Return whether the expression is true of that region and of no other.
+
+    Raises:
+        grammar.UnintelligibleError: the checker cannot read the text.
+    """
     try:
         return denotation(text, scene) == {region}
     except AmbiguousError:

@@ -1,7 +1,7 @@
-"""Draws a scene, and gives the exact mask of each of its regions.
+"""Draws a scene and computes the exact mask of each of its regions.
 
-Things are drawn with antialiasing from the very polygons that are their masks; a band's mask is
-what the things leave of it.
+Things are drawn with antialiasing from the same polygons that are their masks; a band's mask is the part of
+it that no thing covers.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,12 @@ Rle = dict[str, Any]  # pycocotools' compressed RLE: size [height, width], count
 
 
 def draw(scene: Scene, rng: Random) -> Image.Image:
-    """The scene as an RGB image; `rng` gives grain, shades and skins."""
+    """Return the scene as an RGB image.
+
+    Args:
+        scene: the scene.
+        rng: draws grain, shades and skin colours.
+    """
     image = Image.fromarray(_draw_bands(scene, rng))
     for thing in scene.things:
         shade = tuple(rng.randint(-9, 9) for _ in range(3))
@@ -35,13 +40,13 @@ def draw(scene: Scene, rng: Random) -> Image.Image:
 
 
 def thing_rle(thing: Thing, scene: Scene) -> Rle:
-    """The union of the thing's polygons as one RLE."""
+    """Return the union of a thing's polygons as one RLE of the scene's size."""
     polygons = [part.ravel().tolist() for part in thing.parts]
     return coco_mask.merge(coco_mask.frPyObjects(polygons, scene.height, scene.width))
 
 
 def band_rles(scene: Scene) -> list[Rle]:
-    """What is seen of each band: the strip without the things before it."""
+    """Return the visible part of each band as an RLE: the strip without the things in front of it."""
     things = coco_mask.merge([thing_rle(thing, scene) for thing in scene.things])
     free = coco_mask.decode(things) == 0
     owners = _band_of_pixels(scene)
@@ -56,7 +61,7 @@ def _shaded(colour: Sequence[int], shade: Sequence[int]) -> tuple[int, ...]:
 
 
 def _paste_polygon(image: Image.Image, polygon: NDArray[np.float64], fill: tuple[int, ...]) -> None:
-    """Draws at four times the size, in the polygon's own window only, and averages down."""
+    """Draw a polygon at four times the size, in its own window only, and average down."""
     x0, y0 = np.floor(polygon.min(axis=0)).astype(int).tolist()
     x1, y1 = np.ceil(polygon.max(axis=0)).astype(int).tolist()
     window = Image.new("L", ((x1 - x0) * _OVERSAMPLING, (y1 - y0) * _OVERSAMPLING))
@@ -67,7 +72,7 @@ def _paste_polygon(image: Image.Image, polygon: NDArray[np.float64], fill: tuple
 
 
 def _band_of_pixels(scene: Scene) -> NDArray[np.int64]:
-    """The number of the band at each pixel, height×width."""
+    """Return the number of the band at each pixel (height, width)."""
     rows = np.arange(scene.height)[:, None] + 0.5
     slope = (np.arange(scene.width)[None, :] + 0.5) / scene.width - 0.5
     owners = np.zeros((scene.height, scene.width), dtype=np.int64)
@@ -77,7 +82,7 @@ def _band_of_pixels(scene: Scene) -> NDArray[np.int64]:
 
 
 def _draw_bands(scene: Scene, rng: Random) -> NDArray[np.uint8]:
-    """Bands with their own texture, a slight light gradient and grain; height×width×3."""
+    """Draw the bands with texture, a slight gradient of light and grain (height, width, 3)."""
     noise = np.random.default_rng(rng.getrandbits(64))
     colours = np.array([_band_colour(band, rng) for band in scene.bands], dtype=np.float32)
     owners = _band_of_pixels(scene)
@@ -95,7 +100,7 @@ def _band_colour(band: Band, rng: Random) -> list[float]:
 
 
 def _texture(category: str, scene: Scene, rng: Random) -> NDArray[np.float32] | None:
-    """What brightens and darkens a kind of background: waves, planks, tufts."""
+    """Return what brightens and darkens a kind of background (waves, planks, tufts), or None."""
     y = np.arange(scene.height, dtype=np.float32)[:, None]
     x = np.arange(scene.width, dtype=np.float32)[None, :]
     phase = rng.uniform(0, 6)

@@ -1,6 +1,6 @@
-"""The language of RefShapes as a grammar, read from the text.
+"""The language of RefShapes: its grammar, and a parser.
 
-With [] for what may be missing and * for any number:
+[] marks optional parts, * any number of repetitions:
 
     phrase   = [the | a | an] adjective* [noun] modifier* [relation]
     adjective = size | colour | place
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from s2rm.refshapes.scene import BACKGROUNDS, COLOURS, SHAPES
 
-# word → what it means; the words are those that the phrases are made of
+# word → its meaning; the words are those that the phrases are made of
 SIZES = {"small": "small", "little": "small", "tiny": "small", "big": "big", "large": "big"}
 PLACES = {
     "left": "left", "right": "right", "top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom",
@@ -34,10 +34,10 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "shape": SHAPES, "thing": (*SHAPES, "person"), "one": (*SHAPES, "person"),
     "water": ("sea",), "ocean": ("sea",), "beach": ("sand",), "lawn": ("grass",), "street": ("road",),
 }  # fmt: skip
-ANYTHING = (*SHAPES, "person")  # what a phrase without a noun may mean: "left red"
+ANYTHING = (*SHAPES, "person")  # what a phrase without a noun, as "left red", may refer to
 GARMENTS = ("shirt", "clothes")
 ARTICLES = ("the", "a", "an")
-# Words that only lead up to a modifier or a relation.
+# Words that only introduce a modifier or a relation.
 LINKS = (
     ("that", "is"), ("which", "is"), ("who", "is"), ("standing",), ("located",), ("placed",), ("directly",),
 )  # fmt: skip
@@ -50,7 +50,7 @@ RELATIONS = {
     ("below",): "bottom", ("under",): "bottom", ("beneath",): "bottom",
     ("next", "to"): "next to", ("beside",): "next to", ("close", "to"): "next to",
 }  # fmt: skip
-# Looked up by the first word, as most words begin none of them.
+# Looked up by the first word, as few words begin one.
 LINKS_FROM = {first: [words for words in LINKS if words[0] == first] for first, *_ in LINKS}
 RELATIONS_FROM = {first: [words for words in RELATIONS if words[0] == first] for first, *_ in RELATIONS}
 PREPOSITIONS = ("on", "in", "at", "to")
@@ -62,6 +62,8 @@ class UnintelligibleError(ValueError):
 
 @dataclass(frozen=True)
 class Relation:
+    """A relation to an anchor."""
+
     name: str  # left | right | top | bottom | next to
     anchor: "Phrase"
 
@@ -74,17 +76,20 @@ class Phrase:
     colour: str | None = None
     size: str | None = None
     shirt: str | None = None  # colour of what a person wears
-    ground: str | None = None  # kind of background that it is on
+    ground: str | None = None  # the kind of background that it is on
     places: tuple[str, ...] = ()
-    extreme: bool = False  # "leftmost": no matter in which half of the image
+    extreme: bool = False  # "leftmost": in whichever half of the image
     relation: Relation | None = None
 
 
 class TokenReader:
-    """Reads a text word by word: what a parser of a small language is made of.
+    """Reads a text word by word: the base of a parser of a small language.
 
     Args:
-        text: the words that are to be read, separated by white space.
+        text: words separated by white space.
+
+    Attributes:
+        rest: the words that have not been read yet.
     """
 
     def __init__(self, text: str) -> None:
@@ -138,7 +143,7 @@ class _Parser(TokenReader):
         while self._modifier(phrase):
             pass
         if phrase.places not in PLACINGS or (phrase.extreme and "middle" in phrase.places):
-            raise UnintelligibleError(f"{' '.join(phrase.places)!r} is no place")
+            raise UnintelligibleError(f"{' '.join(phrase.places)!r} is not a valid place")
         return phrase
 
     def _adjectives(self, phrase: Phrase) -> None:

@@ -1,6 +1,6 @@
-"""Outlines of things as polygons: the one geometry that the drawing and the masks share.
+"""Outlines of things as polygons: the geometry that the drawing and the masks share.
 
-A thing is one polygon, a person two (head and body), as COCO annotates parts that do not touch.
+A thing is one polygon, a person two (head and body), as COCO annotates parts that do not touch each other.
 Coordinates are continuous pixels: pixel i covers [i, i + 1].
 """
 
@@ -13,7 +13,7 @@ Points = NDArray[np.float64]  # (n, 2): x, y
 
 
 def _regular(corners: int, phase: float = -pi / 2, inner: float = 1.0) -> Points:
-    """Points on the unit circle from `phase` on; every second one at radius `inner`."""
+    """Return points on the unit circle, starting at `phase`; every second one at radius `inner`."""
     angles = phase + np.arange(corners) * 2 * pi / corners
     radii = np.where(np.arange(corners) % 2, inner, 1.0)
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
@@ -26,21 +26,21 @@ def _heart() -> Points:
 
 
 def _cross() -> Points:
-    arm, end = 0.34, 1.0  # half a beam's thickness, half its length
+    arm, end = 0.34, 1.0  # half a beam's thickness, half a beam's length
     quarter = np.array([(arm, -end), (arm, -arm), (end, -arm)])
     quarter_turn = np.array([[0, 1], [-1, 0]])
     return np.concatenate([quarter @ np.linalg.matrix_power(quarter_turn, turns) for turns in range(4)])
 
 
 def _body() -> Points:
-    """Shoulders, tapering trunk and two legs: a pictogram's body, symmetric about x = 0."""
+    """Return a pictogram's body, symmetric about x = 0: shoulders, tapering trunk and two legs."""
     shoulder = [(0.5 * sin(a), -0.5 * cos(a) * 0.3) for a in np.linspace(0.3, pi / 2, 5)]
     right = [*shoulder, (0.46, 0.42), (0.34, 0.42), (0.34, 0.95), (0.07, 0.95), (0.07, 0.55)]
     return np.array([*right, *((-x, y) for x, y in reversed(right))], dtype=np.float64)
 
 
 def _fitted(*parts: Points) -> tuple[Points, ...]:
-    """The parts moved and scaled together: the box is centred at 0, its area is 1."""
+    """Move and scale parts together so that their box is centred at 0 and has area 1."""
     everything = np.concatenate(parts)
     low, high = everything.min(axis=0), everything.max(axis=0)
     return tuple((part - (low + high) / 2) / (high - low).prod() ** 0.5 for part in parts)
@@ -60,13 +60,20 @@ _UNIT: dict[str, tuple[Points, ...]] = {
 
 
 def outline(category: str, side: float, angle: float, centre: tuple[float, float]) -> tuple[Points, ...]:
-    """The polygons of a thing in a box of `side`² px, turned by `angle` radians."""
+    """Return the polygons of a thing, each (points, 2).
+
+    Args:
+        category: a shape or "person".
+        side: the square root of the box's area, in pixels, before it is rotated.
+        angle: the rotation in radians.
+        centre: x, y of the box's centre in pixels.
+    """
     turn = np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
     return tuple(np.round(part * side @ turn + np.asarray(centre), 2) for part in _UNIT[category])
 
 
 def box_of(parts: tuple[Points, ...]) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 of all parts together."""
+    """Return x0, y0, x1, y1 of all parts together."""
     points = np.concatenate(parts)
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)

@@ -1,12 +1,12 @@
-"""What an expression is true of: reads its TEXT and looks at the scene, knows no generator.
+"""Decides what an expression is true of, from its text and the scene alone, independently of the generator.
 
-The generator proposes, this checker disposes: an expression is kept only if `denotation` gives
-just its referent. Where people might differ (a star hardly more to the left than another, a thing
-half on the grass), it refuses with `AmbiguousError` instead of choosing.
+The generator proposes and this checker decides: an expression is kept only if `denotation` returns exactly
+its referent. Where people might disagree (a star barely further left than another, a thing half on the
+grass), it refuses with `AmbiguousError` instead of choosing.
 
-Readings: sizes and colours are absolute. Place words compare: "left star" is the leftmost of the
-stars, by a clear margin, and it does lie in the left half. "A left of B" needs a single B; A lies
-to its left and rather level with it, and no other A lies on that side at all.
+Meanings: sizes and colours are absolute. Place words compare: "left star" is the leftmost of the stars, by a
+clear margin, and it is in the left half. "A left of B" needs a single B; A is to its left and about level
+with it, and no other A is on that side at all.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from s2rm.refshapes.grammar import Phrase, parse
 from s2rm.refshapes.scene import Band, Region, Scene, Thing
 
 # Margins, as shares of the image's width or height.
-PLACE_MARGIN = 0.10  # to the next candidate of "left", "top"
+PLACE_MARGIN = 0.10  # to the next candidate for "left", "top"
 CORNER_MARGIN = 0.20  # the same for "top left", where both coordinates add up
 HALF_MARGIN = 0.03  # beyond the middle line
 SIDE_MARGIN = 0.10  # between centres, for "left of"
 SIDE_FALSE = 0.03  # less than this is clearly not on that side
 NEXT_TRUE, NEXT_FALSE = 0.10, 0.24  # gap between boxes, for "next to"
-BORDER_MARGIN = 0.03  # a thing on a band may stand over its border by so much
+BORDER_MARGIN = 0.03  # how far a thing on a band may extend over its border
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
 
@@ -31,11 +31,11 @@ class AmbiguousError(ValueError):
 
 
 def denotation(text: str, scene: Scene) -> frozenset[int]:
-    """The indices in `scene.regions` of which the expression is true.
+    """Return the indices in `scene.regions` of which the expression is true.
 
     Raises:
         grammar.UnintelligibleError: the text has words or an order that the checker does not know.
-        AmbiguousError: it might be true of a region, or its inner "the ..." has no single referent.
+        AmbiguousError: it might be true of a region, or its inner "the ..." has not exactly one referent.
     """
     return _denote(parse(text), scene)
 
@@ -85,7 +85,7 @@ def _centre(box: Box) -> tuple[float, float]:
 
 
 def _is_on(region: Region, ground: str, scene: Scene) -> bool:
-    """Whether the region lies on a band of that kind; `AmbiguousError` if it straddles its border."""
+    """Return whether the region is on a band of that kind; `AmbiguousError` if it straddles its border."""
     if isinstance(region, Band):
         return False
     inside = False
@@ -103,7 +103,7 @@ def _is_on(region: Region, ground: str, scene: Scene) -> bool:
 
 
 def _side(direction: str) -> Callable[[Box, Box], bool]:
-    """Whether a box lies clearly on that side of another; `AmbiguousError` in between."""
+    """Return a test whether a box is clearly on that side of another; `AmbiguousError` where unclear."""
 
     def holds(box: Box, anchor: Box) -> bool:
         (x, y), (anchor_x, anchor_y), (dx, dy) = _centre(box), _centre(anchor), DIRECTIONS[direction]
@@ -128,13 +128,13 @@ def _next_to(box: Box, anchor: Box) -> bool:
 
 
 def _placed(places: tuple[str, ...], extreme: bool, found: list[int], scene: Scene) -> int:
-    """The one candidate that the place words pick out."""
+    """Return the one candidate that the place words select."""
     centres = {index: _centre(_normalised(index, scene)) for index in found}
     if places == ("middle",):
         return _middle(centres)
     dx, dy = (sum(DIRECTIONS[place][axis] for place in places) for axis in (0, 1))
     if any(isinstance(scene.regions[index], Band) for index in found) and dx:
-        raise AmbiguousError("a band runs over the whole width: it is on no side")
+        raise AmbiguousError("a band spans the whole width: it is not on a side")
     scores = sorted(((x * dx + y * dy, index) for index, (x, y) in centres.items()), reverse=True)
     margin = PLACE_MARGIN if len(places) == 1 else CORNER_MARGIN
     if len(scores) > 1 and scores[0][0] - scores[1][0] < margin:

@@ -1,8 +1,8 @@
-"""Image i of a split of the structured partition: its scene, and its expressions, each checked.
+"""Composes image i of a split of the structured partition: its scene, and its expressions, each checked.
 
-Five kinds of expressions by turns, and none that its attributes alone would answer, but for the
-described ones, which keep learning to see and learning to relate apart: "the red star" needs both
-words, as several things are red and several are stars.
+There are five kinds of expressions, in random order. Attributes alone resolve none of them except the
+described ones, which separate learning to see from learning to relate: "the red star" needs both words, as
+several things are red and several are stars.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from s2rm.refshapes.structured_phrases import EXTREMES, OUTER_LINES, StructuredP
 from s2rm.refshapes.structured_scene import sample_lattice
 from s2rm.refshapes.structured_semantics import SAME, denote, denote_phrase, matching
 
-REFERENTS = 6  # an image
+REFERENTS = 6  # per image
 _TRIES = 60
 
 Propose = Callable[[Random, Scene, int], StructuredPhrase]
 
 
 def compose_structured(rng: Random) -> tuple[Scene, list[tuple[int, str]]]:
-    """A scene and what is said of it: (index in scene.things, expression)."""
+    """Return a scene and its expressions, each with the index in `scene.things` of its referent."""
     while True:
         scene = sample_lattice(rng)
         kinds = [*KINDS, *(kind for kind in KINDS if kind != "described")]
@@ -36,7 +36,7 @@ def compose_structured(rng: Random) -> tuple[Scene, list[tuple[int, str]]]:
 
 
 def _say(rng: Random, scene: Scene, kind: str) -> tuple[int, str] | None:
-    """A true expression of that kind and its referent, if one is found."""
+    """Return a referent and a true expression of that kind, if one is found."""
     for _ in range(_TRIES):
         i = rng.randrange(len(scene.things))
         phrase = KINDS[kind](rng, scene, i)
@@ -50,7 +50,7 @@ def _say(rng: Random, scene: Scene, kind: str) -> tuple[int, str] | None:
 
 
 def _needs_all(phrase: StructuredPhrase, scene: Scene, i: int) -> bool:
-    """Whether neither the attributes alone nor the position alone would do."""
+    """Return whether neither the attributes alone nor the position alone would suffice."""
     if phrase.tail is None and phrase.rank is None:
         return _shares_attributes(scene, i)
     alone = phrase.rank is None and len(denote_phrase(replace(phrase, what=What()), scene)) < 2
@@ -65,13 +65,13 @@ def _shares_attributes(scene: Scene, i: int) -> bool:
 
 
 def _what(rng: Random, scene: Scene, i: int) -> What:
-    """One attribute or two, or none ("thing")."""
+    """Return one attribute, two, or none ("thing")."""
     thing, way = scene.things[i], rng.random()
     return What(thing.colour if way < 0.55 else None, thing.category if way > 0.35 and way < 0.9 else None)
 
 
 def _anchor(rng: Random, scene: Scene, i: int) -> What:
-    """Another thing, by both of its attributes."""
+    """Return another thing, described by both of its attributes."""
     other = scene.things[rng.choice([j for j in range(len(scene.things)) if j != i])]
     return What(other.colour, other.category)
 
@@ -81,7 +81,7 @@ def _described(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
 
 
 def _ordinal(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
-    """Counted over the scene, or in one row or column."""
+    """Count over the whole scene, or within one row or column."""
     what, rank = _what(rng, scene, i), rng.choice((1, 2, 2, 3, 3, 4))
     if rng.random() < 0.5:
         return StructuredPhrase(what, rank, rng.choice(list(EXTREMES.values())))
@@ -100,13 +100,13 @@ def _in_line(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
 
 
 def _beyond(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
-    """ "the topmost star below the red cross" """
+    """Propose an expression such as "the topmost star below the red cross"."""
     side, opposite = rng.choice((("top", "bottom"), ("bottom", "top"), ("left", "right"), ("right", "left")))
     return StructuredPhrase(_what(rng, scene, i), 1, side, opposite, (_anchor(rng, scene, i),))
 
 
 def _between(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
-    """Anchors on both sides of the referent, in its row or column."""
+    """Choose anchors on both sides of the referent, in its row or column."""
     x, y = scene.things[i].centre
     across = rng.random() < 0.5
     sides: tuple[list[int], list[int]] = ([], [])

@@ -1,6 +1,6 @@
-"""The language of the structured partition: a phrase as data, its text, and the text read back.
+"""The language of the structured partition: a phrase as data, its text, and a parser.
 
-With [] for what may be missing:
+[] marks optional parts:
 
     phrase = [the] [rank] what [from the side] [tail]      "the second red thing from the left"
     rank   = first | second | third | fourth | fifth       with "from the side"
@@ -28,7 +28,7 @@ ANCHORED: dict[tuple[str, ...], str] = {  # the words of a tail → its name; an
     ("right", "of"): "right",
     ("between",): "between",  # two anchors
 }
-OUTER_LINES: dict[tuple[str, ...], str] = {  # the same, where none does
+OUTER_LINES: dict[tuple[str, ...], str] = {  # the same for tails without an anchor
     ("in", "the", "top", "row"): "top row",
     ("in", "the", "bottom", "row"): "bottom row",
     ("in", "the", "left", "column"): "left column",
@@ -38,6 +38,8 @@ OUTER_LINES: dict[tuple[str, ...], str] = {  # the same, where none does
 
 @dataclass(frozen=True)
 class What:
+    """The attributes that a phrase mentions."""
+
     colour: str | None = None
     shape: str | None = None  # None: "thing"
 
@@ -47,6 +49,8 @@ class What:
 
 @dataclass(frozen=True)
 class StructuredPhrase:
+    """A phrase as data; `str` gives its text."""
+
     what: What
     rank: int | None = None  # 1 = first, counted from `side`
     side: str | None = None  # left | right | top | bottom

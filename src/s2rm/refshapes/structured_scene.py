@@ -1,8 +1,8 @@
-"""A scene of the structured partition: things in rows and columns, every attribute shared by several.
+"""Samples scenes of the structured partition: things in rows and columns that share their attributes.
 
-The canvases are larger than RefShapes' others and hold more things, yet no thing is smaller than a
-sixth of the side (16 px at a model's input of 96), and colours, shapes and grounds are few and
-distinct: what is asked is where, not what.
+The canvases are larger than in the rest of RefShapes and hold more things, but no thing is smaller than a
+sixth of the side (16 pixels at a model's input of 96), and colours, shapes and grounds are few and distinct:
+the question is where something is, not what it is.
 """
 
 from math import radians
@@ -13,18 +13,19 @@ import numpy as np
 from s2rm.refshapes.outline import box_of, outline
 from s2rm.refshapes.scene import Band, Scene, Thing
 
-SHAPES = ("circle", "square", "star", "cross")  # about as broad as high
+SHAPES = ("circle", "square", "star", "cross")  # about as wide as high
 COLOURS = ("red", "green", "blue", "yellow")
 GROUNDS = ("sky", "snow", "road")
-SIDES = (192, 200, 208, 216)  # of the square canvas, px
+SIDES = (192, 200, 208, 216)  # of the square canvas, pixels
 LINES = (4, 5)  # rows, and columns
-EMPTY = (0.10, 0.25)  # share of the places that stay empty
-SIDE = {4: (0.176, 0.190), 5: (0.170, 0.174)}  # of a thing's box, as a share of the canvas, by most lines
-JITTER = {4: 0.020, 5: 0.008}  # of a thing about its place, at most
+EMPTY = (0.10, 0.25)  # the share of places that stay empty
+# Of a thing's box, as a share of the canvas, by the larger number of lines.
+SIDE = {4: (0.176, 0.190), 5: (0.170, 0.174)}
+JITTER = {4: 0.020, 5: 0.008}  # the largest shift of a thing from its place
 
 
 def sample_lattice(rng: Random) -> Scene:
-    """12 to 22 things of few colours and shapes."""
+    """Sample a scene of 12 to 22 things in few colours and shapes."""
     canvas, rows, columns = rng.choice(SIDES), rng.choice(LINES), rng.choice(LINES)
     places = [(row, column) for row in range(rows) for column in range(columns)]
     taken = rng.sample(places, round(len(places) * (1 - rng.uniform(*EMPTY))))

@@ -1,28 +1,35 @@
-"""What a phrase of the structured partition is true of: reads the TEXT, looks at the scene.
+"""Decides what a phrase of the structured partition is true of, from its text and the scene alone.
 
-As in `refshapes.semantics`, the generator proposes and this checker disposes. Readings: things are
-in one row when their centres are level, "below" is any lower row, "between" means in one row (or
-column) with both anchors and between them. Ranks count whatever of the kind there is, in reading
-order from the named side; the k-th must be clearly apart from its neighbours in that order.
+As in `refshapes.semantics`, the generator proposes and this checker decides. Meanings: things are in one row
+when their centres are level; "below" is any lower row; "between" means in one row (or column) with both
+anchors and between them. Ranks count all things of the kind from the named side; the k-th must be clearly
+apart from its neighbours in that order.
 """
 
 from s2rm.refshapes.scene import Scene, Thing
 from s2rm.refshapes.semantics import DIRECTIONS, AmbiguousError
 from s2rm.refshapes.structured_phrases import StructuredPhrase, What, parse
 
-SAME = 0.06  # centres nearer than this, as a share of the canvas, are in one line
-APART = 0.12  # centres farther than this are in two
+SAME = 0.06  # centres closer than this, as a share of the canvas, are in one line
+APART = 0.12  # centres farther apart than this are in two lines
 
 
 def denote(text: str, scene: Scene) -> frozenset[int]:
-    """The indices in `scene.things` of which the text is true.
+    """Return the indices in `scene.things` of which the text is true.
 
-    Raises: UnintelligibleError, AmbiguousError, as `refshapes.semantics.denotation`.
+    Raises:
+        grammar.UnintelligibleError: the text is not in the grammar.
+        semantics.AmbiguousError: it might be true of a thing, or an anchor is not exactly one thing.
     """
     return denote_phrase(parse(text), scene)
 
 
 def denote_phrase(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
+    """Return the indices in `scene.things` of which the phrase is true.
+
+    Raises:
+        semantics.AmbiguousError: as for `denote`.
+    """
     found = matching(phrase.what, scene)
     if phrase.tail:
         anchors = [_only(anchor, scene) for anchor in phrase.anchors]
@@ -33,7 +40,7 @@ def denote_phrase(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
 
 
 def matching(what: What, scene: Scene) -> list[int]:
-    """The things that have the attributes."""
+    """Return the indices in `scene.things` of those that have the attributes."""
     return [
         i
         for i, thing in enumerate(scene.things)
@@ -61,7 +68,7 @@ def _holds(tail: str, i: int, anchors: list[int], scene: Scene) -> bool:
 
 
 def _in_line(i: int, j: int, line: str, scene: Scene) -> bool:
-    """Whether two things are in one row, or column; `AmbiguousError` where that is not clear."""
+    """Return whether two things are in one row, or column; `AmbiguousError` where that is not clear."""
     gap = abs(_along(i, line, scene) - _along(j, line, scene))
     if SAME < gap < APART:
         raise AmbiguousError(f"two things are neither clearly in one {line} nor in two")
@@ -69,20 +76,20 @@ def _in_line(i: int, j: int, line: str, scene: Scene) -> bool:
 
 
 def _along(i: int, line: str, scene: Scene) -> float:
-    """Where a thing is along the axis that tells the rows (or columns) apart, as a share."""
+    """Return a thing's position along the axis that separates the rows (or columns), as a share."""
     x, y = scene.things[i].centre
     return y / scene.height if line == "row" else x / scene.width
 
 
 def side_distance(thing: Thing, side: str, scene: Scene) -> float:
-    """From that side of the canvas, as a share."""
+    """Return the distance of a thing's centre from that side of the canvas, as a share."""
     x, y = thing.centre
     dx, dy = DIRECTIONS[side]
     return -(dx * (x / scene.width) + dy * (y / scene.height)) + max(dx, dy, 0)
 
 
 def _beyond(i: int, anchor: int, side: str, scene: Scene) -> bool:
-    """Whether a thing is in a line nearer to that side than the anchor's."""
+    """Return whether a thing is in a line nearer to that side than the anchor's."""
     line = "row" if side in ("top", "bottom") else "column"
     nearer = side_distance(scene.things[i], side, scene) < side_distance(scene.things[anchor], side, scene)
     return nearer and not _in_line(i, anchor, line, scene)
@@ -93,11 +100,11 @@ def _between(i: int, one: int, other: int, scene: Scene) -> bool:
         if _in_line(one, other, line, scene):
             low, high = sorted(_along(j, across, scene) for j in (one, other))
             return _in_line(i, one, line, scene) and low < _along(i, across, scene) < high
-    raise AmbiguousError("the two anchors are in no common row or column")
+    raise AmbiguousError("the two anchors share no row or column")
 
 
 def _ranked(found: list[int], rank: int, side: str, scene: Scene) -> frozenset[int]:
-    """The rank-th of `found`, counted from that side."""
+    """Return the rank-th of `found`, counted from that side."""
     order = sorted(found, key=lambda i: side_distance(scene.things[i], side, scene))
     if len(order) < rank:
         return frozenset()

@@ -1,7 +1,7 @@
-"""Proposes expressions for a referent, in the manner of each benchmark.
+"""Proposes expressions for a referent, in the style of each benchmark.
 
-Proposals may be false or ambiguous: `semantics` decides. They are varied in words (guy, man,
-person) and in what they mention, and lean to the short, as people do.
+Proposals may be false or ambiguous: `semantics` decides. They vary in their words (guy, man, person) and in
+what they mention, and tend to be short, as people's are.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ PLACES_AFTER = {
     "bottom left": ("at bottom left", "in the bottom left corner"),
     "bottom right": ("at bottom right", "in the bottom right corner"),
 }
-GROUND_PREPOSITIONS = {"sky": "in", "sea": "in"}  # on the others
+GROUND_PREPOSITIONS = {"sky": "in", "sea": "in"}  # "on" for the others
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "umd": {
         "left": ("to the left of", "left of"),
@@ -73,7 +73,7 @@ def _name(rng: Random, region: Region) -> str:
 
 
 def _attributes(rng: Random, thing: Thing, colour: bool, size: bool, noun: bool) -> tuple[str, str]:
-    """What stands before and after a place word: ("small", "star") → "small left star"."""
+    """Return the words before and after a place word: ("small", "star") → "small left star"."""
     sizes = rng.choice(SIZE_WORDS[thing.size]) if size else ""
     if not thing.is_person:
         return f"{sizes} {thing.colour if colour else ''}", _name(rng, thing) if noun else "one"
@@ -90,7 +90,7 @@ def _tidy(*words: str) -> str:
 
 
 def propose_refcoco(rng: Random, scene: Scene, index: int) -> str:
-    """Short, place words welcome: "left red star", "guy in blue on the right"."""
+    """Propose a short expression that may use place words: "left red star", "guy in blue on the right"."""
     thing = _thing(scene, index)
     before, after = _attributes(rng, thing, rng.random() < 0.5, rng.random() < 0.2, rng.random() < 0.85)
     way = rng.random()
@@ -105,14 +105,14 @@ def propose_refcoco(rng: Random, scene: Scene, index: int) -> str:
 
 
 def propose_refcoco_plus(rng: Random, scene: Scene, index: int) -> str:
-    """Appearance only: "small red star", "person in blue"."""
+    """Propose an expression of appearance only: "small red star", "person in blue"."""
     thing = _thing(scene, index)
     attributes = _attributes(rng, thing, rng.random() < 0.8, rng.random() < 0.5, rng.random() < 0.9)
     return _article(rng, _tidy(*attributes))
 
 
 def propose_referit(rng: Random, scene: Scene, index: int) -> str:
-    """Short phrases for things and for the background: "sky", "grass at the bottom"."""
+    """Propose a short phrase for a thing or for the background: "sky", "grass at the bottom"."""
     region = scene.regions[index]
     if isinstance(region, Thing):
         return propose_refcoco(rng, scene, index)
@@ -123,10 +123,10 @@ def propose_referit(rng: Random, scene: Scene, index: int) -> str:
 
 
 def propose_relational(rng: Random, scene: Scene, index: int, phrasing: str) -> str:
-    """A sentence that names the referent by its relation to another thing (RefCOCOg)."""
+    """Propose a sentence that identifies the referent by its relation to another thing (RefCOCOg)."""
     thing = _thing(scene, index)
     others = [other for other in scene.things if other is not thing]
-    # A twin is no good anchor: "the blue square" must be one.
+    # A twin is not a good anchor: there must be only one "blue square".
     anchor = rng.choice([other for other in others if not scene.has_twin(other)] or others)
     relation = _direction(rng, scene, thing, anchor)
     return _tidy(
@@ -138,7 +138,7 @@ def propose_relational(rng: Random, scene: Scene, index: int, phrasing: str) -> 
 
 
 def propose_described(rng: Random, scene: Scene, index: int, phrasing: str) -> str:
-    """A sentence whose attributes alone may do: "the small red circle in the sky" (RefCOCOg)."""
+    """Propose a sentence whose attributes alone may suffice: "the small red circle in the sky" (RefCOCOg)."""
     thing = _thing(scene, index)
     words = _with_article(rng.choice(ARTICLES[phrasing]), _full_name(rng, thing))
     if rng.random() < 0.5:
@@ -148,7 +148,7 @@ def propose_described(rng: Random, scene: Scene, index: int, phrasing: str) -> s
 
 
 def _full_name(rng: Random, thing: Thing) -> str:
-    """Mostly with the colour, as long descriptions are, and always with a noun."""
+    """Return a name, mostly with the colour, as in long descriptions, and always with a noun."""
     return _tidy(*_attributes(rng, thing, rng.random() < 0.85, rng.random() < 0.5, noun=True))
 
 
@@ -162,7 +162,7 @@ def _ground(rng: Random, scene: Scene) -> str:
 
 
 def _sides(scene: Scene, region: Region) -> tuple[str, str, str]:
-    """The half of the image across and down in which the region lies, and "middle"."""
+    """Return the horizontal and the vertical half of the image that the region is in, and "middle"."""
     x, y = region.centre
     return "left" if x < scene.width / 2 else "right", "top" if y < scene.height / 2 else "bottom", "middle"
 
@@ -173,7 +173,7 @@ def _place(rng: Random, scene: Scene, index: int) -> str:
 
 
 def _direction(rng: Random, scene: Scene, thing: Thing, anchor: Thing) -> str:
-    """On which side of the anchor the thing mainly lies; sometimes just "next to"."""
+    """Return on which side of the anchor the thing mainly is; sometimes just "next to"."""
     if rng.random() < 0.2:
         return "next to"
     (x, y), (anchor_x, anchor_y) = thing.centre, anchor.centre
@@ -192,6 +192,6 @@ def _thing(scene: Scene, index: int) -> Thing:
 
 
 def as_typed(rng: Random, sent: str) -> str:
-    """The `raw` sentence: as a person may type it, before REFER's cleaning."""
+    """Return the `raw` sentence: as a person may type it, before REFER's cleaning."""
     text = sent[0].upper() + sent[1:] if rng.random() < 0.3 else sent
     return f"{text}." if rng.random() < 0.25 else text

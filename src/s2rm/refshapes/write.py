@@ -1,11 +1,11 @@
-"""Writes RefShapes in the layout of the REFER data, so that nothing downstream can tell.
+"""Writes RefShapes in the layout of the REFER data, so that downstream code is unaware of it.
 
     <root>/<benchmark>/refs(<split_by>).p     pickle: list of refs
     <root>/<benchmark>/instances.json         COCO: images, annotations, categories
     <root>/images/….zip                       JPEG, uncompressed zip
 
-Ids depend on benchmark, split and index alone: the same image gets the same files and ids
-whichever benchmarks are asked for.
+Ids depend on benchmark, split and index alone: an image gets the same files and ids whichever benchmarks are
+written.
 """
 
 import io
@@ -35,26 +35,34 @@ from s2rm.refshapes.wording import as_typed
 CATEGORIES = {name: number for number, name in enumerate(("person", *SHAPES, *BACKGROUNDS), start=1)}
 _SLOTS = [(benchmark.name, split) for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits]
 _PICKLE_PROTOCOL = 4
-_SMALLEST_SHARED = 500  # images; fewer are drawn before a second process has begun
-_CHUNK = 16  # images that a process is given at a time
+_SMALLEST_SHARED = 500  # images; fewer are drawn before a second process has started
+_CHUNK = 16  # images that a process receives at a time
 
 Record = dict[str, Any]
 Map = Callable[..., Iterator[Any]]
 
 
 class _Drawn(NamedTuple):
-    """What one image takes, but for numbers that go through a benchmark."""
+    """Everything about one image except the numbers that run through a benchmark."""
 
     composition: Composition
     image: Record
     jpeg: bytes
-    annotations: list[Record]  # by region
+    annotations: list[Record]  # one per region
 
 
 def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progress: bool = True) -> None:
-    """Writes these benchmarks under `root`, the raw data folder.
+    """Write these benchmarks into the raw data folder; the same parameters give the same bytes.
 
-    The same parameters give the same bytes. `progress` shows a bar on stderr.
+    Args:
+        params: the seed and the numbers of images.
+        benchmarks: names of the benchmarks.
+        root: the raw data folder.
+        progress: whether to show a bar on stderr.
+
+    Raises:
+        UserError: a benchmark is unknown.
+        RuntimeError: two splits share a scene, which the seed decides.
     """
     chosen = [get_benchmark(name) for name in benchmarks]
     total = sum(_count(params, benchmark, split) for benchmark in chosen for split in benchmark.splits)
@@ -65,7 +73,7 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
             for folder in dict.fromkeys(benchmark.images for benchmark in chosen)
         }
         in_turn: Map = map
-        if total >= _SMALLEST_SHARED:  # each image has a seed of its own: who draws it changes nothing
+        if total >= _SMALLEST_SHARED:  # each image has its own seed, whichever process draws it
             pool = stack.enter_context(ProcessPoolExecutor())
             in_turn = partial(pool.map, chunksize=_CHUNK)
         for benchmark in chosen:
@@ -73,7 +81,7 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
 
 
 def image_id_of(benchmark: str, split: str, index: int) -> int:
-    """Unique over all benchmarks and splits."""
+    """Return an id that is unique over all benchmarks and splits."""
     return len(_SLOTS) * index + _SLOTS.index((benchmark, split)) + 1
 
 
@@ -120,7 +128,7 @@ def _draw_image(seed: int, benchmark: Benchmark, split: str, index: int) -> _Dra
     image = _image_record(benchmark, image_id_of(benchmark.name, split, index), composition)
     random = random_of(seed, benchmark.name, split, index, "drawing")
     jpeg = io.BytesIO()
-    # Without chroma subsampling, which would wash out the colours of small things.
+    # Chroma subsampling would blur the colours of small things.
     draw(composition.scene, random).save(jpeg, "JPEG", quality=90, subsampling=0)
     annotations = list(_annotations(benchmark, image["id"], composition))
     return _Drawn(composition, image, jpeg.getvalue(), annotations)
@@ -130,7 +138,7 @@ def _write_files(
     folder: Path, benchmark: Benchmark, refs: list[Record], images: list[Record], annotations: list[Record]
 ) -> None:
     with (folder / f"refs({benchmark.split_by}).p").open("wb") as file:
-        # A pickle also says which equal strings are one object, which other processes change; JSON does not.
+        # A pickle records which equal strings are one object, which depends on the processes; JSON does not.
         pickle.dump(json.loads(json.dumps(refs)), file, protocol=_PICKLE_PROTOCOL)
     used = {annotation["category_id"] for annotation in annotations}
     instances = {
@@ -181,7 +189,7 @@ def _ref_record(
 
 
 def _annotations(benchmark: Benchmark, image_id: int, composition: Composition) -> Iterator[Record]:
-    """One a region, in the order of `scene.regions`; COCO has no background, so its bands are not there."""
+    """Yield one annotation per region, in the order of `scene.regions`; COCO has no background."""
     scene = composition.scene
     as_rle = benchmark.dataset == "refclef"
     masks = [thing_rle(thing, scene) for thing in scene.things] + (band_rles(scene) if as_rle else [])

@@ -1,4 +1,4 @@
-"""The catalog: what is listed, what a mistake in it is told, what is pinned."""
+"""The catalog: what is listed, how a mistake in it is reported, what is pinned."""
 
 import json
 import shutil
@@ -50,8 +50,8 @@ def test_ours_has_every_benchmark_with_sources_licences_and_citations() -> None:
     ("key", "value", "message"),
     [
         ("archives/refcoco.zip/mirrors", [], r"archives\.refcoco\.zip\.mirrors"),
-        ("archives/refcoco.zip/mirrors", ["ftp://a.org/x"], "no http or https address"),
-        ("archives/refcoco.zip/mirrors", ["file:///etc/passwd"], "no http or https address"),
+        ("archives/refcoco.zip/mirrors", ["ftp://a.org/x"], r"is not an http\(s\) URL"),
+        ("archives/refcoco.zip/mirrors", ["file:///etc/passwd"], r"is not an http\(s\) URL"),
         ("archives/refcoco.zip/sha256", "abc", r"refcoco\.zip\.sha256"),
         ("archives/refcoco.zip/size", -1, r"refcoco\.zip\.size"),
         ("archives/refcoco.zip/licence", None, r"refcoco\.zip\.licence"),
@@ -82,7 +82,7 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(path: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["[", "- a\n- b\n", "\xff", ""])
-def test_what_is_no_catalog_is_named(path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_catalog_is_named(path: Path, text: str) -> None:
     path.write_text(text, encoding="latin1")
     with pytest.raises(UserError, match=r"archives\.yaml"):
         load_catalog(path)
@@ -108,7 +108,7 @@ def test_pins_are_kept_beside_the_catalog_and_enforced(path: Path) -> None:
     assert json.loads((path.parent / "archives.lock").read_text())["archives"]["refclef.zip"]["size"] == 7
 
 
-def test_what_the_catalog_knows_goes_before_a_pin(path: Path) -> None:
+def test_what_the_catalog_knows_takes_precedence_over_a_pin(path: Path) -> None:
     catalog = load_catalog(path)
     catalog.pin("refcoco.zip", "ab" * 32, 7)
     change(path, "weights/google-bert~bert-base-uncased/revision", "ef" * 20)

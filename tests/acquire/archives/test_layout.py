@@ -168,7 +168,7 @@ def test_image_archives_are_kept_if_asked_and_those_placed_by_hand_always(served
     assert served.lay_out("refcoco_unc").path("train2014.zip").exists()
 
 
-def test_an_image_that_the_archive_lacks_is_told_and_left_to_prepare(
+def test_an_image_that_the_archive_lacks_is_logged_and_left_to_prepare(
     served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -273,6 +273,6 @@ def test_two_clones_that_share_a_folder_of_archives_take_turns(
     with ThreadPoolExecutor(3) as clones:
         list(clones.map(lay_out, range(3)))
     assert [request.path for request in served.server.requests].count("/train2014.zip") == 1
-    assert "another process is at work" in caplog.text
+    assert "another process is using" in caplog.text
     zips = [served.root / f"{number}" / "images/mscoco/images/train2014.zip" for number in range(3)]
     assert all(image_zip.samefile(zips[0]) for image_zip in zips)

@@ -1,4 +1,4 @@
-"""The store: what is there, verified, placed by hand, missing, and what is said about it."""
+"""The store: archives that exist, are verified, placed by hand or missing, and what is reported."""
 
 import hashlib
 import io
@@ -105,7 +105,7 @@ def test_what_has_no_checksum_is_pinned_and_then_enforced(
 @pytest.mark.parametrize(
     "content", [b"<html>please log in</html>", b"", CONTENT["c.zip"][:-40], b"\x1f\x8b" + b"a" * 99]
 )
-def test_what_is_no_archive_is_never_pinned(
+def test_a_file_that_is_not_an_archive_is_never_pinned(
     make_store: MakeStore, faulty_server: FaultyServer, tmp_path: Path, content: bytes
 ) -> None:
     faulty_server.always("c.zip", Answer(content=content))
@@ -114,7 +114,7 @@ def test_what_is_no_archive_is_never_pinned(
     assert not (tmp_path / "archives.lock").exists()
 
 
-def test_one_that_cannot_be_had_leaves_the_others_and_says_what_to_place_where(
+def test_one_that_cannot_be_fetched_leaves_the_others_and_says_what_to_place_where(
     make_store: MakeStore, faulty_server: FaultyServer
 ) -> None:
     faulty_server.always("b.zip", Answer(status=503))
@@ -123,7 +123,7 @@ def test_one_that_cannot_be_had_leaves_the_others_and_says_what_to_place_where(
         store.fetch(CONTENT)
     assert held(store).keys() == {"a.zip", "c.zip"}
     message = str(caught.value)
-    assert "1 of 3 archives could not be had" in message
+    assert "1 of 3 archives could not be fetched" in message
     digest = hashlib.sha256(CONTENT["b.zip"]).hexdigest()
     assert f"b.zip ({len(CONTENT['b.zip']):,} bytes, sha256:{digest})" in message
     assert f"{faulty_server.url}/gone/b.zip: answers 404 Not Found" in message
@@ -192,7 +192,7 @@ def test_md5_is_enforced_too(make_store: MakeStore, make_catalog: Callable[..., 
         store.fetch(["c.zip"])
 
 
-def test_a_full_disk_is_told_before_anything_is_asked_for(
+def test_a_full_disk_is_reported_before_anything_is_requested(
     make_store: MakeStore, make_catalog: Callable[..., Catalog], faulty_server: FaultyServer
 ) -> None:
     with pytest.raises(UserError, match=r"is too small: 1000000\.\d GB are needed") as caught:
@@ -208,10 +208,10 @@ def test_the_need_is_stated_first(make_store: MakeStore, caplog: pytest.LogCaptu
     make_store().fetch(CONTENT, kept=3_000_000_000)
     first = caplog.messages[0]
     assert first.startswith("to fetch: 0.00 GB in 3 archives (the size of c.zip is not known)")
-    assert "to keep of the images: about 3.0 GB; free in" in first
+    assert "space for the images: about 3.0 GB; free in" in first
 
 
-def test_a_mirror_of_ones_own_goes_first_with_its_secret(
+def test_the_users_own_mirror_is_tried_first_with_its_secret(
     make_store: MakeStore,
     make_catalog: Callable[..., Catalog],
     faulty_server: FaultyServer,

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2rm.acquire.archives import unpack
+from s2rm.acquire.archives import member_check, tar_reader
 from s2rm.acquire.archives.unpack import member_sizes, read_members
 from s2rm.core.errors import UserError
 
@@ -33,11 +33,11 @@ FILES = {
     "refcoco/naïve.json": b'{"images": []}',
     "refcoco/empty": b"",
     f"{'a_long_folder_name/' * 8}deep.jpg": os.urandom(3_000),
-    "zeros": bytes(3 * unpack.PIECE + 17),
-    "block": bytes(unpack.BLOCK),
+    "zeros": bytes(3 * tar_reader.PIECE + 17),
+    "block": bytes(tar_reader.BLOCK),
 }
 SMALL = {"a/one.txt": b"one " * 50, "two.bin": bytes(range(200))}
-NOT_TRUSTED = "; the file is not to be trusted$"
+NOT_TRUSTED = "; do not trust this file$"
 CORRUPT = r"is corrupt or truncated \(.*\): fetch it again$"
 
 
@@ -179,7 +179,7 @@ TARS = {
 
 
 @pytest.mark.parametrize("form", [*ZIPS, *TARS])
-def test_every_form_is_told_by_its_content(tmp_path: Path, form: str) -> None:
+def test_every_form_is_recognised_by_its_content(tmp_path: Path, form: str) -> None:
     path = write(tmp_path, {**ZIPS, **TARS}[form])
     order = sorted(FILES) if form in ZIPS else list(FILES)
     assert list(read_members(path, everything)) == [(name, FILES[name]) for name in order]
@@ -203,7 +203,7 @@ def test_only_what_is_wanted_is_read(tmp_path: Path, form: str) -> None:
         assert member_sizes(path, lambda name: name == "zeros") == {"zeros": len(FILES["zeros"])}
 
 
-def test_names_come_without_dots_and_empty_parts(tmp_path: Path) -> None:
+def test_names_have_no_dots_and_empty_parts(tmp_path: Path) -> None:
     names = {"./a//b": b"1", "c/./d": b"2", "e\\f": b"3"}
     for data in (make_zip(names), make_tar(names)):
         found = dict(read_members(write(tmp_path, data), everything))
@@ -258,7 +258,7 @@ BAD_NAMES = {
 @pytest.mark.hostile
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("wanted", [True, False])
-def test_names_that_lead_elsewhere_condemn_the_archive(tmp_path: Path, name: str, wanted: bool) -> None:
+def test_names_that_lead_elsewhere_reject_the_archive(tmp_path: Path, name: str, wanted: bool) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     message = f"member .* {BAD_NAMES[name]}.*{NOT_TRUSTED}"
@@ -289,7 +289,7 @@ WRONG_ZIPS = [
 
 @pytest.mark.hostile
 @pytest.mark.parametrize(("member", "reason"), WRONG_ZIPS)
-def test_one_wrong_member_condemns_a_zip(tmp_path: Path, member: Member, reason: str) -> None:
+def test_one_wrong_member_rejects_a_zip(tmp_path: Path, member: Member, reason: str) -> None:
     assert refuse(write(tmp_path, build_zip(Member(b"first"), member)), f"{reason}.*{NOT_TRUSTED}") == []
 
 
@@ -323,18 +323,18 @@ WRONG_TARS = [
 
 @pytest.mark.hostile
 @pytest.mark.parametrize(("tar", "reason"), WRONG_TARS, ids=range(len(WRONG_TARS)))
-def test_one_wrong_member_condemns_a_tar(tmp_path: Path, tar: bytes, reason: str) -> None:
+def test_one_wrong_member_rejects_a_tar(tmp_path: Path, tar: bytes, reason: str) -> None:
     message = f"member .* {reason}.*{NOT_TRUSTED}" if reason else f"{CORRUPT}|{NOT_TRUSTED}"
     assert refuse(write(tmp_path, tar_block(b"first") + tar), message) == ["first"]
 
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("second", ["a/b", "./a/b", "a//b", "a\\b"])
-def test_a_name_that_is_there_twice_condemns_the_archive(tmp_path: Path, second: str) -> None:
+def test_a_name_that_occurs_twice_rejects_the_archive(tmp_path: Path, second: str) -> None:
     path = write(tmp_path, build_zip(*(Member(name.encode()) for name in ("a/b", second))))
-    assert refuse(path, f"is there twice{NOT_TRUSTED}") == []
+    assert refuse(path, f"occurs twice{NOT_TRUSTED}") == []
     path = write(tmp_path, pack_tar(tar_member("a/b"), tar_member(second)))
-    assert refuse(path, f"is there twice{NOT_TRUSTED}") == ["a/b"]
+    assert refuse(path, f"occurs twice{NOT_TRUSTED}") == ["a/b"]
 
 
 @pytest.mark.hostile
@@ -343,7 +343,9 @@ def test_sizes_are_limited(tmp_path: Path) -> None:
     for data in (make_zip(files), make_tar(files)):
         path = write(tmp_path, data)
         assert len(list(read_members(path, everything, largest=1_001))) == 2
-        refuse(path, f"member 'big' declares 1,001 bytes, 1,000 are admitted{NOT_TRUSTED}", largest=1_000)
+        refuse(
+            path, f"member 'big' declares 1,001 bytes, at most 1,000 are allowed{NOT_TRUSTED}", largest=1_000
+        )
     path = write(tmp_path, make_zip(files))
     assert len(list(read_members(path, everything, total=1_004))) == 2
     assert refuse(path, f"declare more than 1,003 bytes{NOT_TRUSTED}", total=1_003) == []
@@ -356,13 +358,13 @@ def test_sizes_are_limited(tmp_path: Path) -> None:
 
 
 @pytest.mark.hostile
-def test_endless_names_condemn_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_names_reject_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {f"{index:0200}": b"" for index in range(10)}
     for data in (make_zip(names), make_tar(names)):
         path = write(tmp_path, data)
-        monkeypatch.setattr(unpack, "MOST_NAMES", 3_000)
+        monkeypatch.setattr(member_check, "MOST_NAMES", 3_000)
         assert len(list(read_members(path, everything))) == 10
-        monkeypatch.setattr(unpack, "MOST_NAMES", 2_999)
+        monkeypatch.setattr(member_check, "MOST_NAMES", 2_999)
         refuse(path, f"it has 10 members or more, too many{NOT_TRUSTED}")
 
 
@@ -373,7 +375,7 @@ def test_endless_names_condemn_the_archive(tmp_path: Path, monkeypatch: pytest.M
 def test_sizes_by_extra_headers_do_not_lead_astray(
     tmp_path: Path, kind: bytes, key: bytes, size: bytes
 ) -> None:
-    """A size that is no number may count as 0, the library's choice."""
+    """A size that is not a number may count as 0, which is the library's choice."""
     record = b" " + key + b"=" + size + b"\n"
     header = extra_header(kind, b"%d" % (len(record) + len(b"%d" % len(record))) + record)
     path = write(tmp_path, header + tar_block(b"a", b"3") + b"abc".ljust(512, b"\0") + bytes(1024))
@@ -384,7 +386,7 @@ def test_sizes_by_extra_headers_do_not_lead_astray(
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("kind", [b"L", b"x", b"g", b"K"])
-def test_an_extra_header_of_a_hundred_megabytes_condemns_a_tar(tmp_path: Path, kind: bytes) -> None:
+def test_an_extra_header_of_a_hundred_megabytes_rejects_a_tar(tmp_path: Path, kind: bytes) -> None:
     bomb = tar_block(b"first") + tar_block(b"header", b"%o" % (100 << 20), kind) + bytes(100 << 20)
     path = write(tmp_path, gzip.compress(bomb, 1))
     del bomb
@@ -394,8 +396,8 @@ def test_an_extra_header_of_a_hundred_megabytes_condemns_a_tar(tmp_path: Path, k
 
 @pytest.mark.hostile
 @pytest.mark.parametrize(("kind", "size"), [(b"L", 9), (b"x", 9), (b"g", 0), (b"L", 15_000)])
-def test_an_endless_chain_of_extra_headers_condemns_a_tar(tmp_path: Path, kind: bytes, size: int) -> None:
-    """Each is a call within a call in `tarfile`."""
+def test_an_endless_chain_of_extra_headers_rejects_a_tar(tmp_path: Path, kind: bytes, size: int) -> None:
+    """Each one is a nested call in `tarfile`."""
     path = write(tmp_path, gzip.compress(tar_block(b"first") + extra_header(kind, b"n" * size) * 5_000, 1))
     with little_memory(4 << 20):
         assert refuse(path, CORRUPT) == ["first"]
@@ -406,7 +408,7 @@ def test_an_endless_chain_of_extra_headers_condemns_a_tar(tmp_path: Path, kind: 
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("declared", [0, 10, 1 << 16])
-def test_a_member_that_unpacks_to_more_than_it_declares_condemns_a_zip(tmp_path: Path, declared: int) -> None:
+def test_a_member_that_unpacks_to_more_than_it_declares_rejects_a_zip(tmp_path: Path, declared: int) -> None:
     """Its checksum is that of what it declares, as `zipfile` wants it: it cuts off the rest."""
     bomb = Member(b"bomb", bytes(100 << 20), size=declared, crc=zlib.crc32(bytes(declared)))
     path = write(tmp_path, build_zip(bomb))
@@ -419,7 +421,7 @@ def test_a_member_that_unpacks_to_more_than_it_declares_condemns_a_zip(tmp_path:
 @pytest.mark.hostile
 @pytest.mark.parametrize("method", [0, 8])
 @pytest.mark.parametrize(("size", "wrong"), [(70, 69), (70, 71), (70, 1 << 29), (0, 1), (1, 0)])
-def test_a_member_of_another_size_than_declared_condemns_a_zip(
+def test_a_member_of_another_size_than_declared_rejects_a_zip(
     tmp_path: Path, method: int, size: int, wrong: int
 ) -> None:
     """Its checksum is that of all that it holds, or of what it declares."""
@@ -432,7 +434,7 @@ def test_a_member_of_another_size_than_declared_condemns_a_zip(
 
 
 @pytest.mark.hostile
-def test_members_that_share_their_data_condemn_a_zip(tmp_path: Path) -> None:
+def test_members_that_share_their_data_reject_a_zip(tmp_path: Path) -> None:
     """https://www.bamsoftware.com/hacks/zipbomb/: the full overlap, and the one that quotes local headers."""
     kernel = Member(b"kernel", bytes(1 << 20))
     directory = kernel.entry(0) + Member(b"second", kernel.content).entry(0)
@@ -450,7 +452,7 @@ def test_members_that_share_their_data_condemn_a_zip(tmp_path: Path) -> None:
 
 
 @pytest.mark.hostile
-def test_a_member_that_reaches_into_the_directory_condemns_a_zip(tmp_path: Path) -> None:
+def test_a_member_that_reaches_into_the_directory_rejects_a_zip(tmp_path: Path) -> None:
     member = Member(b"a", bytes(500), 0)
     for place in (0, 1 << 20):
         data = end_zip(member.local() + bytes(480), member.entry(place), 1)
@@ -491,8 +493,8 @@ def test_the_headers_of_a_tar_are_not_kept(tmp_path: Path) -> None:
     ],
     ids=["empty", "one byte", "zeros", "page", "json", "page in gz", "bz2", "xz"],
 )
-def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
-    refuse(write(tmp_path, data), "is no zip, tar or tar.gz archive: fetch it again$")
+def test_a_file_that_is_not_an_archive_is_reported_as_such(tmp_path: Path, data: bytes) -> None:
+    refuse(write(tmp_path, data), "is not a zip, tar or tar.gz archive: fetch it again$")
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -517,7 +519,7 @@ def test_an_archive_that_is_cut_anywhere_is_a_user_error(tmp_path: Path, form: s
     data = FORMS[form]
     whole = len(data) if form != "tar" else data.rindex(SMALL["two.bin"]) + 1_023  # the rest are zeros
     for end in [*range(0, whole, whole // 250), *range(512, whole, 512)]:
-        refuse(write(tmp_path, data[:end]), f"{CORRUPT}|is no zip, tar or tar.gz archive")
+        refuse(write(tmp_path, data[:end]), f"{CORRUPT}|is not a zip, tar or tar.gz archive")
 
 
 @pytest.mark.hostile

@@ -195,7 +195,7 @@ def test_names_from_before_there_were_organisations_are_followed(
     assert stage.files["language/model.safetensors"] == encoders[BERT]["model.safetensors"]
 
 
-def test_a_mirror_that_lists_no_sizes_will_do(
+def test_a_mirror_that_lists_no_sizes_suffices(
     hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]]
 ) -> None:
     publish(hub.folder, BERT, encoders[BERT])
@@ -226,7 +226,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(
     assert not any(b"hf_secret" in path.read_bytes() for path in stage.folder.rglob("*") if path.is_file())
 
 
-# What goes wrong at the Hub
+# Failures at the Hub
 
 
 def test_a_repository_that_is_not_there(hub: HubServer, stage: Stage) -> None:
@@ -258,7 +258,7 @@ def test_a_hub_that_is_down_a_page_of_something_else_and_nobody(
     hub.status = 503
     assert by_hand in fails(stage, "127.0.0.1 answers 503 for .*mirror")
     hub.status, hub.page = None, b"<html>Log in to the network</html>"
-    assert by_hand in fails(stage, "is not of a Hugging Face Hub: correct HF_ENDPOINT")
+    assert by_hand in fails(stage, "that is not of a Hugging Face Hub: correct HF_ENDPOINT")
     connect(monkeypatch, NOBODY)
     assert by_hand in fails(stage, "cannot reach 127.0.0.1 .*ConnectError.*HF_ENDPOINT to a mirror")
 
@@ -279,8 +279,8 @@ def test_a_mirror_that_answers_with_another_commit_is_refused(
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("name", ["../../escaped", "/etc", "a/b/c", ""])
-def test_a_name_that_is_no_repository_is_refused(hub: HubServer, stage: Stage, name: str) -> None:
-    fails(stage, "is no name of a repository", language=name)
+def test_a_name_that_is_not_a_repository_is_refused(hub: HubServer, stage: Stage, name: str) -> None:
+    fails(stage, "is not a name of a repository", language=name)
     assert not hub.requests
 
 
@@ -457,7 +457,7 @@ def test_two_at_once_download_once(
 # Without a network
 
 
-def test_offline_the_store_will_do(
+def test_offline_the_store_suffices(
     hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]]
 ) -> None:
     publish(hub.folder, BERT, encoders[BERT])
@@ -479,7 +479,7 @@ def test_offline_and_incomplete_says_what_to_place_where(hub: HubServer, stage: 
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_files_placed_by_hand_will_do_where_the_hub_cannot_be_asked(
+def test_files_placed_by_hand_suffice_where_the_hub_cannot_be_asked(
     hub: HubServer,
     stage: Stage,
     encoders: dict[str, dict[str, bytes]],
@@ -505,7 +505,7 @@ def test_files_placed_by_hand_are_compared_with_the_hub(
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-def test_offline_the_users_own_cache_will_do_and_stays_as_it_is(
+def test_offline_the_users_own_cache_suffices_and_stays_as_it_is(
     hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]], pinned: bool
 ) -> None:
     commit = publish(hub.folder, BERT, encoders[BERT])

@@ -1,0 +1,1 @@
+"""The published archives of the benchmarks: catalog, store, verification, unpacking."""

@@ -1,7 +1,7 @@
-"""The catalog of archives (archives.yaml) and the lock beside it (archives.lock): typed, and checked.
+"""The catalog of archives (archives.yaml) and the lock beside it (archives.lock), typed and validated.
 
-Where the catalog knows no checksum, the first download is pinned: its sha256 and size go into the lock,
-which belongs into git, and are enforced from then on. So are the commits of pretrained weights.
+Where the catalog has no checksum, the first download is pinned: its sha256 and size are written to the lock,
+which belongs in git, and are enforced from then on. So are the commits of pretrained weights.
 """
 
 import json
@@ -21,11 +21,11 @@ Route = Literal["refer", "queries"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # of a file, without folders
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # a file name, without folders
 
 
 class CatalogMirror(Section):
-    """An address; `token` names the environment variable that holds its secret."""
+    """An address of an archive; `token` names the environment variable that holds its secret."""
 
     url: str
     token: Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] | None = None
@@ -40,7 +40,7 @@ class CatalogMirror(Section):
     def _check(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"the mirror {url[:80]!r} is no http or https address")
+            raise ValueError(f"the mirror {url[:80]!r} is not an http(s) URL")
         if parts.username or parts.password:
             raise ValueError(
                 f"a mirror at {parts.hostname} holds credentials: write {{url: …, token: NAME}}, "
@@ -50,26 +50,28 @@ class CatalogMirror(Section):
 
 
 class Archive(Section):
+    """One archive: where it is, how it is verified, and what its use requires."""
+
     mirrors: list[CatalogMirror] = Field(min_length=1)
     size: Annotated[int, Field(ge=1)] | None = None  # bytes
     sha256: Sha256 | None = None
     md5: Md5 | None = None
-    kept: Annotated[int, Field(ge=0)] = 0  # bytes of the images that are kept, about
-    needs: list[str] = Field(min_length=1)
-    source: str  # of these facts
+    kept: Annotated[int, Field(ge=0)] = 0  # about how many bytes its unpacked images take
+    needs: list[str] = Field(min_length=1)  # the members that are used
+    source: str  # where these facts are from
     licence: str
     citation: str
 
     @property
     def checksum(self) -> tuple[str, str] | None:
-        """Algorithm and value, if one is known."""
+        """Algorithm and value, or None where none is known."""
         if self.sha256:
             return "sha256", self.sha256
         return ("md5", self.md5) if self.md5 else None
 
 
 class Files(Section):
-    """The archives of a benchmark by one route."""
+    """The names of the archives of one benchmark by one route."""
 
     annotations: list[Name] = Field(min_length=1)
     images: Name
@@ -77,10 +79,13 @@ class Files(Section):
 
     @property
     def all(self) -> list[str]:
+        """All names, in the order annotations, images, masks."""
         return [*self.annotations, self.images, *([self.masks] if self.masks else [])]
 
 
 class CatalogWeights(Section):
+    """One repository of pretrained weights."""
+
     revision: Commit | None
     licence: str
     citation: str
@@ -110,18 +115,26 @@ class _Content(Section):
 
 
 class Catalog:
-    """archives.yaml with what archives.lock has pinned. Pinning is safe in threads."""
+    """The content of archives.yaml and what archives.lock has pinned. Pinning is thread-safe."""
 
     def __init__(self, path: Path, content: _Content, lock: dict[str, dict[str, Any]]) -> None:
+        """Combine what `load_catalog` has read.
+
+        Args:
+            path: the catalog's file.
+            content: its content.
+            lock: the content of the lock: section → name → what is pinned.
+        """
         self.path, self._content, self._lock = path, content, lock
         self._pinning = threading.Lock()
 
     @property
     def lock_path(self) -> Path:
+        """The lock's file."""
         return self.path.with_suffix(".lock")
 
     def archive(self, name: str) -> Archive:
-        """As the catalog has it, or else as it was pinned."""
+        """Return an archive; where the catalog has no checksum, with the pinned one."""
         archive = self._content.archives[name]
         pinned = self._lock["archives"].get(name)
         return archive if archive.checksum or not pinned else archive.model_copy(update=pinned)
@@ -133,6 +146,11 @@ class Catalog:
         return other.licence if other else licence
 
     def files(self, benchmark: str, route: Route) -> Files:
+        """Return the names of the archives of a benchmark by one route.
+
+        Raises:
+            UserError: the catalog has no such route.
+        """
         routes = self._content.routes.get(benchmark, {})  # type: ignore[call-overload]
         if route not in routes:
             raise UserError(
@@ -142,14 +160,16 @@ class Catalog:
         return files
 
     def pin(self, name: str, sha256: str, size: int) -> None:
+        """Write an archive's checksum and size (bytes) to the lock."""
         self._write("archives", name, {"sha256": sha256, "size": size})
 
     def revisions(self) -> dict[str, str | None]:
-        """Repository of weights → commit, None where none is known yet."""
+        """Return repository of weights → commit, None where none is known yet."""
         known = {name: weights.revision for name, weights in self._content.weights.items()}
         return {**self._lock["weights"], **{name: revision for name, revision in known.items() if revision}}
 
     def pin_revision(self, repository: str, commit: str) -> None:
+        """Write the commit of a repository of weights to the lock."""
         self._write("weights", repository, commit)
 
     def _write(self, section: str, name: str, value: Any) -> None:
@@ -165,16 +185,20 @@ def choose_route(benchmark: str, referit: Route) -> Route:
 
 
 def load_catalog(path: Path) -> Catalog:
-    """`UserError` of one line where the catalog is missing, or it or its lock is not as it should be."""
+    """Read and validate a catalog and the lock beside it, if there is one.
+
+    Raises:
+        UserError: the catalog is missing, or it or its lock is not valid; the message is one line.
+    """
     tree = read_yaml(path, "the catalog")
     lock = path.with_suffix(".lock")
     pinned = read_yaml(lock, "the lock") if lock.exists() else {}
     if set(pinned) - {"archives", "weights"} or not all(isinstance(part, dict) for part in pinned.values()):
-        raise UserError(f"{lock} is no lock of archives: take it from git again")
+        raise UserError(f"{lock} is not a valid lock file: restore it with `git checkout`")
     try:
         content = _Content.model_validate(tree)
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise UserError(f"{path}: {place}: {fault['msg'].removeprefix('Value error, ')}") from None
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
     return Catalog(path, content, {"archives": {}, "weights": {}, **pinned})

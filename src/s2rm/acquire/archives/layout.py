@@ -1,9 +1,7 @@
-"""Archives → the raw layout that `prepare` reads (s2rm.refer.raw_layout).
+"""Unpacks archives into the raw layout that `prepare` reads (s2rm.refer.raw_layout): only what the refs name.
 
-Only what the refs name is unpacked.
-
-Members are found by their file name, in whatever folders an archive has them. What was packed of an image
-archive stays in the store as a second name of the same file, so that a repetition needs no archive.
+Members are found by their file name, whatever folders the archive puts them in. The zip that was made from an
+image archive stays in the store as a second link to the same file, so that a repetition needs no archive.
 """
 
 import json
@@ -32,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Job:
-    """A benchmark with its archives."""
+    """A benchmark with its route and its archives."""
 
     spec: Benchmark
     route: Route
@@ -42,11 +40,17 @@ class _Job:
 def lay_out_archives(
     store: ArchiveStore, benchmarks: list[str], raw: Path, *, referit: Route, keep_archives: bool
 ) -> None:
-    """Fetches what the benchmarks need and lays it out under `raw`.
+    """Fetch the archives that the benchmarks need and unpack them into the raw layout.
 
     Args:
-        referit: by which route ReferIt comes.
-        keep_archives: image archives stay in the store when their images are packed.
+        store: the archives on this machine.
+        benchmarks: names of the benchmarks.
+        raw: the folder to write into.
+        referit: the route by which ReferIt is fetched.
+        keep_archives: whether image archives stay in the store when their images have been unpacked.
+
+    Raises:
+        UserError: an archive cannot be fetched, is not what the catalog says, or does not fit on the disk.
     """
     jobs = []
     for name in benchmarks:
@@ -82,7 +86,7 @@ def _lay_out(store: ArchiveStore, jobs: list[_Job], raw: Path, *, keep_archives:
 def _unpack_annotations(
     store: ArchiveStore, job: _Job, folder: Path, written: dict[tuple[str, str], Path]
 ) -> None:
-    """Writes the annotation files of a benchmark; `written`: what is there already, by archive and file."""
+    """Write the annotation files of a benchmark; `written` has those that exist, by archive and file."""
     for archive in job.files.annotations:
         names = annotation_files(job.spec) if job.route == "refer" else (archive,)
         new = {name for name in names if (archive, name) not in written}
@@ -99,7 +103,7 @@ def _unpack_annotations(
 
 
 def _find(archive: Path, names: set[str]) -> dict[str, bytes]:
-    """The members with these file names; `UserError` where one is missing or there are two of it."""
+    """Return the members with these file names; refuse where one is missing or occurs twice."""
     found: dict[str, bytes] = {}
     for member, content in read_members(archive, lambda member: PurePosixPath(member).name in names):
         name = PurePosixPath(member).name
@@ -109,13 +113,13 @@ def _find(archive: Path, names: set[str]) -> dict[str, bytes]:
     if names - found.keys():
         raise UserError(
             f"{archive} lacks {', '.join(sorted(names - found.keys()))}: "
-            "it is not the archive that archives.yaml means"
+            "it is not the archive that archives.yaml describes"
         )
     return found
 
 
 def _mentioned(job: _Job, folder: Path) -> tuple[set[str], set[str]]:
-    """File names of the images and, by the route of queries, of the masks that a benchmark needs."""
+    """Return the file names of the images and, with the route `queries`, of the masks that are needed."""
     if job.route == "refer":
         return mentioned_images(folder, job.spec), set()
     crops = mentioned_crops(folder)
@@ -123,21 +127,22 @@ def _mentioned(job: _Job, folder: Path) -> tuple[set[str], set[str]]:
 
 
 def _zips_folder(store: ArchiveStore, archive: str) -> Path:
-    """The zips of one archive, by its checksum: another archive has others."""
+    """Return the folder of the zips made from an archive, by its checksum: another version has its own."""
     return store.folder / "packs" / (store.checksum(archive) or "unknown").replace(":", "-")
 
 
 def _pack(store: ArchiveStore, archive: str, zips: dict[Path, set[str]], *, keep_archives: bool) -> None:
-    """Brings zips of the wanted members of an archive to their places, from earlier ones if they suffice."""
+    """Link zips of an archive's wanted members to their targets, reusing earlier zips that suffice."""
     folder = _zips_folder(store, archive)
     held = {target: folder / target.name for target in zips}
     if not all(names <= _read_asked(held[target]) for target, names in zips.items()):
         store.fetch([archive])
-        # What earlier benchmarks asked for stays in, so that going back to them asks for nothing.
+        # What earlier benchmarks asked for stays in, so that returning to them fetches nothing.
         asked = {held[target]: names | _read_asked(held[target]) for target, names in zips.items()}
         files = {PurePosixPath(name).name for names in asked.values() for name in names}
         sizes = member_sizes(store.path(archive), lambda member: PurePosixPath(member).name in files)
-        require_space(store.folder, sum(sizes.values()))  # before the archive came it was an estimate
+        # Before the archive was on the disk, its need was an estimate.
+        require_space(store.folder, sum(sizes.values()))
         _repack(store.path(archive), asked)
     for target in zips:
         link(held[target], target)
@@ -146,7 +151,7 @@ def _pack(store: ArchiveStore, archive: str, zips: dict[Path, set[str]], *, keep
 
 
 def _read_asked(image_zip: Path) -> set[str]:
-    """The names that a zip was made with in mind; those that its archive lacks stay missing."""
+    """Return the names that a zip was made for; those that its archive lacks are missing from it."""
     asked = _asked_path(image_zip)
     if not (image_zip.is_file() and asked.is_file()):
         return set()
@@ -158,21 +163,21 @@ def _asked_path(image_zip: Path) -> Path:
 
 
 def _repack(archive: Path, zips: Mapping[Path, set[str]]) -> None:
-    """Writes each zip with those of its names that the archive has, in one pass over the archive."""
-    places = {PurePosixPath(name).name: (target, name) for target, wanted in zips.items() for name in wanted}
+    """Write each zip with those of its names that the archive has, in one pass over the archive."""
+    targets = {PurePosixPath(name).name: (target, name) for target, wanted in zips.items() for name in wanted}
     with ExitStack() as stack:
         writers = {target: stack.enter_context(ImageZipWriter(target)) for target in zips}
         bar = stack.enter_context(
-            tqdm(total=len(places), desc=f"unpacking {archive.name}", unit="file", disable=None)
+            tqdm(total=len(targets), desc=f"unpacking {archive.name}", unit="file", disable=None)
         )
-        for member, content in read_members(archive, lambda member: PurePosixPath(member).name in places):
-            target, name = places[PurePosixPath(member).name]
+        for member, content in read_members(archive, lambda member: PurePosixPath(member).name in targets):
+            target, name = targets[PurePosixPath(member).name]
             if name in writers[target].names:
                 raise UserError(f"{archive} has two files {name}, one of them {member}")
             writers[target].add(name, content)
             bar.update()
-        missing = len(places) - sum(len(writer.names) for writer in writers.values())
+        missing = len(targets) - sum(len(writer.names) for writer in writers.values())
     if missing:
-        logger.warning("%s lacks %d of the %d files that are named", archive, missing, len(places))
+        logger.warning("%s lacks %d of the %d files that the refs name", archive, missing, len(targets))
     for target, names in zips.items():
         replace_text(_asked_path(target), json.dumps(sorted(names)))

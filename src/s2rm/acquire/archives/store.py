@@ -1,12 +1,11 @@
-"""The archives on this machine: what is there, what is verified, and how what is missing comes in.
+"""The archives on this machine: which exist, which are verified, and fetching the missing ones.
 
-<folder>/refcoco.zip                  verified, or placed by hand (then it is verified first)
-<folder>/refcoco.zip.verified.json    what was verified: no archive is read through twice for its checksum
-<folder>/refcoco.zip.part, .part.json     what has come so far
+<folder>/refcoco.zip                  verified, or placed by hand (then it is verified before it is used)
+<folder>/refcoco.zip.verified.json    the size and time of the verified file: no archive is read twice for it
+<folder>/refcoco.zip.part, .part.json     the bytes received so far of an unfinished download
 <folder>/refcoco.zip.wrong            placed by hand with another checksum: set aside, never deleted
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -24,16 +23,16 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from s2rm.acquire.archives.catalog import Archive, Catalog
-from s2rm.acquire.archives.unpack import read_members
+from s2rm.acquire.archives.verify import compute_digest, verify_archive
 from s2rm.acquire.http.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 
 logger = logging.getLogger(__name__)
 
-PARALLEL = 4  # archives at a time
+PARALLEL = 4  # archives that are fetched at the same time
 GIGABYTE = 1e9
-RESERVE = 200_000_000  # bytes that are left free
+RESERVE = 200_000_000  # bytes of the disk that stay free
 
 
 class _StoppedError(Exception):
@@ -42,17 +41,26 @@ class _StoppedError(Exception):
 
 @dataclass
 class ArchiveStore:
+    """A folder of archives, filled from the catalog's mirrors."""
+
     folder: Path
     catalog: Catalog
-    offline: bool = False
+    offline: bool = False  # whether the network is forbidden
     mirror: str | None = None  # a base address that is tried before the catalog's mirrors
     mirror_token: str | None = field(default=None, repr=False)
     patience: Patience = field(default_factory=Patience)
 
     @classmethod
     def from_environment(cls, default: Path, catalog: Catalog, *, offline: bool) -> "ArchiveStore":
-        """$S2RM_ARCHIVES names the folder; $S2RM_MIRROR is a base address that is tried first, and
+        """Create the store that the environment describes.
+
+        $S2RM_ARCHIVES names the folder; $S2RM_MIRROR is a base address that is tried first, and
         $S2RM_MIRROR_TOKEN its secret.
+
+        Args:
+            default: the folder where $S2RM_ARCHIVES is not set.
+            catalog: the archives and their mirrors.
+            offline: whether the network is forbidden.
         """
         return cls(
             Path(os.environ.get("S2RM_ARCHIVES") or default).expanduser(),
@@ -64,13 +72,13 @@ class ArchiveStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Clones may share the folder: one at a time."""
+        """Hold the folder's lock, so that clones may share the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            logger.info("another process is at work in %s: waiting for it", self.folder)
+            logger.info("another process is using %s: waiting for it", self.folder)
             lock.acquire()
         try:
             yield
@@ -78,14 +86,19 @@ class ArchiveStore:
             lock.release()
 
     def path(self, name: str) -> Path:
+        """Return where an archive is, or will be."""
         return self.folder / name
 
     def fetch(self, names: Iterable[str], kept: int = 0) -> None:
-        """All of `names` are there and verified afterwards; what has come stays when another one fails.
+        """Fetch and verify the archives that are missing; those that arrive are kept when another one fails.
 
-        `kept`: bytes that will be unpacked on the same disk, about. `UserError` where the disk is too small,
-        where an archive can be had from no mirror (with each mirror's failure and the place to put it by
-        hand), or, offline, where one is missing.
+        Args:
+            names: the archives that are needed.
+            kept: about how many bytes will be unpacked on the same disk.
+
+        Raises:
+            UserError: the disk is too small; no mirror serves an archive (the message has each mirror's
+                failure and the path to place it by hand); or, offline, one is missing.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         missing = [name for name in dict.fromkeys(names) if not self._ready(name)]
@@ -99,23 +112,23 @@ class ArchiveStore:
         if failures:
             lines = [self._explain(name, error.attempts) for name, error in failures.items()]
             raise UserError(
-                f"{len(failures)} of {len(missing)} archives could not be had (what has come is kept; "
-                "`dvc repro` goes on from there):\n" + "\n".join(lines)
+                f"{len(failures)} of {len(missing)} archives could not be fetched (the bytes received are "
+                "kept; `dvc repro` continues from there):\n" + "\n".join(lines)
             )
 
     def remove_fetched(self, name: str) -> None:
-        """Removes an archive that was fetched; one that was placed by hand stays."""
+        """Remove an archive that was fetched; one that was placed by hand stays."""
         if self._record(name).get("fetched"):
             self.path(name).unlink()
             self._record_path(name).unlink()
 
     def checksum(self, name: str) -> str | None:
-        """`<algorithm>:<value>`, None before an unknown archive is pinned."""
+        """Return `<algorithm>:<value>`, or None before an archive without a checksum is pinned."""
         known = self.catalog.archive(name).checksum
         return ":".join(known) if known else None
 
     def _ready(self, name: str) -> bool:
-        """Whether the archive is there and verified; one that was placed by hand is verified now."""
+        """Return whether the archive exists and is verified; one that was placed by hand is verified now."""
         path, archive = self.path(name), self.catalog.archive(name)
         if not path.is_file():
             return False
@@ -129,11 +142,11 @@ class ArchiveStore:
             return True
         logger.info("verifying %s", path)
         try:
-            _check(path, archive)
+            verify_archive(path, archive)
         except WrongContentError as error:
             wrong = path.with_name(f"{name}.wrong")
             path.replace(wrong)
-            logger.warning("%s is not the archive (%s): set aside as %s", path, error, wrong)
+            logger.warning("%s is not the right archive (%s): set aside as %s", path, error, wrong)
             return False
         self._accept(name, fetched=False)
         return True
@@ -141,7 +154,7 @@ class ArchiveStore:
     def _accept(self, name: str, *, fetched: bool) -> None:
         path = self.path(name)
         if self.catalog.archive(name).checksum is None:
-            self.catalog.pin(name, _digest(path, "sha256"), path.stat().st_size)
+            self.catalog.pin(name, compute_digest(path, "sha256"), path.stat().st_size)
             logger.info("%s: pinned in %s; commit it", name, self.catalog.lock_path)
         stat = path.stat()
         record = {
@@ -158,7 +171,7 @@ class ArchiveStore:
             futures = {name: pool.submit(self._fetch_one, name, stop) for name in names}
             try:
                 errors = {name: future.exception() for name, future in futures.items()}
-            except BaseException:  # Ctrl-C: the threads end at their next bytes
+            except BaseException:  # Ctrl-C: the threads end with their next bytes
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -181,7 +194,7 @@ class ArchiveStore:
                 self._mirrors(name, archive),
                 self.path(name),
                 size=archive.size,
-                check=lambda path: _check(path, archive),
+                check=lambda path: verify_archive(path, archive),
                 pinned=archive.checksum is not None,
                 progress=progress,
                 patience=self.patience,
@@ -199,16 +212,16 @@ class ArchiveStore:
         ]
 
     def _check_disk(self, missing: list[str], kept: int) -> None:
-        """States what is needed and refuses where it is not there."""
+        """Log how much space is needed, and refuse where the disk is too small."""
         sizes = {name: self.catalog.archive(name).size for name in missing}
         parts = {name: part_of(self.path(name)) for name in missing}
-        there = sum(part.stat().st_size for part in parts.values() if part.is_file())
-        to_come = max(0, sum(size or 0 for size in sizes.values()) - there)
+        present = sum(part.stat().st_size for part in parts.values() if part.is_file())
+        to_come = max(0, sum(size or 0 for size in sizes.values()) - present)
         unknown = [name for name, size in sizes.items() if size is None]
         free = shutil.disk_usage(self.folder).free
         if missing:
             logger.info(
-                "to fetch: %s%s; to keep of the images: about %.1f GB; free in %s: %.1f GB",
+                "to fetch: %s%s; space for the images: about %.1f GB; free in %s: %.1f GB",
                 f"{to_come / GIGABYTE:.2f} GB in {len(missing)} archives",
                 f" (the size of {', '.join(unknown)} is not known)" if unknown else "",
                 kept / GIGABYTE,
@@ -218,10 +231,10 @@ class ArchiveStore:
         require_space(self.folder, to_come + kept)
 
     def _explain(self, name: str, attempts: Iterable[tuple[str, str]] = ()) -> str:
-        """How to mend it: what failed where, and which file to place where."""
+        """Return what to do about an archive: each mirror's failure, and the path to place it at."""
         archive = self.catalog.archive(name)
         size = f"{archive.size:,} bytes" if archive.size else "size not known"
-        checksum = self.checksum(name) or "no checksum known, pinned when it is there"
+        checksum = self.checksum(name) or "no checksum known, pinned when it arrives"
         tried = [f"    {url}: {reason}" for url, reason in attempts]
         return "\n".join(
             [
@@ -243,7 +256,11 @@ class ArchiveStore:
 
 
 def require_space(folder: Path, need: int) -> None:
-    """`UserError` where the disk of `folder` has not `need` bytes, and some to spare."""
+    """Check that the disk of `folder` has `need` bytes, and RESERVE more.
+
+    Raises:
+        UserError: it has fewer.
+    """
     free = shutil.disk_usage(folder).free
     if need and free < need + RESERVE:
         raise UserError(
@@ -252,43 +269,8 @@ def require_space(folder: Path, need: int) -> None:
         )
 
 
-def _check(path: Path, archive: Archive) -> None:
-    """`WrongContentError` unless it is the archive, by its checksum; where none is known, if it is none."""
-    size = path.stat().st_size
-    if archive.size is not None and size != archive.size:
-        raise WrongContentError(f"it has {size:,} bytes, {archive.size:,} are expected")
-    if archive.checksum:
-        algorithm, expected = archive.checksum
-        found = _digest(path, algorithm)
-        if found != expected:
-            raise WrongContentError(f"its {algorithm} is {found}, {expected} is expected")
-    else:
-        _check_form(path)
-
-
-def _check_form(path: Path) -> None:
-    """Whether it is JSON or an archive that can be read to its end."""
-    with path.open("rb") as file:
-        start = file.read(64).lstrip()
-    try:
-        if start[:1] in (b"{", b"["):
-            json.loads(path.read_bytes())
-        else:
-            for _ in read_members(path, lambda name: True):  # what is read is compared with its checksum
-                pass
-    except (ValueError, RecursionError):
-        raise WrongContentError("it is neither JSON nor an archive") from None
-    except UserError as error:
-        raise WrongContentError(str(error)) from None
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 def _bar(name: str, size: int | None) -> "tqdm[None]":
-    """Rate and time left, on a terminal as a bar, in a log as a line every half minute."""
+    """Return a display of rate and time left: a bar on a terminal, a line per half minute in a log."""
     shared = {"desc": name, "total": size, "unit": "B", "unit_scale": True}
     if sys.stderr.isatty():
         return tqdm(**shared, leave=False)

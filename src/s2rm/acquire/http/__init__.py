@@ -1,0 +1,1 @@
+"""Downloads over HTTP that continue after an interruption and try several mirrors."""

@@ -1,4 +1,4 @@
-"""One file from one mirror: asks until it is complete and checked, or until the mirror is of no use.
+"""Downloads one file from one mirror, until it is complete and checked or the mirror is given up.
 
 Ranges and validators are those of RFC 9110, 13 to 15.
 """
@@ -19,16 +19,19 @@ from s2rm.acquire.http.transport import BrokenError, Mirror, Patience, RefusedEr
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 100_000_000_000  # of a file of unknown size
+MOST_BYTES = 100_000_000_000  # the most that is read of a file of unknown size
 
 
 class WrongContentError(Exception):
-    """Raised by a `check`: the message says what is wrong with the file."""
+    """The file is not the right one; the message says what is wrong. Raised by a `check`."""
 
 
 @dataclass
 class Download:
-    """The file from one mirror, by as many requests as it takes."""
+    """The download of one file from one mirror, in as many requests as it takes.
+
+    The arguments are those of `s2rm.acquire.http.fetch.fetch`.
+    """
 
     mirror: Mirror
     part: PartialFile
@@ -36,12 +39,17 @@ class Download:
     check: Callable[[Path], None]
     pinned: bool
     patience: Patience
-    asked: int = 0  # requests
-    whole: bool = False  # the next request is for the whole file, whatever is there
-    doubtful: bool = True  # the bytes may be of several contents, or end too early
+    asked: int = 0  # requests sent
+    whole: bool = False  # the next request is for the whole file, whatever exists already
+    doubtful: bool = True  # the bytes may belong to several contents, or end too early
 
     def run(self) -> None:
-        """The part is complete and checked afterwards; `RefusedError` says why not."""
+        """Complete the part and check it.
+
+        Raises:
+            RefusedError: this mirror does not serve the right file.
+            UserError: the part cannot be written.
+        """
         for last in (False, True):
             self._fill()
             self.part.sync()
@@ -54,7 +62,7 @@ class Download:
                     raise RefusedError(str(error)) from None
 
     def _fill(self) -> None:
-        """Asks until the part is complete, or until nothing new has come several times in a row."""
+        """Send requests until the part is complete, or several in a row have brought no new byte."""
         furthest, fruitless = self.part.length, 0
         with Session() as session:
             while True:
@@ -69,21 +77,21 @@ class Download:
                     if fruitless >= self.patience.attempts:
                         raise RefusedError(str(broken)) from None
                     wait = self._wait(broken, fruitless)
-                    logger.info("%s: %s; again in %.0f s", self.mirror.shown, broken, wait)
+                    logger.info("%s: %s; next attempt in %.0f s", self.mirror.shown, broken, wait)
                 until = time.monotonic() + wait
                 while (left := until - time.monotonic()) > 0:
                     self.part.progress(0)
                     time.sleep(min(left, 1))
 
     def _wait(self, broken: BrokenError, fruitless: int) -> float:
-        """Seconds: as the server asks, else growing, and scattered so that clients do not march in step."""
+        """Return the seconds to wait: as the server asks, else growing, with jitter between clients."""
         if broken.wait is not None:
             return min(broken.wait, self.patience.longest_wait)
         longest = min(self.patience.first_wait * 2 ** max(0, fruitless - 1), self.patience.longest_wait)
         return longest * random.uniform(0.5, 1)
 
     def _attempt(self, session: Session) -> None:
-        """One request; the part is complete afterwards, or `BrokenError` or `RefusedError` says why not."""
+        """Send one request and complete the part; `BrokenError` or `RefusedError` says why that failed."""
         offset, known, headers = self._offset(), self._known(), {}
         if offset and offset == self.size:  # complete, but its process was killed before it was checked
             return
@@ -94,23 +102,23 @@ class Download:
         self.asked += 1
         with ask(session, self.mirror, headers, self.patience) as response:
             if offset and response.status_code == 416:
-                self._look_beyond(response, offset)
+                self._end_at(response, offset)
             else:
                 self._receive(response, offset)
 
     def _known(self) -> ContentOrigin | None:
-        """The part's origin, if it is from this address."""
+        """Return the part's origin, if it is from this address."""
         origin = self.part.origin
         return origin if origin and origin.url_sha256 == self.mirror.url_sha256 else None
 
     def _offset(self) -> int:
-        """The byte to go on from: without a checksum, only in the content that the part began with."""
+        """Return the byte to continue from: without a checksum, only within the content of the part."""
         known = self._known()
         continues = not self.whole and (self.pinned or (known is not None and known.validator is not None))
         return self.part.length if continues else 0
 
-    def _look_beyond(self, response: requests.Response, offset: int) -> None:
-        """No byte follows the part: it is complete, or of another file."""
+    def _end_at(self, response: requests.Response, offset: int) -> None:
+        """Handle a 416: no byte follows the part, so it is complete or belongs to another file."""
         total = total_beyond(response)
         self._check_size(total)
         if total != offset:
@@ -135,13 +143,13 @@ class Download:
         if limit is not None and length < limit and not (answer.chunked and answer.end is None):
             raise BrokenError(f"broken off after {length:,} of {limit:,} bytes")
         if answer.end is not None and length != total:
-            raise BrokenError("sends less than was asked for")  # as a server may
+            raise BrokenError("sends less than was requested")  # which a server may do
         if total is not None and length != total:
             self.part.drop()
             self._check_size(length)
 
     def _place(self, response: requests.Response, answer: Answer, offset: int) -> None:
-        """Makes the part ready for the bytes that follow."""
+        """Prepare the part for the bytes that follow."""
         etag, last_modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
         origin = ContentOrigin(self.mirror.url_sha256, etag, last_modified, self.size or answer.total)
         known = self._known()
@@ -150,7 +158,7 @@ class Download:
             self.whole = False
             self.doubtful = answer.end is None and self.size is None and not answer.chunked
         elif answer.start != offset:
-            self._ask_for_the_whole(f"answers byte {offset:,} with Content-Range {answer.told}")
+            self._ask_for_the_whole(f"answers byte {offset:,} with Content-Range {answer.stated}")
         elif known and self._differ(known, origin):
             self._ask_for_the_whole("has another content than before")
         else:
@@ -161,12 +169,15 @@ class Download:
     def _differ(self, known: ContentOrigin, found: ContentOrigin) -> bool:
         if None not in (known.total, found.total) and known.total != found.total:
             return True
-        if found.validator is None and self.pinned:  # the checksum will tell
+        if found.validator is None and self.pinned:  # the checksum decides
             return False
         return known.validator is not None and known.validator != found.validator
 
     def _ask_for_the_whole(self, reason: str) -> NoReturn:
-        """The part cannot be continued here; it stays until a whole answer comes, as others might do."""
+        """Request the whole file next.
+
+        The part is kept until a whole answer comes, as another mirror may be able to continue it.
+        """
         if self.whole:
             raise RefusedError(reason)
         self.whole = True

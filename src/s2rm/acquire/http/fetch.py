@@ -1,7 +1,7 @@
-"""One file over HTTP, from the first of several mirrors that gives it whole and right.
+"""Fetches one file over HTTP, from the first of several mirrors that serves it complete and correct.
 
-What has come is kept in `<target>.part` and continued, after a broken line as after a killed process;
-`target` appears complete and checked.
+The bytes received are kept in `<target>.part`, and the download continues from there after a broken
+connection or a killed process. `target` appears only when it is complete and checked.
 """
 
 import logging
@@ -18,11 +18,15 @@ logger = logging.getLogger(__name__)
 
 
 class FetchError(Exception):
-    """No mirror gave the file; `attempts`: a (`Mirror.shown`, reason) for each, in their order."""
+    """No mirror served the file.
+
+    Attributes:
+        attempts: (`Mirror.shown`, reason) of each mirror, in their order.
+    """
 
     def __init__(self, target: Path, attempts: list[tuple[str, str]]) -> None:
         reasons = "; ".join(f"{url}: {reason}" for url, reason in attempts)
-        super().__init__(f"no mirror gave {target.name}: {reasons or 'there is none'}")
+        super().__init__(f"no mirror served {target.name}: {reasons or 'none is known'}")
         self.attempts = attempts
 
 
@@ -36,12 +40,21 @@ def fetch(
     progress: Callable[[int], None] = lambda count: None,
     patience: Patience = Patience(),  # noqa: B008 (it is frozen)
 ) -> Mirror:
-    """Writes `target` and returns the mirror that served, or served last; `FetchError` where none did.
+    """Write `target` and return the mirror that served it, or its last bytes.
 
-    `size`: bytes, where known. `check` looks at the complete file; `pinned`: by a checksum, so that bytes
-    of several mirrors may be put together. `progress` is told of bytes that are there, come, or (below
-    zero) are dropped; it may raise to stop, and is asked so (with 0) while nothing comes. `UserError` where
-    the file cannot be written.
+    Args:
+        mirrors: the addresses, in the order in which they are tried.
+        target: the file to write.
+        size: its bytes, where known.
+        check: called with the complete file; raises `WrongContentError` where it is not the right one.
+        pinned: whether `check` compares a checksum, so that bytes of several mirrors may be combined.
+        progress: called with the number of bytes that exist, are received or (below zero) are dropped, and
+            with 0 while nothing arrives; it may raise to stop the download.
+        patience: how long to wait for a mirror.
+
+    Raises:
+        FetchError: no mirror served the file.
+        UserError: the file cannot be written.
     """
     part = PartialFile(target, progress)
     attempts = []

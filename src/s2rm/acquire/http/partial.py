@@ -1,9 +1,9 @@
-"""The bytes of a file that is still coming, and where they are from.
+"""An unfinished download on the disk: the bytes received so far, and where they are from.
 
     <target>.part        the bytes, from the first one on
-    <target>.part.json   their `ContentOrigin`, by which a later process can continue
+    <target>.part.json   their `ContentOrigin`, which lets a later process continue
 
-The process may be killed at any moment: the record is there before the first byte that it speaks of.
+The process may be killed at any moment: the record is written before the first byte that it describes.
 """
 
 import os
@@ -21,16 +21,16 @@ from s2rm.core.files import replace_text
 
 @dataclass(frozen=True)
 class ContentOrigin:
-    """What the bytes were read from."""
+    """The content that the bytes were read from."""
 
-    url_sha256: str  # the address itself may hold a secret
+    url_sha256: str  # a digest, as the address itself may hold a secret
     etag: str | None
     last_modified: str | None
     total: int | None  # bytes of the whole file
 
     @property
     def validator(self) -> str | None:
-        """What tells contents apart: a strong ETag, else the date (RFC 9110, 13.1.5); None without either."""
+        """What identifies the content: a strong ETag, else the date (RFC 9110, 13.1.5), or None."""
         for value, form in ((self.etag, r'"[!#-~]*"'), (self.last_modified, r"[!-~][ -~]*")):
             if value and re.fullmatch(form, value):
                 return value
@@ -41,14 +41,30 @@ _RECORD = TypeAdapter(ContentOrigin)
 
 
 def part_of(target: Path) -> Path:
+    """Return the path of the bytes received so far of `target`."""
     return target.with_name(f"{target.name}.part")
 
 
 class PartialFile:
-    """`<target>.part`. Whatever fails on this side, as a full disk, is a `UserError`."""
+    """The file `<target>.part` and its record.
+
+    Every method raises `UserError` where writing fails, for example because the disk is full.
+
+    Attributes:
+        target: the file to be.
+        path: the file of the bytes received so far.
+        length: how many bytes it has.
+        origin: where they are from; None where that is unknown.
+    """
 
     def __init__(self, target: Path, progress: Callable[[int], None]) -> None:
-        """Tells `progress` how many bytes are there already, and from then on how many come or go."""
+        """Open the unfinished download of `target`, if there is one.
+
+        Args:
+            target: the file to be.
+            progress: called with the number of bytes that exist already, then with how many are added or,
+                below zero, dropped.
+        """
         self.target, self.path = target, part_of(target)
         self._record = target.with_name(f"{target.name}.part.json")
         self.progress = progress
@@ -59,19 +75,19 @@ class PartialFile:
         progress(self.length)
 
     def begin(self, origin: ContentOrigin) -> None:
-        """From the first byte: what was there is dropped."""
+        """Start over from the first byte: earlier bytes are dropped."""
         self.drop()
         self.adopt(origin)
 
     def adopt(self, origin: ContentOrigin) -> None:
-        """The next bytes are from there."""
+        """Record that the next bytes are from `origin`."""
         with _writing(self._record):
             replace_text(self._record, _RECORD.dump_json(origin).decode())
         self.origin = origin
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[bytes], None]]:
-        """Gives what appends bytes."""
+        """Yield a function that appends bytes."""
         with _writing(self.path):
             file = self.path.open("ab")
 
@@ -88,6 +104,7 @@ class PartialFile:
                 file.close()
 
     def drop(self) -> None:
+        """Delete the bytes and their record."""
         if not self.length:
             return
         with _writing(self.path):
@@ -97,12 +114,12 @@ class PartialFile:
         self.progress(-dropped)
 
     def sync(self) -> None:
-        """On the disk, not only on its way there."""
+        """Flush the bytes to the disk."""
         with _writing(self.path), self.path.open("ab") as file:
             os.fsync(file.fileno())
 
     def publish(self) -> None:
-        """Makes it the target."""
+        """Rename the finished part to the target."""
         with _writing(self.target):
             self.path.replace(self.target)
             self._record.unlink(missing_ok=True)
@@ -110,7 +127,7 @@ class PartialFile:
     def _read_record(self) -> ContentOrigin | None:
         try:
             return _RECORD.validate_json(self._record.read_bytes())
-        except (OSError, ValueError):  # none, or not ours: the bytes are of unknown origin
+        except (OSError, ValueError):  # missing or not ours: the origin of the bytes is unknown
             return None
 
 
@@ -120,5 +137,5 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror}; mend that and start again: what has come is kept"
+            f"cannot write {path}: {error.strerror}; fix this and start again: the bytes received are kept"
         ) from None

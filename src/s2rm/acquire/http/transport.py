@@ -1,4 +1,4 @@
-"""One request to a mirror: what is sent, how the answer is read, and what goes wrong on the line."""
+"""One request to a mirror: what is sent, how the response is read, and how a connection fails."""
 
 import hashlib
 import http.client
@@ -20,11 +20,16 @@ MOST_REDIRECTS = 10
 
 
 class RefusedError(Exception):
-    """This mirror is of no use; the message says why."""
+    """This mirror cannot serve the file; the message says why."""
 
 
 class BrokenError(Exception):
-    """This attempt failed, another one may not; `wait` is what the server asked for, in seconds."""
+    """This attempt failed, but another one may succeed.
+
+    Attributes:
+        wait: the wait that the server asked for, in seconds, if any.
+        stalled: whether the connection was silent or too slow.
+    """
 
     def __init__(self, reason: str, *, wait: float | None = None, stalled: bool = False) -> None:
         super().__init__(reason)
@@ -33,7 +38,11 @@ class BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Mirror:
-    """An address; the token is sent to its host only, and shown nowhere."""
+    """An address of a file; the token is sent to its host only, and never shown.
+
+    Raises:
+        UserError: the address is not an http(s) URL, or the token cannot be sent in a header.
+    """
 
     url: str  # http or https
     token: str | None = field(default=None, repr=False)
@@ -45,9 +54,9 @@ class Mirror:
         except ValueError:
             usable = False
         if not usable:
-            raise UserError(f"{self.url[:80]!r} is no http or https address: mend it")
+            raise UserError(f"{self.url[:80]!r} is not an http(s) URL: correct it")
         if self.token is not None and not re.fullmatch("[!-~]+", self.token):
-            raise UserError(f"the token for {self.shown} is empty or has spaces or line breaks: mend it")
+            raise UserError(f"the token for {self.shown} is empty or has spaces or line breaks: correct it")
 
     @property
     def shown(self) -> str:
@@ -57,47 +66,63 @@ class Mirror:
 
     @property
     def url_sha256(self) -> str:
+        """The digest of the whole address, secrets included."""
         return hashlib.sha256(self.url.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Patience:
-    """With a mirror. Seconds, where nothing else is said."""
+    """How long to wait for a mirror, and how often to try again; in seconds unless stated otherwise."""
 
-    connect: float = 20
+    connect: float = 20  # to wait for a connection
     stall: float = 30  # the longest silence
-    slowest: float = 1024  # bytes/s; what is slower through `stall` seconds has stalled, too
+    slowest: float = 1024  # bytes/s; a slower connection over `stall` seconds counts as stalled
     attempts: int = 6  # in a row without a new byte
-    first_wait: float = 1  # then twice as long each time
+    first_wait: float = 1  # doubled after each attempt
     longest_wait: float = 60
 
 
 class Session(requests.Session):
+    """A session of requests that follows few redirects and reads no body of a redirect."""
+
     def __init__(self) -> None:
         super().__init__()
         self.max_redirects = MOST_REDIRECTS
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where a response redirects to, if it does, and close it then."""
         target = super().get_redirect_target(resp)
         if target is not None:
-            resp.close()  # or else requests would read the body first, which may have no end
+            resp.close()  # otherwise requests would read the body first, which may be endless
         return target
 
 
 class Bearer(AuthBase):
-    """Sends the token; requests takes it off again where a redirect leads to another host."""
+    """Sends the token; requests removes it where a redirect leads to another host."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header to a request."""
         r.headers["Authorization"] = f"Bearer {self._token}"
         return r
 
 
 def ask(session: Session, mirror: Mirror, headers: dict[str, str], patience: Patience) -> requests.Response:
-    """The answer, its body still to be read; `RefusedError` or `BrokenError` where there is none."""
-    with _line(patience):
+    """Send a request and return the response, its body still unread.
+
+    Args:
+        session: the session of this download.
+        mirror: the address, and its token.
+        headers: more headers.
+        patience: how long to wait.
+
+    Raises:
+        BrokenError: there is no response, but another attempt may succeed.
+        RefusedError: the address, or one that it redirects to, cannot be used.
+    """
+    with _connection(patience):
         try:
             return session.get(
                 mirror.url,
@@ -109,14 +134,18 @@ def ask(session: Session, mirror: Mirror, headers: dict[str, str], patience: Pat
         except requests.TooManyRedirects:
             raise RefusedError(f"redirects more than {MOST_REDIRECTS} times") from None
         except ValueError:  # requests' InvalidURL, InvalidSchema, MissingSchema; UnicodeError
-            raise RefusedError("is, or redirects to, no http or https address") from None
+            raise RefusedError("is, or redirects to, something other than an http(s) URL") from None
 
 
 def read(response: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """The body as it comes, to its end; `BrokenError` where the line breaks, stalls or only drips."""
+    """Yield the body in pieces as they arrive.
+
+    Raises:
+        BrokenError: the connection breaks, stalls or is too slow.
+    """
     began, received = time.monotonic(), 0
     while True:
-        with _line(patience):
+        with _connection(patience):
             chunk = response.raw.read1(CHUNK)
         if not chunk:
             return
@@ -130,8 +159,8 @@ def read(response: requests.Response, patience: Patience) -> Iterator[bytes]:
 
 
 @contextmanager
-def _line(patience: Patience) -> Iterator[None]:
-    """Whatever requests, urllib3 and the socket raise becomes `BrokenError`."""
+def _connection(patience: Patience) -> Iterator[None]:
+    """Turn whatever requests, urllib3 and the socket raise into `BrokenError`."""
     try:
         yield
     except requests.ConnectTimeout:
@@ -140,12 +169,12 @@ def _line(patience: Patience) -> Iterator[None]:
         cause = _cause(error)
         if isinstance(cause, TimeoutError):
             raise BrokenError(f"silent for {patience.stall:g} s", stalled=True) from None
-        # Their texts hold the address with its query, the causes' names do not.
+        # The errors' texts contain the address with its query; the names of their causes do not.
         raise BrokenError(getattr(cause, "strerror", None) or type(cause).__name__) from None
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What is beneath the exceptions of requests and urllib3."""
+    """Return the cause beneath the exceptions of requests and urllib3."""
     while type(error).__module__.partition(".")[0] in ("requests", "urllib3"):
         beneath = error.__cause__ or error.__context__
         if beneath is None:

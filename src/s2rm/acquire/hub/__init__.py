@@ -1,0 +1,1 @@
+"""Pretrained encoders from the Hugging Face Hub."""

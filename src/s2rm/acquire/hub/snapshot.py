@@ -1,9 +1,9 @@
-"""Repositories of the Hugging Face Hub, at one commit each, kept in a store: <store>/<repository>/<commit>/.
+"""Keeps repositories of the Hugging Face Hub, at one commit each, in a store: <store>/<repository>/<commit>/.
 
-The library's own `hf_hub_download` drops what it has of a file when it is stopped, so that half a gigabyte
-starts anew; here the bytes stay and the download continues. Every file is checked against the digest that
-the Hub lists for it, and its sha256 is recorded once all of them are there. Files may be placed in the store
-by hand. The library's settings hold: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, proxies.
+The library's own `hf_hub_download` drops the bytes of an unfinished file when it is stopped, so that half a
+gigabyte starts over; here they are kept and the download continues. Every file is checked against the digest
+that the Hub lists for it, and its sha256 is recorded once all files are complete. Files may be placed in the
+store by hand. The library's settings apply: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, proxies.
 
 https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
 """
@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    HTTPError,  # of whichever HTTP library this version rests upon: no answer at all
+    HTTPError,  # from the HTTP library that this version uses: no answer at all
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -39,7 +39,7 @@ from s2rm.core.files import partial_of, replace, replace_text
 
 logger = logging.getLogger(__name__)
 
-RECORD = "sha256.json"  # file → sha256, beside the files of a commit: all of them are there
+RECORD = "sha256.json"  # file → sha256, beside the files of a commit once all are complete
 COMMIT = re.compile("[0-9a-f]{40}")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -66,19 +66,24 @@ def fetch_snapshot(
     revision: str | None,
     offline: bool,
 ) -> Snapshot:
-    """Files of a repository at a commit; only what the store lacks is downloaded.
+    """Return files of a repository at one commit; only what the store lacks is downloaded.
 
     Args:
-        files: their names, in the order in which they are fetched; those not `required` may be missing.
-        revision: the commit; None is the newest one.
-        offline: nothing is asked of the Hub: what lies in the store and the user's own cache must do.
+        repository: the repository's name on the Hub.
+        files: the files' names, in the order in which they are fetched.
+        required: the names of those that must exist.
+        store: the folder of all repositories.
+        revision: the commit; None means the newest one.
+        offline: the Hub is not asked; only the store and the user's own cache are used.
 
-    `UserError` of one line where that fails, with what to mend.
+    Raises:
+        UserError: the files cannot be obtained; the message, one line, says what to do.
+        UnreachableError: the Hub gives no usable answer.
     """
     try:
         validate_repo_id(repository)
     except HFValidationError:
-        raise UserError(f"{repository!r} is no name of a repository on the Hugging Face Hub") from None
+        raise UserError(f"{repository!r} is not a name of a repository on the Hugging Face Hub") from None
     offline = offline or is_offline_mode()
     listing: dict[str, RepoSibling] | None = None
     if revision is None and offline:
@@ -111,20 +116,20 @@ def fetch_snapshot(
 def _list_or_trust(
     repository: str, revision: str, required: Collection[str], folder: Path
 ) -> dict[str, RepoSibling] | None:
-    """What the Hub lists; None where it does not answer, but the files were placed by hand."""
+    """Return what the Hub lists; None where it does not answer, but the files were placed by hand."""
     try:
         return _list(repository, revision, required)[1]
     except UnreachableError as error:
         if not all((folder / name).is_file() for name in required):
             raise UserError(f"{error}, or place {', '.join(required)} in {folder} by hand") from None
-        logger.warning("%s; the files that lie in %s are taken unchecked", error, folder)
+        logger.warning("%s; the files in %s are used unchecked", error, folder)
         return None
 
 
 def _list(
     repository: str, revision: str | None, required: Collection[str]
 ) -> tuple[str, dict[str, RepoSibling]]:
-    """The commit and its files, by one question to the Hub; refused where a required one is missing."""
+    """Return the commit and its files, by one request to the Hub; refuse where a required one is missing."""
     with _explain(repository, revision):
         info = HfApi().model_info(
             repository, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
@@ -148,7 +153,7 @@ def _list(
 
 
 def _obtain(repository: str, commit: str, file: RepoSibling, folder: Path) -> None:
-    """The file, from the store itself, from the user's cache or from the Hub."""
+    """Obtain one file: from the store itself, from the user's cache or from the Hub."""
     path = folder / file.rfilename
     if not path.exists():
         _take_from_cache(repository, commit, file.rfilename, folder)
@@ -156,12 +161,15 @@ def _obtain(repository: str, commit: str, file: RepoSibling, folder: Path) -> No
         return
     partial = partial_of(path)
     begun = partial.stat().st_size if partial.exists() else 0
-    if file.size is None or begun > file.size:  # nothing to continue: a mirror may list no sizes
+    if file.size is None or begun > file.size:  # it cannot be continued: a mirror may list no sizes
         partial.unlink(missing_ok=True)
         begun = 0
-    # By the Hub's own address, never by the one that it forwards to: so the token stays at the Hub.
+    # The Hub's own address, never the one that it forwards to: so the token is sent to the Hub only.
     url = hf_hub_url(repository, file.rfilename, revision=commit)
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}  # compressed, it could not be continued
+    headers = {
+        **build_hf_headers(),
+        "Accept-Encoding": "identity",
+    }  # a compressed download could not be continued
     with _explain(repository, commit), partial.open("ab") as stream:
         http_get(
             url,
@@ -178,7 +186,7 @@ def _obtain(repository: str, commit: str, file: RepoSibling, folder: Path) -> No
 
 
 def _take_from_cache(repository: str, commit: str, name: str, folder: Path) -> None:
-    """Copies what the user's own cache of the Hub has: links would let this project change it."""
+    """Copy a file from the user's own cache of the Hub; a link would let this project change the cache."""
     cached = try_to_load_from_cache(repository, name, revision=commit)
     if isinstance(cached, str) and not (folder / name).exists():
         replace(folder / name, lambda partial: shutil.copyfile(cached, partial))
@@ -195,7 +203,7 @@ def _newest_in_cache(repository: str, name: str) -> str:
 
 
 def _read_record(folder: Path) -> dict[str, str] | None:
-    """The sha256 of every file, if all are complete and unchanged; damaged ones are deleted."""
+    """Return the sha256 of every file, if all are complete and unchanged; delete damaged ones."""
     try:
         recorded: dict[str, str] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -203,14 +211,14 @@ def _read_record(folder: Path) -> dict[str, str] | None:
     damaged = [name for name in recorded if not (folder / name).is_file()]
     for name in set(recorded) - set(damaged):
         if _sha256(folder / name) != recorded[name]:
-            logger.warning("%s has changed since it was fetched: it is fetched again", folder / name)
+            logger.warning("%s has changed since it was fetched: fetching it again", folder / name)
             (folder / name).unlink()
             damaged.append(name)
     return None if damaged else recorded
 
 
 def _is_intact(path: Path, file: RepoSibling) -> bool:
-    """Whether the file has the digest that the Hub lists: sha256 of large files, git's sha1 of small ones."""
+    """Return whether a file has the digest that the Hub lists: sha256 if large, git's sha1 if small."""
     if file.lfs is not None:
         return _sha256(path) == file.lfs.sha256
     if file.blob_id is not None:
@@ -225,13 +233,13 @@ def _sha256(path: Path) -> str:
 
 
 def _host() -> str:
-    """The Hub's host; HF_ENDPOINT itself may hold a password."""
+    """Return the Hub's host for messages; HF_ENDPOINT itself may hold a password."""
     return urlsplit(constants.ENDPOINT).hostname or "HF_ENDPOINT"
 
 
 @contextmanager
 def _explain(repository: str, revision: str | None) -> Iterator[None]:
-    """What went wrong at the Hub, as a `UserError`; never the library's text, which shows headers."""
+    """Turn the library's errors into `UserError`, without their texts, which show headers."""
     try:
         yield
     except GatedRepoError:
@@ -246,19 +254,20 @@ def _explain(repository: str, revision: str | None) -> Iterator[None]:
         ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code
-        mend = "check HF_TOKEN" if status in (401, 403) else "try again later"
+        advice = "check HF_TOKEN" if status in (401, 403) else "try again later"
         raise UnreachableError(
-            f"{_host()} answers {status} for {repository}: {mend}, set HF_ENDPOINT to a mirror"
+            f"{_host()} answers {status} for {repository}: {advice}, or set HF_ENDPOINT to a mirror"
         ) from None
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise UnreachableError(
             f"cannot reach {_host()} for {repository} ({type(error).__name__}): run this again when "
-            "connected, set HF_ENDPOINT to a mirror"
+            "connected, or set HF_ENDPOINT to a mirror"
         ) from None
     except OSError as error:  # the library's own check of the size has no strerror
         reason = error.strerror or "the connection broke"
         raise UserError(f"cannot download {repository}: {reason}; run this again, it continues") from None
-    except (ValueError, KeyError, TypeError):  # another page than the Hub's, as of a captive portal
+    except (ValueError, KeyError, TypeError):  # not a page of the Hub, for example one of a captive portal
         raise UnreachableError(
-            f"what {_host()} answers for {repository} is not of a Hugging Face Hub: correct HF_ENDPOINT"
+            f"{_host()} answers for {repository} with something that is not of a Hugging Face Hub: correct "
+            "HF_ENDPOINT"
         ) from None

@@ -1,4 +1,4 @@
-"""The folder of pretrained encoders: what lies in it, and finding what a new model starts from.
+"""The folder of pretrained encoders: its content, and finding the weights that a new model starts from.
 
 vision.safetensors        a timm backbone, if `vision.pretrained`
 language/                 config, weights and tokenizer of a BERT, if `language.pretrained`
