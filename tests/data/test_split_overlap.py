@@ -16,7 +16,7 @@ from s2rm.data.table import SCHEMA
 
 
 def table(benchmark: str, **splits: str) -> pd.DataFrame:
-    """A row an expression; of each split a letter for its image."""
+    """One row per expression; each letter of a split is the image of one expression."""
     rows = [(benchmark, split, image) for split, images in splits.items() for image in images]
     frame = pd.DataFrame(rows, columns=["benchmark", "split", "image_path"], dtype=str)
     frame["image_path"] = BENCHMARKS[benchmark].images + "/" + frame["image_path"] + ".jpg"
@@ -166,7 +166,7 @@ def test_tables_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"refcoco_unc\.parquet is missing"):
         read_image_splits(tmp_path, ["refcoco_unc"])
     path.write_bytes(b"PAR1 but not really PAR1")
-    with pytest.raises(UserError, match=r"refcoco_unc\.parquet is no readable Parquet file"):
+    with pytest.raises(UserError, match=r"refcoco_unc\.parquet is not a readable Parquet file"):
         read_image_splits(tmp_path, ["refcoco_unc"])
     for gone in ("split", "mask_rle"):  # one that is needed here, and one that is not
         pq.write_table(prepared("refcoco_unc").drop_columns(gone), path)
