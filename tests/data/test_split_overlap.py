@@ -1,4 +1,4 @@
-"""Images that are trained on and evaluated on: they are found, and can be left out of the training."""
+"""Images that are trained on and evaluated on are found, and can be left out of the training."""
 
 from pathlib import Path
 

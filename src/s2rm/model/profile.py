@@ -160,4 +160,4 @@ def _measure(model: S2RM, params: Params, expressions: int) -> tuple[Counter[str
 
 
 def _refuse_backward(kept: None) -> Tensor:
-    raise AssertionError("there is no backward pass")
+    raise AssertionError("the model is only run forward")

@@ -170,11 +170,9 @@ class S2RM(
         for i, fuse in enumerate(self.fusion):
             vision, index = maps[i], expression_to_image  # (B, C_i, H_i, W_i), (N,)
             if self.cascade is not None and fused:
-                # The finer fused map joins this stage's vision map: from here on one map per expression.
+                # The finer fused map joins this stage's vision map, which is (N, C_i, H_i, W_i) from here on.
                 below = F.adaptive_avg_pool2d(fused[-1], (vision.shape[-2], vision.shape[-1]))
-                vision = expand_to_expressions(vision, index) + self.cascade[i - 1](
-                    below
-                )  # (N, C_i, H_i, W_i)
+                vision = expand_to_expressions(vision, index) + self.cascade[i - 1](below)
                 index = torch.arange(len(index), device=index.device)
             fused.append(fuse(vision, language, index))  # F_i, (N, C_i, H_i, W_i)
         sentence = None if language is None else language.sentence  # (N, D)

@@ -1,4 +1,4 @@
-"""BERT from a folder: its weights, or a clear line."""
+"""BERT from a folder: its weights, or one clear line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -97,11 +97,11 @@ def test_weights_that_bert_does_not_have_are_refused(folder: Path) -> None:
 
 
 def test_the_published_layout_is_loaded_whole(tmp_path: Path) -> None:
-    """bert-base-uncased's: `bert.` before every name, LayerNorm's old names, pooler and heads beside."""
+    """As bert-base-uncased: `bert.` before every name, old names of LayerNorm, with pooler and heads."""
     for name, content in bert_files().items():
         (tmp_path / name).write_bytes(content)
     saved = load_file(tmp_path / "model.safetensors")
-    # Some lie there as buffers, too; transformers makes them itself.
+    # Some files hold buffers too, which transformers makes itself.
     save_file(
         saved | {"bert.embeddings.position_ids": torch.arange(32)[None]},
         tmp_path / "model.safetensors",

@@ -52,7 +52,7 @@ class Bundle(nn.Module):
         nn.init.normal_(self.weight, std=1 / math.sqrt(size))
 
     def forward(self, x: Tensor, sweep_dim: int) -> Tensor:
-        """Bundle each position with its neighbours in the slice.
+        """Bundle each position with those around it in its slice.
 
         Args:
             x: (B, C, H, W).

@@ -101,5 +101,5 @@ class S2RMFusion(nn.Module):
         """
         distributed, semantics = self.parse(vision, language, expression_to_image)  # (N, C, H, W); K of them
         vision = expand_to_expressions(vision, expression_to_image)  # (N, C, H, W)
-        balanced = self.balance(semantics or [vision, distributed])  # (N, M·C, H, W)
-        return vision + self.out(balanced)  # (N, C, H, W)
+        # The balance is (N, M·C, H, W), its projection (N, C, H, W).
+        return vision + self.out(self.balance(semantics or [vision, distributed]))
