@@ -1,4 +1,4 @@
-"""The whole report: which files, the same bytes again, escaped, nothing mixed on disk."""
+"""The whole report: its files, the same bytes again, escaping, and that no table mixes numbers."""
 
 import re
 import shutil
@@ -65,14 +65,14 @@ def test_no_file_has_refshapes_numbers_beside_published_ones(inputs, tmp_path):
             assert "RefShapes" in text or path.suffix == ".csv"  # the footnote that says why
 
 
-def test_a_part_of_a_benchmark_is_called_so_and_never_beside_published_numbers(inputs, tmp_path):
+def test_a_part_of_a_benchmark_is_named_so_and_never_beside_published_numbers(inputs, tmp_path):
     inputs.render("archives", tmp_path, incomplete={"refcoco_unc"})
     table = pd.read_csv(tmp_path / "tables/oIoU.csv")
     ours = table[table["source"] == "this project, run joint"]
     assert len(ours) == 2
     assert ours[["RefCOCO val", "RefCOCO testA", "RefCOCO testB"]].isna().all(axis=None)
     assert ours[["RefCOCO+ val", "ReferIt test"]].notna().all(axis=None)
-    assert "No value of ours on RefCOCO: the data were only a part of it." in (
+    assert "No value of ours on RefCOCO: the data are only a part of it." in (
         tmp_path / "tables/oIoU.md"
     ).read_text(encoding="utf-8")
     precision = (tmp_path / "tables/precision.md").read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ def test_without_examples_there_is_no_sheet(inputs, tmp_path):
     ("override", "no_figure", "no_table"),
     [
         ("fusion.kind=s2rm", None, None),
-        ("fusion.recurrence=gru", "fusion.recurrence=gru keeps its gates inside of torch", None),
+        ("fusion.recurrence=gru", "fusion.recurrence=gru keeps its gates inside torch", None),
         ("fusion.balancing=false", *2 * ["fusion.balancing=false takes the plain mean"]),
     ],
 )
@@ -164,8 +164,8 @@ def test_a_run_of_one_benchmark(tmp_path):
     assert text.splitlines()[-1].endswith(',50.00,"this project, run joint"')
 
 
-def test_the_files_of_a_run_are_its_own_where_another_name_ends_like_it(inspected, tmp_path):
-    """Runs `a` and `b-a`: each has its figures, and none of the other."""
+def test_runs_with_similar_names_have_separate_files(inspected, tmp_path):
+    """Of the runs `a` and `b-a` each has its own figures and none of the other's."""
     for name in ("a", "b-a"):
         shutil.copytree(inspected.results, tmp_path / "results" / name)
     run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"
