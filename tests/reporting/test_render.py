@@ -1,13 +1,16 @@
 """The whole report: its files, the same bytes again, escaping, and that no table mixes numbers."""
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_inputs import SHARED, make_inputs
+from report_inputs import PARAMS, SHARED, make_inputs
 
 from s2rm.core.errors import UserError
 from s2rm.reporting.published import load_published
@@ -51,6 +54,29 @@ def test_files_are_complete_and_deterministic(inspected, tmp_path, source, table
     assert {path.relative_to(tmp_path / "first").as_posix() for path in written.paths} == set(first)
     assert first == tree(tmp_path / "again")
     assert not any(b"Software" in data for name, data in first.items() if name.endswith(".png"))
+
+
+RENDER = """
+import json, sys
+from pathlib import Path
+import pandas as pd
+from s2rm.config.load import load_params
+from s2rm.reporting.render import render
+
+assert "torch" not in sys.modules, "the import"
+params, results, shared, output = json.load(sys.stdin)
+render(
+    load_params(Path(params), ["data.source=refshapes"]), Path(results), Path(output),
+    shared=pd.DataFrame(shared),
+)
+assert "torch" not in sys.modules, "the rendering"
+"""
+
+
+def test_rendering_loads_no_torch(inspected, tmp_path):
+    given = [str(PARAMS), str(inspected.root / "results"), SHARED.to_dict("list"), str(tmp_path)]
+    subprocess.run([sys.executable, "-c", RENDER], input=json.dumps(given), text=True, check=True)
+    assert (tmp_path / "figures" / "gates-joint.png").is_file()
 
 
 def test_no_file_has_refshapes_numbers_beside_published_ones(inputs, tmp_path):
