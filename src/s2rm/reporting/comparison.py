@@ -13,8 +13,8 @@ from s2rm.reporting.published import METRIC_DISPUTED, METRIC_UNKNOWN, PAPER, RES
 from s2rm.reporting.run_metrics import Measured, all_synthetic
 from s2rm.reporting.table_writers import Table
 
-FIRST_HAND = "Published, as stated by the authors"
-SECOND_HAND = "Published, as stated by others"
+FIRST_HAND = "Published, as the authors state it"
+SECOND_HAND = "Published, as others state it"
 OURS = "This project"
 DEFINITIONS = {
     "oIoU": "oIoU = Σ intersection / Σ union over all expressions of a split; some sources call it cIoU or "

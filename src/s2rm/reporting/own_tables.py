@@ -125,7 +125,7 @@ def build_leakage(shared: pd.DataFrame, source: Source, incomplete: Collection[s
     frame.columns = pd.MultiIndex.from_tuples([("", name) for name in columns])
     return Table(
         name="refshapes-leakage" if source == "refshapes" else "leakage",
-        title=f"Images in both training and evaluation splits, {data}",
+        title=f"Images in training and in evaluation splits, {data}",
         caption=f"Images of a training split that are also in an evaluation split. Data: {data}. "
         f"{len(shared)} pairs of splits were compared, {len(found)} share images.",
         frame=frame,
