@@ -44,7 +44,7 @@ class Rendered:
 
     @property
     def paths(self) -> list[Path]:
-        """The paths of all files."""
+        """Return the paths of all files."""
         return [*self.tables, *(path for paths in self.figures.values() for path in paths), *self.others]
 
 

@@ -26,7 +26,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass
 class Progress:
-    """How far a training is."""
+    """The progress of a training."""
 
     epoch: int = 0
     """Finished epochs."""
