@@ -2,8 +2,9 @@
 
     python pipeline/preprocess.py BENCHMARK
 
-Reads data/raw/<benchmark>/ and data/raw/images/; writes a table with one row per expression, and its
-statistics and issues in data/prepared/<benchmark>.json. The demo takes a few seconds per benchmark.
+Reads data/raw/<benchmark>/ and data/raw/images/; writes a table with one row per expression, one with one row
+per annotated object (<benchmark>-objects.parquet), and statistics and issues (<benchmark>.json). The demo
+takes a few seconds per benchmark.
 """
 
 import context  # noqa: F401

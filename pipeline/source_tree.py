@@ -1,10 +1,11 @@
 """Find which modules and data files of this project a script loads.
 
 The answer is read from the sources; nothing is imported. Followed are imports at the top of a module and
-inside functions, `importlib.import_module` with a literal name, the `__init__` of every parent package, and
-the names that a package loads lazily: those of a module-level `__getattr__`, looked up in its table of name
-→ module. Blocks under `if TYPE_CHECKING:` are not followed. A name that cannot be known without running the
-code stands for all modules: the answer may be too large, but not too small.
+inside functions, the `__init__` of every parent package, and module names that are passed to a call, as in
+`importlib.import_module("s2rm.cli")`. A package with a module-level `__getattr__` loads a name only for those
+who take it from the package; its literal table of name → module says what that loads. Blocks under
+`if TYPE_CHECKING:` are not followed. A name that cannot be known without running the code stands for all
+modules: the answer may be too large, but not too small.
 
 The data files of a package (csv, templates, …) count for each module that passes the package to a call, as in
 `files("s2rm.refer")` or `PackageLoader("s2rm.reporting", ".")`, or that uses its own `__file__`.
@@ -100,8 +101,8 @@ class SourceTree:
                     yield from self._find_imported(module, node)
                 case ast.Call():
                     for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
-                        package = _read_text(argument) or self._evaluate(argument, variables)
-                        yield from self._data_of.get(package, [])
+                        named = _read_text(argument) or self._evaluate(argument, variables)
+                        yield from [named, *self._data_of.get(named, [])]
                 case ast.Name(id=variable) if variable in OWN_FOLDER:
                     yield from self._data_of.get(self._get_package(module), [])
 

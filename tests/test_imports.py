@@ -49,6 +49,18 @@ def test_light_modules_load_no_heavy_library(module: str) -> None:
     assert loaded.split() == []
 
 
+def test_the_digests_of_the_stages_load_no_heavy_library() -> None:
+    """`dvc repro` computes them each time that a source file has changed."""
+    code = """
+import sys
+sys.path[0] = "pipeline"
+import digests
+print(*{"torch", "numpy", "pandas", "pydantic", "dvc", "mlflow"} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split() == []
+
+
 def test_training_and_evaluation_need_no_library_that_a_gpu_machine_may_lack() -> None:
     """With `tracking.enabled=false`, from prepared tables: no DVC, no MLflow, no pycocotools, no reports."""
     lacking = ("dvc", "mlflow", "pycocotools", "matplotlib", "jinja2", "requests", "scipy")

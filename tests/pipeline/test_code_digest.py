@@ -197,6 +197,7 @@ def test_what_does_not_count(tmp_path: Path, before: str, after: str) -> None:
         ("def f(*, x, y=1): pass\n", "def f(*, x=1, y): pass\n"),
         ("x = {None: 1}\n", "x = {**1}\n"),
         ("x = a + b\n", "x = a - b\n"),
+        ("f()\n", "f('')\n"),
         ("x = f'{a}'\n", "x = f'{a!r}'\n"),
         ("f()\ng()\n", "g()\nf()\n"),
         ("import a\n", "import a as b\n"),

@@ -58,6 +58,7 @@ def load(root: Path, text: str) -> set[str]:
         ("import p\nprint(p.base)\n", {"p.base"}),
         ("def main():\n    from p.base import x\n", {"p.base"}),
         ("try:\n    import p.base\nexcept ImportError:\n    pass\n", {"p.base"}),
+        ("import p.deep.inner\n", {"p.deep", "p.deep.inner"}),
         ("from p.deep import other\n", {"p.deep", "p.deep.other", "p.deep.inner"}),
         ("from p.deep.other import x\n", {"p.deep", "p.deep.other", "p.deep.inner"}),
         ("from p.plain import Leaf\n", {"p.plain", "p.plain.leaf"}),
@@ -95,7 +96,12 @@ def test_a_name_that_a_lazy_package_does_not_list_stands_for_everything(root: Pa
 
 
 @pytest.mark.parametrize(
-    "text", ["import importlib\nimportlib.import_module('p.base')\n", "__import__('p.base')\n"]
+    "text",
+    [
+        "import importlib\nimportlib.import_module('p.base')\n",
+        "from importlib import import_module as load\nload('p.base')\n",
+        "__import__('p.base')\n",
+    ],
 )
 def test_imports_by_a_literal_name_are_followed(root: Path, text: str) -> None:
     assert load(root, text) == {"p.base"}
