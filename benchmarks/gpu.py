@@ -34,8 +34,8 @@ from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import replace_text
 from s2rm.model.profile import ModelPart, describe
 from s2rm.model.s2rm import S2RM
-from s2rm.model.scan import reference
 from s2rm.refer.split_sizes import load_official
+from s2rm.scan import reference
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optim import build_optimiser
 
@@ -82,7 +82,7 @@ def measure_sweep(params: Params, expressions: int, copy_bytes: float) -> dict[s
         expressions: maps swept together.
         copy_bytes: bytes per second of a copy.
     """
-    from s2rm.model.scan import triton_gpu  # not everywhere where this file is imported
+    from s2rm.scan import triton_gpu  # not everywhere where this file is imported
 
     width, side = params.fusion.widths[1], params.vision.image_size // 8
     found: dict[str, Any] = {"map": [expressions, width, side, side]}

@@ -19,7 +19,7 @@ from timing import build_parser, describe_machine, print_result, summarise
 from torch import Tensor, nn
 from train import make_step
 
-import s2rm.model.scan
+import s2rm.scan
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory, make_deterministic
@@ -59,7 +59,7 @@ def time_step(path: str, without: str) -> float:
     if without == "1×1 convolutions as products":
         Pointwise.forward = convolve  # type: ignore[assignment]
     if without == "the fused sweep":
-        s2rm.model.scan.implementation_for = lambda z: s2rm.model.scan.reference
+        s2rm.scan.implementation_for = lambda z: s2rm.scan.reference
     if without == "the second thread":
         torch.set_num_threads(1)
     model = make_model(params).train()

@@ -23,7 +23,7 @@ from torch import Tensor
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
-from s2rm.model.scan import numba_cpu, reference
+from s2rm.scan import numba_cpu, reference
 
 STRIDE, STAGE = 8, 1
 AXES = (2, 3)
@@ -43,7 +43,7 @@ def make_maps(count: int, width: int, side: int) -> Maps:
 
 
 def sweep(implementation: ModuleType, maps: Maps) -> None:
-    """Sweep forward and backward by a module of s2rm.model.scan."""
+    """Sweep forward and backward by a module of s2rm.scan."""
     for (z, c, *gradients), dim in zip(maps, AXES * ROLES, strict=True):
         implementation.forward(z, c, dim, DIRECTIONS)
         implementation.backward(z, c, gradients, dim, DIRECTIONS)

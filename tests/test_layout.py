@@ -1,21 +1,17 @@
 """The layout of the package: names that are unique, folders that are small, data files that are installed."""
 
 import ast
-import io
-import tokenize
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "s2rm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_MODULES = 15  # in a folder, without its __init__ and without those of its folders
-MOST_SHARE = 0.15  # of the package's lines of code, in a folder with all of its folders
+MOST_SHARE = 0.15  # of the package's lines, in a folder with all of its folders
 
 
 def name_of(path: Path) -> str:
@@ -28,24 +24,6 @@ def repeated(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[str]]:
     for name, path in pairs:
         files[name].append(name_of(path))
     return {name: found for name, found in files.items() if len(found) > 1}
-
-
-def count_code(text: str) -> int:
-    """Lines without blank lines, comments and docstrings: documentation does not make a folder too large."""
-    documented: set[int] = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            for statement in node.body:
-                # Docstrings, and the descriptions that follow attributes.
-                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                    documented |= set(range(statement.lineno, (statement.end_lineno or 0) + 1))
-    nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER}
-    nothing |= {tokenize.INDENT, tokenize.DEDENT}
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type not in nothing:
-            lines |= set(range(token.start[0], token.end[0] + 1))
-    return len(lines - documented)
 
 
 def test_no_module_or_folder_has_the_name_of_another() -> None:
@@ -70,10 +48,10 @@ def test_no_folder_has_too_many_modules() -> None:
     assert {folder: count for folder, count in counts.items() if count > MOST_MODULES} == {}
 
 
-def test_no_folder_has_too_much_of_the_code() -> None:
+def test_no_folder_has_too_many_lines() -> None:
     counts: Counter[str] = Counter()
     for path in MODULES:
-        count = count_code(path.read_text(encoding="utf-8"))
+        count = len(path.read_text(encoding="utf-8").splitlines())
         counts.update(
             {name_of(folder): count for folder in path.parents if PACKAGE in (folder, *folder.parents)}
         )
@@ -81,7 +59,7 @@ def test_no_folder_has_too_much_of_the_code() -> None:
     shares = {
         folder: f"{count / total:.1%}" for folder, count in counts.items() if count > MOST_SHARE * total
     }
-    assert shares == {}, f"more than {MOST_SHARE:.0%} of {total} lines of code"
+    assert shares == {}, f"more than {MOST_SHARE:.0%} of {total} lines"
 
 
 def test_every_data_file_is_declared_and_every_declaration_names_a_file() -> None:
@@ -105,16 +83,3 @@ def test_every_data_file_is_declared_and_every_declaration_names_a_file() -> Non
     assert missing == [], "add them to [tool.setuptools.package-data] in pyproject.toml"
     idle = [(name_of(folder), pattern) for folder, pattern in declared if not list(folder.glob(pattern))]
     assert idle == [], "these declarations name no file"
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("", 0),
-        ('"""Docstring\n\nof three lines."""\n\nimport x  # comment\n', 1),
-        ('class A:\n    """One."""\n\n    # comment\n    b = 1\n    """A description."""\n', 2),
-        ('def f():\n    return """text\n    of two lines"""\n', 3),
-    ],
-)
-def test_lines_of_code_are_counted_without_their_documentation(text: str, count: int) -> None:
-    assert count_code(text) == count

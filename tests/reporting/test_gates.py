@@ -11,11 +11,11 @@ from PIL import Image
 from report_inputs import make_example, make_view
 
 from s2rm.model.fusion.sweeps import DIRECTIONS, ROLES, SWEEPS, name_sweep
-from s2rm.model.scan import sweep
 from s2rm.reporting import gates
 from s2rm.reporting.curves import DPI
 from s2rm.reporting.examples import SweepView
 from s2rm.reporting.gates import draw_gates
+from s2rm.scan import sweep
 
 
 def pixels_of(path: Path) -> NDArray[np.int16]:

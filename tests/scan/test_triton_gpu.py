@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2rm.model.scan import reference
+from s2rm.scan import reference
 
 pytest.importorskip("triton", reason="Triton is not installed: it comes with torch on Linux only")
 
-from s2rm.model.scan import triton_gpu
+from s2rm.scan import triton_gpu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DIRECTIONS = ((False,), (True,), (False, True), (True, False))

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2rm.model.scan import reference
+from s2rm.scan import reference
 
 
 def sweep(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
@@ -48,11 +48,11 @@ def sweep(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> tuple[T
 def implementation_for(z: Tensor) -> ModuleType:
     """Return the module of the fastest implementation for the device and dtype of `z`."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
-        from s2rm.model.scan import numba_cpu
+        from s2rm.scan import numba_cpu
 
         return numba_cpu
     if z.device.type == "cuda" and z.dtype in (torch.float32, torch.bfloat16, torch.float16):
-        from s2rm.model.scan import triton_gpu
+        from s2rm.scan import triton_gpu
 
         return triton_gpu
     return reference

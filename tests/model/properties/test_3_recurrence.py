@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from references import EXACT, coparse_plainly, scan_plainly
 from torch import Tensor
 
-from s2rm.model.scan import implementation_for, numba_cpu, reference, sweep
+from s2rm.scan import implementation_for, numba_cpu, reference, sweep
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from s2rm.model.fusion.sweeps import SWEEPS
 from s2rm.model.layers import Pointwise, expand_to_expressions
-from s2rm.model.scan import sweep
+from s2rm.scan import sweep
 
 
 class Bundle(nn.Module):
