@@ -54,7 +54,7 @@ def main() -> None:
         scratch=scratch,
     )
     if not is_main_process():
-        train(log=_log_nothing)
+        train()
         return
     with locked(scratch):
         open_scratch(name, parts)
@@ -62,7 +62,7 @@ def main() -> None:
         if params.tracking.enabled:
             run_id = _train_tracked(train, params, name, scratch)
         else:
-            train(log=_log_nothing)
+            train()
         replace_text(MODELS / f"{name}.mlflow.json", json.dumps({"run_id": run_id}) + "\n")
         mark_finished(scratch, MODELS / name)
 
@@ -84,10 +84,6 @@ def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> 
 
         train(log=log)
     return run_id
-
-
-def _log_nothing(metrics: Mapping[str, float], step: int) -> None:
-    pass
 
 
 if __name__ == "__main__":

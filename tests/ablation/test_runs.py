@@ -85,7 +85,7 @@ def test_what_is_left_out_is_named_with_its_reason(store: MlflowStore, make: Mak
     assert runs(scores) == [("full", 1), (NONE, 1)]
     assert mean(scores, NONE) == pytest.approx(0.5, abs=0.05), "the latest run is used"
     reasons = [
-        "refcoco_unc-val.parquet is no readable table of scores",
+        "refcoco_unc-val.parquet cannot be read as a table of scores",
         "params.yaml: unknown key fusion.depth=2",
         "params.yaml has no run 'other'",
         "measured differently from the full model: evaluate.threshold differs",
