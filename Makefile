@@ -1,21 +1,23 @@
-# The whole project from here: `make demo` runs the pipeline, `make test` the tests.
+# All commands of the project: `make demo` runs the pipeline, `make test` the tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-# Stages and tools run by the environment's own programs, activated or not.
+# Stages and tools use the programs of this environment, whether it is activated or not.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
-# Every stage is a process of its own: without bytecode each of them would compile torch anew, for 15 s.
+# Each stage is a separate process; without bytecode files each of them would compile torch again for 15 s.
 unexport PYTHONDONTWRITEBYTECODE
+# A file's tests share fixtures, so they stay on one worker; tests/conftest.py puts the longest files first.
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format lock bench ablation ui report
+.PHONY: help setup demo test test-slow test-all check format docs lock bench ablation ui report
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.ready ## make the environment in .venv from requirements.lock
+setup: $(VENV)/.ready ## create the environment in .venv from requirements.lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("s2rm needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 setup") if sys.version_info < (3, 11) else None'
@@ -28,34 +30,43 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup ## run the whole pipeline on RefShapes (CPU, minutes)
 	dvc repro
 
-test: setup ## run all tests but the slow ones, with coverage
-	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov --cov-report=term-missing:skip-covered
+test: setup ## run the tests except the slow ones (at most 5 minutes)
+	$(PYTEST) -m "not slow"
 
-test-all: setup ## run every test
-	pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
+test-slow: setup ## run only the slow tests
+	$(PYTEST) -m slow
 
-check: setup ## lint, format, types, import rules
+test-all: setup ## run all tests, and require a coverage of 95 %
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+check: setup ## check style, format, types, imports and wording
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
+	python tools/check_wording.py
 
-format: setup ## format the code in place
+format: setup ## format the code, and fix what ruff can fix
 	ruff check --fix .
 	ruff format .
 
-lock: ## resolve pyproject.toml anew into requirements.lock (names, versions, hashes; no index address)
+docs: setup ## write docs/parameters.md from the descriptions of the parameters
+	python -m s2rm.config.parameter_docs > docs/.partial-parameters.md \
+		|| { rm docs/.partial-parameters.md; exit 1; }
+	mv docs/.partial-parameters.md docs/parameters.md
+
+lock: ## write requirements.lock from pyproject.toml: newest versions with their hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-annotate --extra dev --upgrade --output-file requirements.lock pyproject.toml
 
-bench: setup ## run every benchmark of speed and memory, into reports/benchmarks and docs/performance.md
+bench: setup ## measure speed and memory (half an hour), and write a report into benchmarks/results
 	python benchmarks/all.py
 
 report: setup ## render the report again
 	dvc repro report
 
-ablation: setup ## compare the recorded runs with the full model, params.yaml as it is
+ablation: setup ## compare the recorded runs with the full model of params.yaml
 	s2rm ablation
 
-ui: setup ## open MLflow on the recorded runs
+ui: setup ## open MLflow with the recorded runs
 	s2rm ui

@@ -1,8 +1,10 @@
-"""Made-up data of RefCOCO's size and shape, to time and weigh what reads it.
+"""Generated data of RefCOCO's size and shape, to measure the time and memory of what reads it.
 
 The counts are the official ones: 142,210 sentences of 50,000 refs on 19,994 images with 197,000 objects.
-The rest is like COCO as far as reading it costs: polygons of 26 vertices on average, with a tail to some
-hundreds, every tenth object in several parts, coordinates of two decimals, a few crowds as run lengths.
+Everything that reading costs resembles COCO: polygons have 26 vertices on average and some have hundreds,
+every tenth object has several parts, coordinates have two decimals, and a few crowds are run lengths.
+
+`prepare.py`, `loader.py` and the tests use this module; it is not a benchmark itself.
 """
 
 import io
@@ -27,12 +29,12 @@ from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refer.split_sizes import load_official
 
 BENCHMARK = get_benchmark("refcoco_unc")
-ANNOTATIONS_PER_IMAGE = 9.85  # a sum of 197,000
+ANNOTATIONS_PER_IMAGE = 9.85  # 197,000 in all
 SIZES, SHARES = [(640, 480), (480, 640), (640, 427), (500, 375), (427, 640)], [0.5, 0.18, 0.2, 0.06, 0.06]
-MEDIAN_VERTICES, SPREAD, MOST_VERTICES = 20, 0.75, 700  # lognormal: 26.5 on average
+MEDIAN_VERTICES, SPREAD, MOST_VERTICES = 20, 0.75, 700  # log-normal: 26.5 on average
 PARTS, PART_SHARES = [1, 2, 3, 4], [0.9, 0.06, 0.025, 0.015]
-MEDIAN_RADIUS = 45  # pixels, of an object
-CROWDS = 0.01  # of the objects that nothing refers to
+MEDIAN_RADIUS = 45  # of an object, pixels
+CROWDS = 0.01  # share of the objects that nothing refers to
 CATEGORIES = 80
 WORDS = """
     left right man woman in the with on of girl boy guy shirt red white blue black person front back
@@ -40,9 +42,9 @@ WORDS = """
     chair table bowl plate giraffe elephant zebra horse cow dog cat pizza sandwich cake glass bottle
     bike bus truck train umbrella couch bed tv laptop second third first closest behind next to corner
 """.split()  # noqa: SIM905
-# size of the noise's cells in pixels → its standard deviation; the finer, the weaker, as in photographs
+# Size of the noise's cells in pixels → its standard deviation; fine noise is weak, as in photographs.
 NOISE = {256: 60, 64: 35, 16: 22, 4: 14, 1: 6}
-# VmHWM and not getrusage's ru_maxrss, which starts at what the parent had when it started this process.
+# VmHWM, because the ru_maxrss of getrusage starts at the memory of the process that started this one.
 PREPARE = """
 import time
 start = time.perf_counter()
@@ -59,7 +61,7 @@ peak = 1024 * int(status["VmHWM"].split()[0])
 print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak}))
 """
 
-Jpeg = Callable[[int, int, int], bytes]  # an image's number, its width and its height → its file
+Jpeg = Callable[[int, int, int], bytes]  # number, width and height of an image → its file
 
 
 @cache
@@ -67,13 +69,13 @@ def _flat(width: int, height: int) -> bytes:
     return _encode(np.full((height, width, 3), (90, 120, 80), np.uint8), quality=75)
 
 
-def flat(_number: int, width: int, height: int) -> bytes:
-    """A JPEG of one colour, of some kB: for what does not look at the pixels."""
+def make_flat(_number: int, width: int, height: int) -> bytes:
+    """Return a JPEG of one colour, some kB: for readers that do not examine the pixels."""
     return _flat(width, height)
 
 
-def photo(number: int, width: int, height: int) -> bytes:
-    """A JPEG of clouds of all sizes: about 130 kB, as COCO's photographs of the same size."""
+def make_photograph(number: int, width: int, height: int) -> bytes:
+    """Return a JPEG of noise at all scales: about 130 kB, like COCO's photographs of the same size."""
     rng = np.random.default_rng([7, number])
     pixels = np.full((height, width, 3), 128, np.float32)
     for cell, deviation in NOISE.items():
@@ -93,21 +95,27 @@ def _encode(pixels: NDArray[np.uint8], quality: int) -> bytes:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which image an object lies on, and which objects are referred to."""
+    """Which image an object belongs to, and which objects are referred to."""
 
-    image_ids: NDArray[np.int64]  # of an image
-    sides: NDArray[np.int64]  # (images, 2), width and height
-    splits: list[str]  # of an image
-    image: NDArray[np.int64]  # of an object: the image's number; ascending
-    ann_ids: NDArray[np.int64]  # of an object
-    sentences: NDArray[np.int64]  # of an object: how many; 0 where nothing refers to it
+    image_ids: NDArray[np.int64]  # one per image
+    sides: NDArray[np.int64]  # width and height, (images, 2)
+    splits: list[str]  # one per image
+    image: NDArray[np.int64]  # one per object: the number of its image, ascending
+    ann_ids: NDArray[np.int64]  # one per object
+    sentences: NDArray[np.int64]  # their number, one per object; 0 where nothing refers to it
 
 
-def write_refcoco(raw: Path, *, scale: float = 1.0, seed: int = 7, jpeg: Jpeg = flat) -> None:
-    """Writes refs, instances, origin and the pack of the images under `raw`, in the REFER layout.
+def write_refcoco(raw: Path, *, scale: float = 1.0, seed: int = 7, jpeg: Jpeg = make_flat) -> None:
+    """Write refs, instances, provenance and the zip of the images, in the REFER layout.
 
-    `scale` is the share of every count; at 1 they are the official ones. The origin is said to be a folder
-    of the user's own, so that `prepare` compares the counts. The same arguments give the same bytes.
+    The provenance names a folder of the user, so that `prepare` compares the counts with the official ones.
+    The same arguments give the same bytes.
+
+    Args:
+        raw: the raw data root.
+        scale: share of every count; at 1 they are the official ones.
+        seed: of the random values.
+        jpeg: makes the image files.
     """
     rng = np.random.default_rng(seed)
     layout = _lay_out(scale, rng)
@@ -123,16 +131,23 @@ def write_refcoco(raw: Path, *, scale: float = 1.0, seed: int = 7, jpeg: Jpeg = 
     lists = (f'"{key}": [{", ".join(map(json.dumps, records))}]' for key, records in parts.items())
     replace(folder / "instances.json", lambda path: path.write_text(f"{{{', '.join(lists)}}}"))
     write_provenance(folder, Provenance("folder"))
-    with ImageZipWriter((raw / BENCHMARK.images).with_suffix(".zip")) as pack:
+    with ImageZipWriter((raw / BENCHMARK.images).with_suffix(".zip")) as zipped:
         for number, (image_id, (width, height)) in enumerate(
             zip(layout.image_ids.tolist(), layout.sides.tolist(), strict=True)
         ):
-            pack.add(_file_name(image_id), jpeg(number, width, height))
+            zipped.add(_file_name(image_id), jpeg(number, width, height))
 
 
 def prepare_apart(raw: Path, output: Path, statistics: str = "refuse") -> dict[str, float]:
-    """Prepares what `write_refcoco` wrote in a process of its own (Linux): `seconds`, `cpu_seconds`,
-    `peak_bytes` of resident memory, the imports of the stage counted in all three.
+    """Prepare what `write_refcoco` wrote, in a separate process (Linux only).
+
+    Args:
+        raw: the raw data root.
+        output: folder of the prepared table.
+        statistics: `preprocess.statistics`, what a count that is not the official one does.
+
+    Returns:
+        `seconds`, `cpu_seconds` and `peak_bytes` of resident memory; all three include the stage's imports.
     """
     command = [sys.executable, "-c", PREPARE, str(raw), str(output), statistics]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -144,13 +159,13 @@ def _file_name(image_id: int) -> str:
 
 
 def _share(total: int, takers: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`total` things among `takers`, at least one each."""
+    """Share `total` things among `takers`, each of which gets at least one."""
     return 1 + rng.multinomial(total - takers, np.full(takers, 1 / takers))
 
 
 def _lay_out(scale: float, rng: np.random.Generator) -> Layout:
     splits: list[str] = []
-    refs, sentences = [], []  # of an image, of a ref
+    refs, sentences = [], []  # counts: refs per image, sentences per ref
     for row in load_official():
         if (row.benchmark, row.route) == (BENCHMARK.name, "refer"):
             images, referents, expressions = (round(scale * number) for number in row.numbers.values())
@@ -161,9 +176,9 @@ def _lay_out(scale: float, rng: np.random.Generator) -> Layout:
     left = round(ANNOTATIONS_PER_IMAGE * images) - referred.sum()
     objects = referred + rng.multinomial(left, np.full(images, 1 / images))
     image = np.repeat(np.arange(images), objects)
-    place = np.arange(image.size) - np.repeat(np.cumsum(objects) - objects, objects)  # among its image's
+    number = np.arange(image.size) - np.repeat(np.cumsum(objects) - objects, objects)  # within its image
     counts = np.zeros(image.size, np.int64)
-    counts[place < referred[image]] = np.concatenate(sentences)
+    counts[number < referred[image]] = np.concatenate(sentences)
     return Layout(
         image_ids=rng.permutation(600_000)[:images],
         sides=rng.choice(SIZES, images, p=SHARES),
@@ -175,7 +190,7 @@ def _lay_out(scale: float, rng: np.random.Generator) -> Layout:
 
 
 def _refs(layout: Layout, categories: list[int], rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-    """In no order, as REFER's."""
+    """Yield the refs in random order, as in REFER's files."""
     weights = 1 / np.arange(2, len(WORDS) + 2)
     sent_id = 0
     for ref_id, index in enumerate(rng.permutation(np.flatnonzero(layout.sentences)).tolist()):
@@ -256,7 +271,7 @@ def _annotations(layout: Layout, categories: list[int], rng: np.random.Generator
 def _outline(
     vertices: int, middle: NDArray[Any], radius: float, side: NDArray[Any], rng: np.random.Generator
 ) -> list[float]:
-    """A bulgy closed line around a point of the image; what sticks out is cut."""
+    """Return a closed, irregular line around a point, x and y in turn, clipped to the image."""
     middle = middle.clip(0.05 * side, 0.95 * side)
     angle = 2 * np.pi * (np.arange(vertices) + rng.random(vertices)) / vertices
     bulge = 1 + 0.25 * np.cos(2 * angle + middle[0]) + 0.12 * np.cos(5 * angle + middle[1])

@@ -1,13 +1,13 @@
-"""Samples a second of the training's loader, beside the loader that public repositories use.
+"""Samples per second of the training's loader, compared with the loader of public repositories.
 
     python benchmarks/loader.py --params presets/paper.yaml --repeats 3 --json
 
-A sample is an expression with its image, its mask and its tokens. The data are made up (`full_refcoco`), the
-JPEG files as large as COCO's. `common` is ours after what LAVT and those after it do: REFER's index in
-memory; for every item the image is opened by its file, the mask drawn from its polygons, both resized as
-Pillow images, and the expression tokenised by BERT's tokenizer in pure Python.
+A sample is an expression with its image, its mask and its tokens. The data are generated (`full_refcoco`),
+the JPEG files as large as COCO's. `common` is our own version of what LAVT and its successors do: REFER's
+index is in memory; for every item the image is opened by its file name, the mask is drawn from its polygons,
+both are resized as Pillow images, and the expression is tokenised by BERT's tokenizer in pure Python.
 
-The ratios of samples a core second go by the CPU time of one process, which other programs disturb less.
+The ratios of samples per core second use the CPU time of one process, which other programs disturb less.
 """
 
 import json
@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 import torch
 import torchvision.transforms.functional as F
-from full_refcoco import BENCHMARK, photo, write_refcoco
+from full_refcoco import BENCHMARK, make_photograph, write_refcoco
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
-from timing import machine, parser, show, time_interleaved
+from timing import build_parser, describe_machine, print_result, time_interleaved
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode
@@ -38,28 +38,30 @@ from s2rm.config.load import load_params
 from s2rm.config.params import Params, Preprocess
 from s2rm.core.errors import exit_on_user_error
 from s2rm.data.dataset import ExpressionDataset
-from s2rm.data.image_zip import ZipImages
+from s2rm.data.image_zip import ImageFiles, ZipImages
+from s2rm.data.processor import Processor
 from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.table import load_table
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.refer.pickles import load_pickle
 from s2rm.refer.prepare import prepare
 
-SCALE = 0.015  # of RefCOCO: 300 images, 2,133 expressions
+SCALE = 0.015  # share of RefCOCO's size: 300 images, 2,133 expressions
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-BATCH = 16  # images, where each comes with one expression
-WORKERS = (0, 1, 2)
+BATCH = 16  # images, where each has one expression
+WORKERS = (0, 1, 2)  # processes
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A loader that is read to its end."""
+    """A loader, and the CPU time that reading all of it took."""
 
     samples: int
     loader: DataLoader[Any]
-    cpu_seconds: list[float] = field(default_factory=list)  # of this process, a round
+    cpu_seconds: list[float] = field(default_factory=list)  # of this process, per round
 
     def read(self) -> None:
+        """Read all batches once."""
         start = time.process_time()
         for _ in self.loader:
             pass
@@ -67,16 +69,25 @@ class Reader:
 
     @property
     def per_core(self) -> float:
-        """Samples a second of CPU time, without workers; the first round warms up."""
+        """Samples per second of CPU time, without workers; the first round is a warm-up."""
         return self.samples / statistics.median(self.cpu_seconds[1:])
 
 
 class CommonDataset(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """A ref an item, with one of its sentences: image (3, S, S), mask (S, S), token ids (T,), their mask."""
+    """One item per ref: image (3, S, S), mask (S, S), and token ids and their mask (T,) of one sentence."""
 
     def __init__(
         self, folder: Path, images: Path, tokenizer: PreTrainedTokenizerBase | Any, size: int, tokens: int
     ) -> None:
+        """Load the index.
+
+        Args:
+            folder: with refs(…).p and instances.json.
+            images: folder of the image files.
+            tokenizer: BERT's.
+            size: S, the side that images are resized to, pixels.
+            tokens: T, the length of an expression.
+        """
         self.refs = load_pickle(folder / f"refs({BENCHMARK.split_by}).p")
         instances = json.loads((folder / "instances.json").read_bytes())
         self.image_of = {image["id"]: image for image in instances["images"]}
@@ -105,26 +116,31 @@ class CommonDataset(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         return (coco.decode(rles).sum(axis=2) == 1).astype(np.uint8)
 
 
-def build_loaders(root: Path, params: Params) -> dict[str, list[Reader]]:
-    """kind → its loader with each number of WORKERS; the data are made in the folder `root`."""
+def build_loaders(root: Path, params: Params, scale: float) -> dict[str, list[Reader]]:
+    """Return the loaders of each kind, one for each number of WORKERS.
+
+    Args:
+        root: folder that the data are written to.
+        params: the parameters of the training.
+        scale: share of RefCOCO's size.
+    """
     raw, images = root / "raw", root / "plain"
-    write_refcoco(raw, scale=SCALE, jpeg=photo)
-    pack = ZipImages((raw / BENCHMARK.images).with_suffix(".zip"))
+    write_refcoco(raw, scale=scale, jpeg=make_photograph)
+    zipped = ZipImages((raw / BENCHMARK.images).with_suffix(".zip"))
     images.mkdir()
-    for name in pack.names():
-        (images / name).write_bytes(pack.read(name))
+    for name in zipped.names():
+        (images / name).write_bytes(zipped.read(name))
     prepare(BENCHMARK.name, raw, root, Preprocess(sentence="raw", faults="refuse", statistics="warn"))
     table = load_table(root / f"{BENCHMARK.name}.parquet")
     tokenizer = build_tokenizer(table["expression"], params.language)
     vocabulary = tokenizer.get_vocab()
     (root / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n")
     size, tokens = params.vision.image_size, params.language.tokens
+    processor = Processor(tokenizer, image_size=size, max_tokens=tokens, mean=MEAN, std=STD)
     most = params.train.expressions_per_image
 
     def ours(rows: pd.DataFrame, expressions: int, expressions_per_image: int) -> list[Reader]:
-        dataset = ExpressionDataset(
-            rows.reset_index(), raw, tokenizer, image_size=size, tokens=tokens, mean=MEAN, std=STD
-        )
+        dataset = ExpressionDataset(rows.reset_index(), ImageFiles(raw), processor)
         batches = GroupedBatchSampler(
             group_by_image(dataset.image_path),
             expressions=expressions,
@@ -138,8 +154,8 @@ def build_loaders(root: Path, params: Params) -> dict[str, list[Reader]]:
     )
     return {
         "common": _readers(len(common), common, batch_size=BATCH, shuffle=True),
-        "ours, 1 an image": ours(table.drop_duplicates("ref_id"), BATCH, 1),
-        f"ours, up to {most} an image": ours(table, params.train.expressions_per_batch, most),
+        "ours, 1 per image": ours(table.drop_duplicates("ref_id"), BATCH, 1),
+        f"ours, up to {most} per image": ours(table, params.train.expressions_per_batch, most),
     }
 
 
@@ -151,12 +167,17 @@ def _readers(samples: int, dataset: Dataset[Any], **options: Any) -> list[Reader
 
 
 def main() -> None:
-    arguments = parser(__doc__).parse_args()
-    # BERT's own vocabulary would have to be fetched: both loaders have one of the same words.
+    """Print times, rates and ratios."""
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--scale", type=float, default=SCALE, help="share of RefCOCO's size (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    # BERT's own vocabulary would have to be downloaded: both loaders use one that is trained on the data.
     params = load_params(arguments.params, ["language.pretrained=null"])
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        kinds = build_loaders(Path(folder), params)
+        kinds = build_loaders(Path(folder), params, arguments.scale)
         turns = {
             f"{kind}, {workers} workers": readers[turn]
             for turn, workers in enumerate(WORKERS)
@@ -169,15 +190,15 @@ def main() -> None:
     for kind in kinds:
         ratios[f"{kind}, 2 workers / 1"] = rates[f"{kind}, 2 workers"] / rates[f"{kind}, 1 workers"]
         if kind != "common":
-            ratios[f"{kind} / common, a core second"] = per_core[kind] / per_core["common"]
+            ratios[f"{kind} / common, per core second"] = per_core[kind] / per_core["common"]
     result = {
         "seconds": seconds,
         "samples_per_second": rates,
         "samples_per_core_second": per_core,
         "ratios": ratios,
-        "machine": machine(),
+        "machine": describe_machine(),
     }
-    show(result, arguments.json)
+    print_result(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,71 @@
-"""What the pipeline itself takes: imports, `s2rm --help`, `dvc repro` with nothing to do, the first batch.
+"""Time of the pipeline's overhead: imports, `s2rm --help`, `dvc repro` with nothing to do, the first batch.
 
     python benchmarks/overhead.py --json
 
-The last two want a project whose `dvc repro` has run, here; else they are left out and the result says so.
+The last two need a project in the current folder whose `dvc repro` has run; otherwise they are left out, and
+the result says so. The first batch is that of a training: from the start of Python until it is collated.
 """
 
 import subprocess
 import sys
 from pathlib import Path
 
-from timing import machine, parser, show, time_interleaved
+from timing import build_parser, describe_machine, print_result, time_interleaved
 
 from s2rm.core.errors import exit_on_user_error
 
 BIN = Path(sys.executable).parent
-FIRST_BATCH = """
-from pathlib import Path
-from s2rm.config.load import load_params
-from s2rm.training.rows import load_rows
-from s2rm.data.tokenizer import build_tokenizer
-from s2rm.data.dataset import ExpressionDataset
-from s2rm.data.samplers import GroupedBatchSampler, group_by_image
-params = load_params()
-run = next(iter(params.runs.values()))
-table, _ = load_rows(params, run, Path("data/prepared"))
-tokenizer = build_tokenizer(table["expression"], params.language)
-dataset = ExpressionDataset(
-    table, Path("data/raw"), tokenizer, image_size=params.vision.image_size, tokens=params.language.tokens,
-    mean=(0.5,) * 3, std=(0.5,) * 3,
-)
-batches = GroupedBatchSampler(
-    group_by_image(dataset.image_path), expressions=params.train.expressions_per_batch,
-    expressions_per_image=params.train.expressions_per_image, seed=1,
-)
-dataset.collate([dataset[rows] for rows in next(iter(batches))])
-"""
+PREPARED, RAW = Path("data/prepared"), Path("data/raw")
 
 
 def run(*command: object) -> None:
+    """Run a command without showing its output."""
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
 
 
 def is_reproduced() -> bool:
-    """Whether `dvc repro` has nothing to do here."""
+    """Return whether `dvc repro` has nothing to do in the current folder."""
     status = subprocess.run([str(BIN / "dvc"), "status", "--quiet"], capture_output=True, check=False)
-    return status.returncode == 0 and Path("data/prepared").is_dir()
+    return status.returncode == 0 and PREPARED.is_dir()
+
+
+def make_first_batch() -> None:
+    """Make the first batch of the first run's training, as training does up to the model."""
+    from s2rm.config.load import load_params
+    from s2rm.data.dataset import ExpressionDataset
+    from s2rm.data.image_zip import ImageFiles
+    from s2rm.data.processor import Processor
+    from s2rm.data.samplers import GroupedBatchSampler, group_by_image
+    from s2rm.data.tokenizer import build_tokenizer
+    from s2rm.training.rows import load_rows
+
+    params = load_params()
+    table, _ = load_rows(params, next(iter(params.runs.values())), PREPARED)
+    processor = Processor(
+        build_tokenizer(table["expression"], params.language),
+        image_size=params.vision.image_size,
+        max_tokens=params.language.tokens,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+    )
+    dataset = ExpressionDataset(table, ImageFiles(RAW), processor)
+    batches = GroupedBatchSampler(
+        group_by_image(dataset.image_path),
+        expressions=params.train.expressions_per_batch,
+        expressions_per_image=params.train.expressions_per_image,
+        seed=params.train.seed,
+    )
+    dataset.collate([dataset[rows] for rows in next(iter(batches))])
 
 
 def main() -> None:
-    arguments = parser(__doc__).parse_args()
+    """Print the times."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--first-batch", action="store_true", help="make the first batch and print nothing")
+    arguments = parser.parse_args()
+    if arguments.first_batch:
+        make_first_batch()
+        return
     works = {
         "python": lambda: run(sys.executable, "-c", "pass"),
         "import s2rm": lambda: run(sys.executable, "-c", "import s2rm"),
@@ -59,15 +76,15 @@ def main() -> None:
     left_out = {}
     if is_reproduced():
         works["dvc repro, nothing to do"] = lambda: run(BIN / "dvc", "repro")
-        works["process to first batch"] = lambda: run(sys.executable, "-c", FIRST_BATCH)
+        works["process to first batch"] = lambda: run(sys.executable, __file__, "--first-batch")
     else:
         left_out = {"dvc repro, first batch": "run `dvc repro` first"}
     result = {
         "seconds": time_interleaved(works, arguments.repeats),
         "left_out": left_out,
-        "machine": machine(),
+        "machine": describe_machine(),
     }
-    show(result, arguments.json)
+    print_result(result, arguments.json)
 
 
 if __name__ == "__main__":

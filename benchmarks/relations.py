@@ -1,14 +1,15 @@
-"""How soon a fusion learns to relate along rows and columns, with nothing else to learn.
-
-One fusion of params.yaml on a lattice of things whose colour and shape are given as they are, without a
-backbone and without a BERT: "the red thing in the row of the blue star". A head that sees one position
-at a time makes the mask, so whatever crosses the lattice has crossed it in the fusion. Minutes on one core,
-where the study's trainings take hours: to tell readings of the trilogy apart before they are trained.
+"""How soon a fusion learns relations along rows and columns, when there is nothing else to learn.
 
     python benchmarks/relations.py -S fusion.state=generator --seed 1
 
-Printed: mIoU by relation after each eighth of the steps. A fusion that cannot relate stays at what
-attributes alone are worth.
+One fusion module with the parameters of a preset is trained on a lattice of things whose colours and shapes
+are its input, without a backbone and without BERT: "the red thing in the row of the blue star". The head that
+predicts the mask sees one position at a time, so information crosses the lattice in the fusion only. This
+takes minutes on one core where a training of the ablation study takes hours, and separates variants of the
+recurrence before they are trained.
+
+It prints the mIoU per relation after each eighth of the steps. A fusion that cannot relate stays at the mIoU
+that attributes alone achieve.
 """
 
 import argparse
@@ -18,25 +19,34 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from timing import machine
+from timing import describe_machine
 from torch import Tensor, nn
 
 from s2rm.config.load import load_params
 from s2rm.config.params import Loss
+from s2rm.core.errors import exit_on_user_error
 from s2rm.model.build import build_fusion
 from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.encoders.vision import coordinate_map
 from s2rm.training.loss import mask_loss
 
-LINES, ATTRIBUTES, FULL = 5, 4, 0.85  # rows and columns; colours, and shapes; share of places taken
+LINES, ATTRIBUTES, FULL = 5, 4, 0.85  # rows and columns; colours, and shapes; share of positions occupied
 WIDTH, LANGUAGE, STAGE, BATCH, HELD_OUT = 32, 64, 2, 64, 1000
-PAD, START, THING, COLOUR, SHAPE, RELATION = 0, 1, 2, 3, 7, 11  # token ids, the last three of a range
+PAD, START, THING, COLOUR, SHAPE, RELATION = 0, 1, 2, 3, 7, 11  # token ids; the last three start a range
 RELATIONS = ("described", "row", "column", "left", "right", "above", "below")
 TOKENS = RELATION + len(RELATIONS)
 
 
 def sample(count: int, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Things (count, 8, 5, 5), token ids (count, 6), masks (count, 1, 5, 5), relations (count,)."""
+    """Draw lattices with one expression each.
+
+    Args:
+        count: number of lattices.
+        random: the source of randomness.
+
+    Returns:
+        Things (count, 8, 5, 5), token ids (count, 6), masks (count, 1, 5, 5), relations (count,).
+    """
     shape = (count, LINES, LINES)
     taken = torch.rand(shape, generator=random) < FULL
     colour, form = (torch.randint(0, ATTRIBUTES, shape, generator=random) for _ in range(2))
@@ -45,7 +55,7 @@ def sample(count: int, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor,
     anchor = torch.zeros(shape, dtype=torch.bool)
     anchor[each, row, column] = True
     alike = (colour == colour[anchor].view(-1, 1, 1)) & (form == form[anchor].view(-1, 1, 1))
-    taken = (taken & ~alike) | anchor  # there is one anchor
+    taken = (taken & ~alike) | anchor  # the anchor is unique
     rows, columns = torch.arange(LINES)[None, :, None], torch.arange(LINES)[None, None]
     y, x = row.view(-1, 1, 1), column.view(-1, 1, 1)
     conditions = (rows >= 0, rows == y, columns == x, columns < x, columns > x, rows < y, rows > y)
@@ -72,20 +82,20 @@ def sample(count: int, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor,
 
 
 def _pick(allowed: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A place of each lattice at random, an allowed one where there is any: rows (n,), columns (n,)."""
+    """Pick a random position of each lattice, an allowed one where one exists: rows (n,), columns (n,)."""
     order = torch.rand(allowed.shape, generator=random) + allowed
-    place = order.flatten(1).argmax(1)
-    return place // LINES, place % LINES
+    position = order.flatten(1).argmax(1)
+    return position // LINES, position % LINES
 
 
-class Relating(nn.Module):
-    """A one-layer encoder of the words, the fusion, and a head of 1×1 convolutions."""
+class RelationModel(nn.Module):
+    """One transformer layer on the words, the fusion, and a head of 1×1 convolutions."""
 
     def __init__(self, fusion: nn.Module) -> None:
         super().__init__()
         self.fusion = fusion
         self.word = nn.Embedding(TOKENS, LANGUAGE)
-        self.place = nn.Parameter(torch.randn(6, LANGUAGE) / 2)
+        self.position = nn.Parameter(torch.randn(6, LANGUAGE) / 2)
         self.encoder = nn.TransformerEncoderLayer(LANGUAGE, 4, 2 * LANGUAGE, 0.0, batch_first=True)
         self.vision = nn.Sequential(nn.Conv2d(2 * ATTRIBUTES + 2, 64, 1), nn.ReLU(), nn.Conv2d(64, WIDTH, 1))
         self.head = nn.Sequential(
@@ -93,18 +103,19 @@ class Relating(nn.Module):
         )
 
     def forward(self, things: Tensor, token_ids: Tensor) -> Tensor:
+        """Predict the masks, (n, 1, 5, 5) logits."""
         mask = token_ids != PAD
-        words = self.encoder(self.word(token_ids) + self.place, src_key_padding_mask=~mask)
+        words = self.encoder(self.word(token_ids) + self.position, src_key_padding_mask=~mask)
         sentence = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        places = coordinate_map(things).expand(len(things), -1, -1, -1)
-        vision = self.vision(torch.cat([things, places], 1))
+        coordinates = coordinate_map(things).expand(len(things), -1, -1, -1)
+        vision = self.vision(torch.cat([things, coordinates], 1))
         language = LanguageFeatures(words=words, word_mask=mask, sentence=sentence)
         return self.head(self.fusion(vision, language, torch.arange(len(things))))
 
 
 @torch.no_grad()
-def evaluate(model: Relating, held_out: tuple[Tensor, ...]) -> dict[str, float]:
-    """mIoU in percent by relation, of the expressions that mean something."""
+def evaluate(model: RelationModel, held_out: tuple[Tensor, ...]) -> dict[str, float]:
+    """Return the mIoU in percent by relation, over the expressions that have a referent."""
     things, token_ids, masks, relation = held_out
     predicted = model.eval()(things, token_ids) > 0
     model.train()
@@ -118,19 +129,36 @@ def evaluate(model: Relating, held_out: tuple[Tensor, ...]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--params", type=Path, default=Path("presets/study.yaml"))
-    parser.add_argument("-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--steps", type=int, default=1500, help="of 64 expressions each")
-    parser.add_argument("--rate", type=float, default=0.004, help="of learning, at its highest")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
+    """Train, and print the learning curve."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--params",
+        type=Path,
+        default=Path("presets/study.yaml"),
+        help="parameter file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-S",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a parameter; may be repeated",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=1500, help=f"steps of {BATCH} expressions each (default: 1500)"
+    )
+    parser.add_argument("--rate", type=float, default=0.004, help="highest learning rate (default: 0.004)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     params = load_params(arguments.params, arguments.overrides)
-    model = Relating(build_fusion(params.fusion, STAGE, WIDTH, LANGUAGE))
+    model = RelationModel(build_fusion(params.fusion, STAGE, WIDTH, LANGUAGE))
     optimiser = torch.optim.AdamW(model.parameters(), arguments.rate, (0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / 100, (1 - step / arguments.steps) ** 0.9)
@@ -154,8 +182,10 @@ def main() -> None:
     if arguments.json:
         seconds = round(time.process_time() - started)
         overrides = {"overrides": arguments.overrides, "seed": arguments.seed, "rate": arguments.rate}
-        print(json.dumps({**machine(), **overrides, "cpu_seconds": seconds, "curve": curve}, indent=2))
+        print(
+            json.dumps({**describe_machine(), **overrides, "cpu_seconds": seconds, "curve": curve}, indent=2)
+        )
 
 
 if __name__ == "__main__":
-    main()
+    exit_on_user_error(main)

@@ -1,9 +1,10 @@
-"""What each measure for speed is worth in a training step on a CPU: the step without one of them at a time.
+"""What each speed measure is worth in a training step on a CPU: the step without one of them at a time.
 
     python benchmarks/step.py --repeats 3 --json
 
-Each variant runs in processes of its own, by turns: `repeats` of them, ten steps each. The batch is one of
-RefShapes' size: as many images and expressions as the parameters' training has on average.
+Each variant is timed in processes of its own, `repeats` of them with ten steps each; the variants take turns.
+The batch has the size of a RefShapes batch: as many images and expressions as the parameters' training has on
+average.
 """
 
 import statistics
@@ -13,18 +14,18 @@ import time
 from functools import partial
 
 import torch
-from made_up import make_batch, make_model
-from timing import machine, parser, show
+from random_inputs import make_batch, make_model
+from timing import build_parser, describe_machine, print_result, summarise
 from torch import Tensor, nn
-from train import model_step
+from train import make_step
 
-import s2rm.model.scan
+import s2rm.scan
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
-from s2rm.core.process import keep_freed_memory
+from s2rm.core.process import keep_freed_memory, make_deterministic
 from s2rm.model.layers import Pointwise
 
-STEPS, EACH = 10, 4
+STEPS, WARM_UP, EACH = 10, 3, 4
 EVERYTHING = "everything"
 WITHOUT = (
     "memory that is kept",
@@ -38,20 +39,27 @@ WITHOUT = (
 
 
 def convolve(layer: Pointwise, x: Tensor) -> Tensor:
+    """Compute a 1×1 convolution as a convolution, (N, C, H, W)."""
     return nn.functional.conv2d(x, layer.weight[:, :, None, None], layer.bias)
 
 
-def median_step(path: str, without: str) -> float:
-    """Seconds of a step in this process."""
+def time_step(path: str, without: str) -> float:
+    """Return the median seconds of a step in this process, without one of the measures.
+
+    Args:
+        path: the parameter file.
+        without: one of WITHOUT, or EVERYTHING for the step with all measures.
+    """
     params = load_params(path)
     if without != "memory that is kept":
         keep_freed_memory()
-    torch.use_deterministic_algorithms(params.train.deterministic, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = without == "memory left unfilled"  # type: ignore[attr-defined]
+    make_deterministic(params.train.deterministic)
+    if without == "memory left unfilled":
+        torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
     if without == "1×1 convolutions as products":
         Pointwise.forward = convolve  # type: ignore[assignment]
     if without == "the fused sweep":
-        s2rm.model.scan.implementation_for = lambda z: s2rm.model.scan.reference
+        s2rm.scan.implementation_for = lambda z: s2rm.scan.reference
     if without == "the second thread":
         torch.set_num_threads(1)
     model = make_model(params).train()
@@ -61,39 +69,39 @@ def median_step(path: str, without: str) -> float:
     optimiser = None
     if without == "the fused optimiser":
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=False)
-    step = model_step(model, params, batch, optimiser)
+    step = make_step(model, params, batch, optimiser)
     times = []
-    for turn in range(STEPS + 3):
+    for turn in range(STEPS + WARM_UP):
         start = time.perf_counter()
         step()
-        if turn >= 3:
+        if turn >= WARM_UP:
             times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
-def measure(path: str, without: str) -> float:
+def time_step_apart(path: str, without: str) -> float:
+    """Return what `time_step` returns in a process of its own."""
     command = [sys.executable, __file__, "--params", path, "--without", without]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
-    command = parser(__doc__)
-    command.add_argument("--without", choices=(EVERYTHING, *WITHOUT), help="print the step of this alone")
-    arguments = command.parse_args()
+    """Print the step's time with all measures, and without each."""
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--without", choices=(EVERYTHING, *WITHOUT), help="print only the seconds of this variant's step"
+    )
+    arguments = parser.parse_args()
     if arguments.without:
-        print(median_step(arguments.params, arguments.without))
+        print(time_step(arguments.params, arguments.without))
         return
-    works = {name: partial(measure, arguments.params, name) for name in (EVERYTHING, *WITHOUT)}
+    works = {name: partial(time_step_apart, arguments.params, name) for name in (EVERYTHING, *WITHOUT)}
     medians: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(arguments.repeats):
         for name, work in works.items():
             medians[name].append(work())
     seconds = {
-        name if name == EVERYTHING else f"without {name}": {
-            "median_s": statistics.median(values),
-            "min_s": min(values),
-            "max_s": max(values),
-        }
+        name if name == EVERYTHING else f"without {name}": summarise(values)
         for name, values in medians.items()
     }
     result = {
@@ -104,9 +112,9 @@ def main() -> None:
             for name, values in seconds.items()
             if name != EVERYTHING
         },
-        "machine": machine(),
+        "machine": describe_machine(),
     }
-    show(result, arguments.json)
+    print_result(result, arguments.json)
 
 
 if __name__ == "__main__":

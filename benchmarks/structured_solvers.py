@@ -1,12 +1,14 @@
-"""How often solvers that know only half of the language would find the referent of RefShapes structured.
+"""How often solvers that understand half of the language find the referents of structured RefShapes.
 
-Each names one thing, at random among those that its half of the expression leaves, and draws it
-perfectly: the share found is what its mIoU would be.
+    python benchmarks/structured_solvers.py
+
+A solver picks one thing at random among those that match its half of the expression, and segments it
+perfectly: its share of referents found is the mIoU that it would have.
 
     attributes   "the second green thing from the left": any green thing
-    position     "the second green thing from the left": the second of all things, whatever they are
+    position     "the second green thing from the left": the second of all things, whatever their attributes
 
-Anchors ("in the row of the red cross") are given to the solver of positions. A blind one picks any thing.
+The solver of positions knows the anchors ("in the row of the red cross"). A blind solver picks any thing.
 """
 
 import argparse
@@ -22,22 +24,25 @@ from s2rm.refshapes.structured_semantics import SAME, denote_phrase, matching, s
 
 
 def by_attributes(phrase: StructuredPhrase, scene: Scene) -> list[int]:
+    """Return the things whose colour and shape the phrase names."""
     return matching(phrase.what, scene)
 
 
 def by_position(phrase: StructuredPhrase, scene: Scene) -> list[int]:
+    """Return the things at the position that the phrase names, whatever their colour and shape."""
     try:
         found = sorted(denote_phrase(replace(phrase, what=What(), rank=None, side=None), scene))
     except AmbiguousError:
         found = list(range(len(scene.things)))
     if phrase.rank is None or phrase.side is None or not found:
         return found
-    places = {i: side_distance(scene.things[i], phrase.side, scene) for i in found}
-    ranked = sorted(places.values())[min(phrase.rank, len(places)) - 1]
-    return [i for i, place in places.items() if abs(place - ranked) <= SAME]
+    distances = {i: side_distance(scene.things[i], phrase.side, scene) for i in found}
+    ranked = sorted(distances.values())[min(phrase.rank, len(distances)) - 1]
+    return [i for i, distance in distances.items() if abs(distance - ranked) <= SAME]
 
 
 def kind_of(phrase: StructuredPhrase) -> str:
+    """Return which relation a phrase uses; `described` where it uses none."""
     if phrase.tail == "between":
         return "between"
     if phrase.rank:
@@ -46,10 +51,13 @@ def kind_of(phrase: StructuredPhrase) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, default=250)
-    parser.add_argument("--seed", type=int, default=7, help="data.refshapes.seed")
-    parser.add_argument("--json", action="store_true")
+    """Print the shares in percent, by relation and solver."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=250, help="of the val split (default: 250)")
+    parser.add_argument("--seed", type=int, default=7, help="data.refshapes.seed (default: 7)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
 
     shares: dict[str, dict[str, list[float]]] = {}

@@ -1,58 +1,69 @@
-"""The coparsing sweep alone, each implementation, beside streaming its tensors once: the memory limit.
+"""Time of the coparsing sweep alone, by each implementation, compared with the memory limit.
 
     python benchmarks/sweep.py --params presets/paper.yaml --json
 
-All 8 parsed semantics of the stride-8 stage for one expression, forward and backward: 2 roles × 2 axes, each
-in both directions. Forward reads z and c and writes two maps of states; backward reads z, c and two gradients
-and writes two: 40 maps in all. `stream` copies 20 maps of that size to 20 others, which lie ready.
+All 8 parsed semantics of the stride-8 stage for one expression are swept forward and backward: 2 roles × 2
+axes, each in both directions. Forward reads z and c and writes two maps of states; backward reads z, c and
+two gradients and writes two maps: 40 maps in all. `stream`, the memory limit, copies 20 maps of that size to
+20 others that are allocated beforehand.
 
-Also by torch's own `associative_scan` (eager; a private name, left out where there is none), and by a loop
-that autograd differentiates. accelerated-scan and flash-linear-attention's HGRN have GPU kernels only.
+torch's own `associative_scan` (run eagerly; a private name, left out where torch lacks it) and a loop that
+autograd differentiates are timed too. accelerated-scan and flash-linear-attention's HGRN have kernels for
+GPUs only.
 """
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 
 import torch
-from timing import machine, parser, show, time_interleaved
+from timing import build_parser, describe_machine, print_result, time_interleaved
 from torch import Tensor
 
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import keep_freed_memory
-from s2rm.model.scan import numba_cpu as cpu
-from s2rm.model.scan import reference as loop
+from s2rm.scan import numba_cpu, reference
 
 STRIDE, STAGE = 8, 1
 AXES = (2, 3)
-SENSES = (False, True)
+DIRECTIONS = (False, True)
 ROLES = 2
 MAPS = 40
-Maps = list[tuple[Tensor, Tensor, Tensor, Tensor]]  # a sweep's z, c and the gradients of its two directions
+Maps = list[tuple[Tensor, Tensor, Tensor, Tensor]]  # of one sweep: z, c, the gradients of both directions
 
 
 def make_maps(count: int, width: int, side: int) -> Maps:
+    """Return the maps of all sweeps, (count, width, side, side) each."""
+
     def one() -> Tensor:
         return torch.rand(count, width, side, side).contiguous(memory_format=torch.channels_last)
 
     return [(one(), one(), one(), one()) for _ in range(ROLES * len(AXES))]
 
 
-def run(implementation: object, maps: Maps) -> None:
+def sweep(implementation: ModuleType, maps: Maps) -> None:
+    """Sweep forward and backward by a module of s2rm.scan."""
     for (z, c, *gradients), dim in zip(maps, AXES * ROLES, strict=True):
-        implementation.forward(z, c, dim, SENSES)  # type: ignore[attr-defined]
-        implementation.backward(z, c, gradients, dim, SENSES)  # type: ignore[attr-defined]
+        implementation.forward(z, c, dim, DIRECTIONS)
+        implementation.backward(z, c, gradients, dim, DIRECTIONS)
 
 
-def run_differentiated(states: Callable[[Tensor, Tensor, int], Tensor], maps: Maps) -> None:
-    """By autograd, each sense on its own; `states` sweeps from first to last."""
+def sweep_differentiated(compute_states: Callable[[Tensor, Tensor, int], Tensor], maps: Maps) -> None:
+    """Sweep forward, and backward by autograd, each direction separately.
+
+    Args:
+        compute_states: returns the states of a sweep from first to last, given z, c and the dimension.
+        maps: of all sweeps.
+    """
     for (z, c, *gradients), dim in zip(maps, AXES * ROLES, strict=True):
         z, c = z.detach().requires_grad_(), c.detach().requires_grad_()
-        both = [states(z, c, dim), states(z.flip(dim), c.flip(dim), dim).flip(dim)]
+        both = [compute_states(z, c, dim), compute_states(z.flip(dim), c.flip(dim), dim).flip(dim)]
         torch.autograd.grad(both, (z, c), gradients)
 
 
-def plain_states(z: Tensor, c: Tensor, dim: int) -> Tensor:
+def loop_states(z: Tensor, c: Tensor, dim: int) -> Tensor:
+    """Return the states of a sweep, computed by a loop over the slices."""
     h, states = torch.zeros_like(z.select(dim, 0)), []
     for z_t, c_t in zip(z.unbind(dim), c.unbind(dim), strict=True):
         h = torch.lerp(h, c_t, z_t)
@@ -61,6 +72,7 @@ def plain_states(z: Tensor, c: Tensor, dim: int) -> Tensor:
 
 
 def associative_states(z: Tensor, c: Tensor, dim: int) -> Tensor:
+    """Return the states of a sweep, computed by torch's associative scan."""
     from torch._higher_order_ops.associative_scan import associative_scan
 
     def combine(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -70,9 +82,10 @@ def associative_states(z: Tensor, c: Tensor, dim: int) -> Tensor:
 
 
 def main() -> None:
-    command = parser(__doc__)
-    command.add_argument("--expressions", type=int, default=1, help="maps swept together (default: 1)")
-    arguments = command.parse_args()
+    """Print the times, and their ratios to `stream`."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--expressions", type=int, default=1, help="expressions swept together (default: 1)")
+    arguments = parser.parse_args()
     params = load_params(arguments.params)
     keep_freed_memory()
     side = params.vision.image_size // STRIDE
@@ -85,14 +98,14 @@ def main() -> None:
 
     works: dict[str, Callable[[], object]] = {
         "stream": stream,
-        "numba": partial(run, cpu, maps),
-        "loop of torch kernels": partial(run, loop, maps),
-        "loop under autograd": partial(run_differentiated, plain_states, maps),
+        "numba": partial(sweep, numba_cpu, maps),
+        "loop of torch kernels": partial(sweep, reference, maps),
+        "loop under autograd": partial(sweep_differentiated, loop_states, maps),
     }
+    left_out = {}
     try:
-        run_differentiated(associative_states, maps)
-        works["associative_scan"] = partial(run_differentiated, associative_states, maps)
-        left_out = {}
+        sweep_differentiated(associative_states, maps)
+        works["associative_scan"] = partial(sweep_differentiated, associative_states, maps)
     except (ImportError, RuntimeError, NotImplementedError) as error:
         left_out = {"associative_scan": " ".join(str(error).split())[:200]}
     seconds = time_interleaved(works, arguments.repeats)
@@ -107,9 +120,9 @@ def main() -> None:
             for name, values in seconds.items()
             if name != "stream"
         },
-        "machine": machine(),
+        "machine": describe_machine(),
     }
-    show(result, arguments.json)
+    print_result(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""A training step, beside a step of its two encoders alone: time, and peak memory in processes of their own.
+"""Time and peak memory of a training step, compared with a step of the model's two encoders alone.
 
     python benchmarks/train.py --params presets/paper.yaml --repeats 3 --json
 
-Random weights, float32: forward, loss, backward, clipping, fused AdamW. The encoders alone are the backbone
-and BERT with a mean for a loss; train.activation_checkpointing is of the model, not of them.
+Random weights, float32. A step is forward, loss, backward, gradient clipping and fused AdamW. The encoders
+alone are the backbone and BERT, with a mean as their loss; `train.activation_checkpointing` applies to the
+model, not to them. "2 × 3" means 2 images with 3 expressions each. Peak memory is that of a separate process
+with the libraries included.
 """
 
 import resource
@@ -13,8 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from made_up import Made, make_batch, make_model
-from timing import machine, parser, show, time_interleaved
+from random_inputs import RandomBatch, make_batch, make_model
+from timing import build_parser, describe_machine, print_result, time_interleaved
 from torch import nn
 
 from s2rm.config.load import load_params
@@ -31,12 +33,14 @@ ENCODERS, ONE, THREE = "encoders, 2 × 1", "model, 2 × 1", "model, 2 × 3"
 
 
 def encoder_parameters(model: S2RM) -> Iterator[nn.Parameter]:
+    """Yield the parameters of the backbone and of BERT."""
     yield from model.vision.backbone.parameters()
     if model.language is not None:
         yield from model.language.parameters()
 
 
-def encoders_step(model: S2RM, batch: Made) -> Callable[[], None]:
+def make_encoders_step(model: S2RM, batch: RandomBatch) -> Callable[[], None]:
+    """Return a function that makes one training step of the encoders alone."""
     parameters = list(encoder_parameters(model))
     optimiser = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
 
@@ -52,7 +56,8 @@ def encoders_step(model: S2RM, batch: Made) -> Callable[[], None]:
     return step
 
 
-def model_step(model: S2RM, params: Params, batch: Made, optimiser: Any = None) -> Callable[[], None]:
+def make_step(model: S2RM, params: Params, batch: RandomBatch, optimiser: Any = None) -> Callable[[], None]:
+    """Return a function that makes one training step; the optimiser is that of training if none is given."""
     optimiser = optimiser or build_optimiser(model, params.train)
 
     def step() -> None:
@@ -64,11 +69,11 @@ def model_step(model: S2RM, params: Params, batch: Made, optimiser: Any = None) 
     return step
 
 
-def build(params: Params, names: list[str]) -> dict[str, Callable[[], None]]:
-    """Name → its step; the two of the model share its weights and its optimiser."""
+def build_steps(params: Params, names: list[str]) -> dict[str, Callable[[], None]]:
+    """Return the named steps; the two steps of the model share its weights and its optimiser."""
     steps = {}
     if ENCODERS in names:
-        steps[ENCODERS] = encoders_step(make_model(params).train(), make_batch(params, IMAGES, 1))
+        steps[ENCODERS] = make_encoders_step(make_model(params).train(), make_batch(params, IMAGES, 1))
     if {ONE, THREE} & set(names):
         model = make_model(params).train()
         if params.train.activation_checkpointing:
@@ -76,30 +81,31 @@ def build(params: Params, names: list[str]) -> dict[str, Callable[[], None]]:
         optimiser = build_optimiser(model, params.train)
         for name, expressions in ((ONE, 1), (THREE, 3)):
             if name in names:
-                steps[name] = model_step(model, params, make_batch(params, IMAGES, expressions), optimiser)
+                steps[name] = make_step(model, params, make_batch(params, IMAGES, expressions), optimiser)
     return steps
 
 
-def peak_of(name: str, path: str) -> int:
-    """Bytes of a process that builds the model and takes three such steps, libraries included."""
+def measure_peak(name: str, path: str) -> int:
+    """Return the peak memory in bytes of a process that builds one model and makes three steps."""
     command = [sys.executable, __file__, "--params", path, "--peak", name]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
-    command = parser(__doc__)
-    command.add_argument("--peak", choices=(ENCODERS, ONE, THREE), help="print the peak memory of this alone")
-    arguments = command.parse_args()
+    """Print times, peak memory and ratios."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--peak", choices=(ENCODERS, ONE, THREE), help="print only this step's peak memory")
+    arguments = parser.parse_args()
     params = load_params(arguments.params)
     keep_freed_memory()
     if arguments.peak:
-        step = build(params, [arguments.peak])[arguments.peak]
+        step = build_steps(params, [arguments.peak])[arguments.peak]
         for _ in range(3):
             step()
         print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
-    peaks = {name: peak_of(name, arguments.params) for name in (ENCODERS, ONE, THREE)}
-    seconds = time_interleaved(build(params, [ENCODERS, ONE, THREE]), arguments.repeats)
+    peaks = {name: measure_peak(name, arguments.params) for name in (ENCODERS, ONE, THREE)}
+    seconds = time_interleaved(build_steps(params, [ENCODERS, ONE, THREE]), arguments.repeats)
     encoders, one, three = (seconds[name]["median_s"] for name in (ENCODERS, ONE, THREE))
     result = {
         "params": arguments.params,
@@ -107,12 +113,12 @@ def main() -> None:
         "peak_bytes": peaks,
         "ratios": {
             "step / encoders' step, 2 × 1": one / encoders,
-            "expressions a second, 2 × 3 / 2 × 1": 3 * one / three,
+            "expressions per second, 2 × 3 / 2 × 1": 3 * one / three,
             **{f"GiB, {name}": peak / 2**30 for name, peak in peaks.items()},
         },
-        "machine": machine(),
+        "machine": describe_machine(),
     }
-    show(result, arguments.json)
+    print_result(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """What tests of all folders share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from faulty_server import FaultyServer
 from hypothesis import settings
 from tiny_refer import TinyRefer
 
@@ -160,3 +161,15 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
 @pytest.fixture
 def tiny_refer(tmp_path: Path) -> TinyRefer:
     return TinyRefer(tmp_path / "raw")
+
+
+@pytest.fixture
+def faulty_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    """Serves `tmp_path/served`; whatever proxy the machine uses is out of the way."""
+    for scheme in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+        monkeypatch.delenv(f"{scheme.upper()}_PROXY", raising=False)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with FaultyServer(folder) as server:
+        yield server

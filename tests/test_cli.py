@@ -19,7 +19,7 @@ from s2rm.config.params import Params
 from s2rm.tracking import MlflowStore
 
 ROOT = Path(__file__).parents[1]
-UNITS = (1, 1e9, 1e9, 1e6, 1e6)  # of describe's table: parameters, GFLOPs twice, MB twice
+UNITS = (1, 1e9, 1e9, 1e6, 1e6)  # in the table of `describe`: parameters, GFLOPs twice, MB twice
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def photo(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
-    """Runs `s2rm ARGUMENTS`; gives exit code, stdout, stderr."""
+    """Runs `s2rm ARGUMENTS`; returns exit code, stdout and stderr."""
 
     def call(*arguments: object) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["s2rm", *map(str, arguments)])
@@ -87,10 +87,17 @@ def test_predict_numbers_the_files_of_several_expressions(
         ({"--image": "nowhere.jpg"}, "there is no such image"),
         ({"--image": "broken.jpg"}, "cannot be read as an image"),
         ({"--image": "cut.jpg"}, "cannot be read as an image"),
+        ({"--image": "blank.jpg"}, "cannot be read as an image"),
+        ({"--image": "vector.svg"}, "cannot be read as an image"),
+        ({"--image": "empty"}, "empty cannot be read: Is a directory"),
         ({"--text": "  "}, "--text is empty"),
-        ({"--model": "empty"}, "is not a trained model: config.json is missing"),
+        ({"--model": "empty"}, "empty is not a trained model: config.json is missing"),
+        ({"--model": "nowhere"}, "nowhere is not a trained model: config.json is missing"),
+        ({"--model": "some/where"}, "some/where is not a trained model: config.json is missing"),
+        ({"--model": "broken.jpg"}, "broken.jpg is not a trained model: config.json is missing"),
         ({"--output": "out.gif"}, "masks are written as .png"),
         ({"--output": "nowhere/out.png"}, "there is no folder"),
+        ({"--output": "folder.png"}, "--output cannot be written"),
         ({"--threshold": "1.5"}, "must be between 0 and 1"),
     ],
 )
@@ -106,7 +113,10 @@ def test_bad_input_gives_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "cut.jpg").write_bytes(photo.read_bytes()[:400])
+    (tmp_path / "blank.jpg").touch()
+    (tmp_path / "vector.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.png").mkdir()
     given = {"--model": model_folder, "--image": photo, "--text": "the cat", "--output": "out.png"} | change
     code, out, err = run("predict", *(part for pair in given.items() for part in pair))
     assert code == 2
@@ -116,7 +126,7 @@ def test_bad_input_gives_one_line_and_exit_code_2(
     assert not out
 
 
-def test_predict_asks_for_the_model_when_there_is_not_exactly_one(
+def test_predict_asks_for_the_model_unless_there_is_exactly_one(
     run: Callable, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -149,7 +159,7 @@ def test_describe_prints_json_and_takes_overrides(run: Callable, monkeypatch: py
     assert "did you mean kind?" in err
 
 
-def test_ablation_renders_what_is_recorded_and_then_what_is_kept(
+def test_ablation_renders_recorded_runs_and_later_their_kept_scores(
     run: Callable, tiny_params: Callable[..., Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -159,7 +169,7 @@ def test_ablation_renders_what_is_recorded_and_then_what_is_kept(
     code, _, err = run("ablation")
     assert code == 2
     assert err.startswith("error: no run 'joint' of the full model")
-    assert not (tmp_path / "mlflow.db").exists(), "looking leaves no empty store"
+    assert not (tmp_path / "mlflow.db").exists(), "reading creates no store"
     assert not (tmp_path / "reports").exists()
 
     store = MlflowStore(tmp_path, params.tracking.experiment)
@@ -186,7 +196,7 @@ def test_help_is_complete(run: Callable) -> None:
     assert all(command in out for command in ("predict", "describe", "ablation", "ui"))
 
 
-def test_env_tells_versions_and_settings(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_env_prints_versions_and_settings(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     code, output, _ = run("env", "--json")
     found = json.loads(output)

@@ -4,7 +4,7 @@
     masks = Predictor.from_pretrained("models/joint").predict(image, ["the red circle on the left"])
 
 `S2RM` is the model alone, a torch module; `create_model(name)` makes one with random weights. Each name is
-imported when it is first used: `import s2rm` loads no torch.
+imported on first use: `import s2rm` loads no torch.
 """
 
 import importlib

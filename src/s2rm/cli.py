@@ -1,4 +1,4 @@
-"""The command `s2rm`: what is done with a trained model, and what is asked of the parameters."""
+"""Define the command `s2rm`: it uses trained models, describes them, and compares recorded runs."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from s2rm.core.errors import UserError, exit_on_user_error
 
 
 def main() -> None:
+    """Run the command and exit with its code."""
     exit_on_user_error(_main)
 
 
@@ -22,21 +23,21 @@ def _main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="s2rm",
-        description="Referring image segmentation with S²RM + CASG. The pipeline itself runs by `dvc repro`.",
-        epilog="Exit codes: 0 done, 1 a fault of the program or the machine, 2 the user's input.",
+        description="Referring image segmentation with S²RM + CASG. `dvc repro` runs the pipeline itself.",
+        epilog="Exit codes: 0 done, 1 an error of the program or the machine, 2 an error in the input.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     predict = commands.add_parser(
         "predict",
         help="segment what expressions refer to in an image",
-        description="Writes the mask (white on black, of the image's size) to OUTPUT and an overlay beside "
-        "it, NAME-overlay.png; of several expressions to NAME-1.png, NAME-2.png and so on.",
+        description="Writes the mask (white on black, at the image's size) to OUTPUT and an overlay beside "
+        "it, NAME-overlay.png; with several expressions to NAME-1.png, NAME-2.png and so on.",
     )
     predict.add_argument("--model", type=Path, help="a trained folder; default: the only one in models/")
     predict.add_argument("--image", type=Path, required=True, help="the image, JPEG or PNG")
     predict.add_argument("--text", action="append", required=True, help="an expression; may be repeated")
-    predict.add_argument("--output", type=Path, required=True, help="where the mask goes, a .png file")
+    predict.add_argument("--output", type=Path, required=True, help="file for the mask, .png")
     predict.add_argument("--threshold", type=float, default=0.5, help="on the probability (default: 0.5)")
     predict.set_defaults(command=_predict)
 
@@ -50,26 +51,27 @@ def _parser() -> argparse.ArgumentParser:
 
     ablation = commands.add_parser(
         "ablation",
-        help="compare the recorded runs with the full model, params.yaml as it is",
+        help="compare the recorded runs with the full model, that of params.yaml",
         description="Renders reports/ablation.md, .tex and .csv from the runs in MLflow, and keeps their "
-        "scores in reports/ablation.parquet, from which the tables come where nothing is recorded.",
+        "scores in reports/ablation.parquet, from which the tables are rendered where nothing is recorded.",
     )
     ablation.set_defaults(command=_ablation)
 
     environment = commands.add_parser(
-        "env", help="machine, libraries and settings that results and speed depend on, for reports"
+        "env", help="machine, libraries and settings that results and speed depend on, for bug reports"
     )
     environment.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     environment.set_defaults(command=_env)
 
-    ui = commands.add_parser("ui", help="open MLflow's pages on the recorded runs")
+    ui = commands.add_parser("ui", help="start MLflow's web pages of the recorded runs")
     ui.add_argument("--port", type=int, default=5000, help="default: 5000")
     ui.set_defaults(command=_ui)
     return parser
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    # Issues of the input are found before torch is loaded, which takes seconds.
+    """Write the masks that a trained model predicts for expressions about an image."""
+    # The input is checked before torch is loaded, which takes seconds.
     from s2rm.data.images import read_image
 
     if not all(text.strip() for text in arguments.text):
@@ -93,12 +95,16 @@ def _predict(arguments: argparse.Namespace) -> None:
     for number, (text, mask) in enumerate(zip(arguments.text, masks, strict=True), start=1):
         path = output if len(masks) == 1 else output.with_stem(f"{output.stem}-{number}")
         shown = path.with_stem(f"{path.stem}-overlay")
-        Image.fromarray(mask).convert("L").save(path)
-        overlay(image, mask).save(shown)
+        try:
+            Image.fromarray(mask).convert("L").save(path)
+            overlay(image, mask).save(shown)
+        except OSError as error:
+            raise UserError(f"--output cannot be written: {error}") from None
         print(f"{text!r}: {100 * mask.mean():.1f} % of the image → {path}, {shown}")
 
 
 def _only_model() -> Path:
+    """Return the only trained folder in models/."""
     folders = sorted(path.parent for path in Path("models").glob("*/config.json"))
     if len(folders) != 1:
         found = (
@@ -109,6 +115,7 @@ def _only_model() -> Path:
 
 
 def _describe(arguments: argparse.Namespace) -> None:
+    """Print parameters, FLOPs and activations of the model by part."""
     from s2rm.config.load import load_params
 
     params = load_params(arguments.params, arguments.overrides)
@@ -131,6 +138,7 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _ablation(arguments: argparse.Namespace) -> None:
+    """Render the tables that compare the recorded runs with the full model."""
     from s2rm.ablation.effects_table import render_ablation
     from s2rm.ablation.runs import collect, save_scores
     from s2rm.config.load import load_params
@@ -148,6 +156,7 @@ def _ablation(arguments: argparse.Namespace) -> None:
 
 
 def _env(arguments: argparse.Namespace) -> None:
+    """Print machine, libraries and settings."""
     from s2rm.core.environment import describe_environment
 
     found = describe_environment()
@@ -164,6 +173,7 @@ def _env(arguments: argparse.Namespace) -> None:
 
 
 def _ui(arguments: argparse.Namespace) -> None:
+    """Run MLflow's server on the recorded runs until it is stopped."""
     from s2rm.tracking import tracking_uri
 
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

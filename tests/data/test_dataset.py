@@ -1,4 +1,4 @@
-"""From rows of the table to batches."""
+"""Samples and batches from rows of the table."""
 
 from collections.abc import Callable
 from pathlib import Path

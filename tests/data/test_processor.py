@@ -1,4 +1,4 @@
-"""A processor makes what the model takes, and comes back as it was saved."""
+"""A processor makes the inputs of the model, and is loaded as it was saved."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images that are trained on and evaluated on: they are found, and can be left out of the training."""
+"""Images that are trained on and evaluated on are found, and can be left out of the training."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from s2rm.data.table import SCHEMA
 
 
 def table(benchmark: str, **splits: str) -> pd.DataFrame:
-    """A row an expression; of each split a letter for its image."""
+    """One row per expression; each letter of a split is the image of one expression."""
     rows = [(benchmark, split, image) for split, images in splits.items() for image in images]
     frame = pd.DataFrame(rows, columns=["benchmark", "split", "image_path"], dtype=str)
     frame["image_path"] = BENCHMARKS[benchmark].images + "/" + frame["image_path"] + ".jpg"

@@ -37,7 +37,8 @@ def model_folder(
     return folder
 
 
-def keep(table: pd.DataFrame, split: str, prepared: Path) -> None:
+def write_split(table: pd.DataFrame, split: str, prepared: Path) -> None:
+    """Write a prepared table of one split only."""
     rows = table[table["split"] == split]
     prepared.mkdir(exist_ok=True)
     pq.write_table(
@@ -76,7 +77,7 @@ def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -
 def test_an_empty_split_is_left_out_with_a_warning(
     model_folder: Path, tiny_data: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keep(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "testB", tmp_path / "prepared")
+    write_split(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "testB", tmp_path / "prepared")
     with caplog.at_level(logging.WARNING):
         metrics = evaluate_benchmarks(
             model_folder,
@@ -95,7 +96,7 @@ def test_an_empty_split_is_left_out_with_a_warning(
 
 
 def test_nothing_to_evaluate(model_folder: Path, tiny_data: Any, tmp_path: Path) -> None:
-    keep(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "train", tmp_path / "prepared")
+    write_split(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "train", tmp_path / "prepared")
     with pytest.raises(UserError, match="nothing to evaluate: refcoco_unc"):
         evaluate_benchmarks(
             model_folder,

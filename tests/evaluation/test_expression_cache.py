@@ -1,4 +1,4 @@
-"""Every distinct expression is encoded once, with its like in length, and comes out as if it were alone."""
+"""Every distinct expression is encoded once, in batches of equal length, as if it were alone."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,9 @@ def encode(model: S2RM, processor: Processor) -> EncodedExpressions:
 
 
 @pytest.mark.parametrize("rows", [[0], [1, 2], [4, 0, 3, 5]])
-def test_they_are_those_of_each_alone(model: S2RM, processor: Processor, rows: list[int]) -> None:
+def test_features_equal_those_of_each_expression_alone(
+    model: S2RM, processor: Processor, rows: list[int]
+) -> None:
     found = encode(model, processor)(rows)
     assert found.words.shape[1] == max(len(TABLE[row]) for row in rows)  # no padding beyond the longest
     for row, words, mask, sentence in zip(rows, found.words, found.word_mask, found.sentence, strict=True):
@@ -44,7 +46,7 @@ def test_they_are_those_of_each_alone(model: S2RM, processor: Processor, rows: l
         torch.testing.assert_close(sentence, alone.sentence[0])
 
 
-def test_each_is_encoded_once_beside_those_of_its_length(
+def test_each_expression_is_encoded_once_with_those_of_its_length(
     model: S2RM, processor: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expression_cache, "BATCH", 2)

@@ -1,4 +1,4 @@
-"""What evaluation writes for the report: of which expressions, and that it is what the model did."""
+"""What evaluation writes for the report: which expressions are chosen, and the values of the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,11 +30,14 @@ SETTINGS = Evaluate(images_per_batch=4, threshold=0.5, precision="float32", work
 
 @dataclass(frozen=True)
 class Evaluated:
+    """A trained model and the folder of its results."""
+
     data: Any
     model: Path
     results: Path
 
     def again(self, output: Path, *benchmarks: str) -> Path:
+        """Evaluate the model on the benchmarks; return the folder that the report reads."""
         evaluate_benchmarks(
             self.model,
             list(benchmarks),
@@ -46,6 +49,7 @@ class Evaluated:
         return output / "inspect"
 
     def split(self, name: str, split: str) -> SplitScores:
+        """Return the rows and scores of one split, with an empty histogram."""
         table = load_table(self.data.prepared / f"{name}.parquet")
         rows = table[table["split"] == split].reset_index(drop=True)
         scores = pd.read_parquet(self.results / f"{name}-{split}.parquet")
@@ -59,7 +63,7 @@ def evaluated(
     tiny_data: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Evaluated:
-    """A model of which stages 1 and 3 are not fused, and its results."""
+    """A model whose stages 1 and 3 are not fused, and its results."""
     folder = tmp_path_factory.mktemp("evaluated")
     found = Evaluated(tiny_data, folder / "model", folder / "results")
     save(build_tiny("fusion.stages=[2, 4]"), tiny_tokenizer, found.model)
@@ -107,7 +111,7 @@ def test_examples_are_what_was_scored(evaluated: Evaluated) -> None:
         np.testing.assert_array_equal(np.asarray(shown), np.asarray(stored))
 
 
-def test_the_view_is_of_the_median_expression_in_the_finest_fused_stage(evaluated: Evaluated) -> None:
+def test_the_view_shows_the_median_expression_in_the_finest_fused_stage(evaluated: Evaluated) -> None:
     view = load_inspection(evaluated.results / "inspect", source="refshapes").view
     assert view is not None
     median = pick_examples(evaluated.split("refcoco_unc", "val"), 1).iloc[0]
@@ -127,7 +131,7 @@ def test_the_view_is_of_the_median_expression_in_the_finest_fused_stage(evaluate
     np.testing.assert_allclose(view.shares.sum(0), 1, rtol=1e-5)
 
 
-def test_the_first_benchmark_is_shown_unless_the_structured_one_is_there(
+def test_the_first_benchmark_is_shown_unless_there_is_the_structured_one(
     evaluated: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def title(source: Any, *benchmarks: str) -> str:
@@ -183,8 +187,8 @@ def test_the_calibration_counts_pixels(evaluated: Evaluated) -> None:
         scores = pd.read_parquet(evaluated.results / f"{name}-{split}.parquet")
         assert bins["pixels"].sum() == 64 * 64 * len(scores)
         assert bins["foreground"].le(bins["pixels"]).all()
-        held = bins[bins["pixels"] > 0]
-        assert held["probability"].between(held["low"], held["high"]).all()
+        filled = bins[bins["pixels"] > 0]
+        assert filled["probability"].between(filled["low"], filled["high"]).all()
         assert bins["probability"].isna().equals(bins["pixels"] == 0)
 
 

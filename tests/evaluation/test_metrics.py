@@ -1,4 +1,4 @@
-"""oIoU, mIoU and P@X against a plain recomputation, and their borders."""
+"""oIoU, mIoU and P@X against a plain recomputation, and at their limits."""
 
 from fractions import Fraction
 

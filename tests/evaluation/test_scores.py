@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 
 @pytest.fixture(scope="module")
 def table(tiny_data: Any) -> pd.DataFrame:
-    """The rows of two splits, shuffled, so that the expressions of an image lie apart."""
+    """The rows of two splits, shuffled, so that the expressions of an image are not adjacent."""
     rows = load_table(tiny_data.prepared / "refcoco_unc.parquet")
     rows = rows[rows["split"].isin(["val", "testA"])]
     assert (rows["height"] != rows["width"]).any()
@@ -42,7 +42,7 @@ def model(
     tiny_data: Any,
     tiny_tokenizer: PreTrainedTokenizerBase,
 ) -> S2RM:
-    """A model whose masks cover some half of the image at the threshold."""
+    """A model whose masks cover about half of the image at the threshold."""
     model = build_tiny().float()
     with torch.no_grad():
         model.decoder.mask[0].weight.mul_(20)
@@ -54,7 +54,7 @@ def model(
 def own_logits(
     model: S2RM, tokenizer: PreTrainedTokenizerBase, row: pd.Series, raw: Path
 ) -> NDArray[np.float64]:
-    """Of one expression alone, from its image file."""
+    """Compute the logits (64, 64) of one expression alone, from its image file."""
     image = Image.open(io.BytesIO(ImageFiles(raw).read(row["image_path"])))
     image = image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
     pixels = (np.asarray(image) / 255 - np.array(model.vision.mean)) / np.array(model.vision.std)
@@ -66,18 +66,18 @@ def own_logits(
             torch.ones(1, len(ids), dtype=torch.long),
             torch.tensor([0]),
         )
-    assert masks.logits.std() > 0.5  # so that hardly a pixel lies at the threshold within float32
+    assert masks.logits.std() > 0.5  # so that hardly any pixel is near the threshold
     return masks.logits[0, 0].double().numpy()
 
 
 def resize_bilinearly(x: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """By half-pixel centres, without antialiasing, an axis after the other."""
+    """Resize with half-pixel centres, without antialiasing, one axis after the other."""
 
     def along(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-        place = np.clip((np.arange(size) + 0.5) * x.shape[0] / size - 0.5, 0, x.shape[0] - 1)
-        low = np.floor(place).astype(int)
+        position = np.clip((np.arange(size) + 0.5) * x.shape[0] / size - 0.5, 0, x.shape[0] - 1)
+        low = np.floor(position).astype(int)
         high = np.minimum(low + 1, x.shape[0] - 1)
-        share = (place - low)[:, None]
+        share = (position - low)[:, None]
         return x[low] * (1 - share) + x[high] * share
 
     return along(along(x, height).T, width).T
@@ -128,7 +128,7 @@ def test_scores_equal_an_independent_recomputation(
         small = truth[np.ix_(*nearest)]
         probability = 1 / (1 + np.exp(-logits))
         predicted = probability > THRESHOLD
-        # Float32 and float64 may part on a pixel that lies at the threshold: one pixel is allowed.
+        # Float32 and float64 may differ at a pixel near the threshold: one pixel is allowed.
         own = resize_bilinearly(logits, height, width) > np.log(THRESHOLD / (1 - THRESHOLD))
         wanted = [*count(predicted, small), *count(own, truth)]
         assert found[list(SCORE_COLUMNS[3:7])].tolist() == pytest.approx(wanted, abs=1)
@@ -142,7 +142,7 @@ def test_scores_equal_an_independent_recomputation(
     assert scores["intersection_original"].max() > 20
 
 
-def test_original_size_may_be_left_out(
+def test_the_original_size_may_be_left_out(
     model: S2RM, tiny_tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame, tiny_data: Any
 ) -> None:
     arguments = {"images_per_batch": 4, "threshold": THRESHOLD}

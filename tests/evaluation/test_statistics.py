@@ -1,4 +1,4 @@
-"""The paired bootstrap over images: against known differences, clusters, and its own repetition."""
+"""The paired bootstrap over images: known differences, clusters, and repetition."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from s2rm.evaluation.statistics import RESAMPLES, bootstrap_difference
 
 
 def clustered(mean: float, images: int = 60, each: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Differences that images share: those of one image are nearly equal."""
+    """Draw differences that are nearly equal within an image; return them with their images."""
     random = np.random.default_rng(seed)
     shared = random.normal(mean, 3, images)
     return np.repeat(shared, each) + random.normal(0, 0.1, images * each), np.repeat(np.arange(images), each)
@@ -20,7 +20,7 @@ def test_a_known_difference_is_found() -> None:
         assert found.low < found.value < found.high
 
 
-def test_the_interval_is_that_of_theory() -> None:
+def test_the_interval_agrees_with_theory() -> None:
     difference, image = clustered(1.0, images=200)
     of_images = difference.reshape(200, -1).mean(axis=1)
     error = 1.96 * of_images.std(ddof=1) / np.sqrt(200)
@@ -36,7 +36,7 @@ def test_no_difference_has_an_interval_around_0() -> None:
     for seed in range(20):
         found = bootstrap_difference([clustered(0.0, seed=seed)])
         covered += found.low <= 0 <= found.high
-    assert covered >= 17  # 19 are expected; P(< 17) = 1.6 % for an interval that holds what it says
+    assert covered >= 17  # 19 are expected; P(< 17) = 1.6 % for an interval of the stated confidence
 
 
 def test_equal_models_have_an_interval_of_no_width() -> None:
@@ -45,7 +45,7 @@ def test_equal_models_have_an_interval_of_no_width() -> None:
 
 
 def test_expressions_of_an_image_are_drawn_together() -> None:
-    """As if independent, they would promise far more than they know: √8 of eight near copies."""
+    """Treated as independent, eight near copies would narrow the interval by √8."""
     difference, image = clustered(1.0)
     together = bootstrap_difference([(difference, image)])
     apart = bootstrap_difference([(difference, np.arange(len(image)))])
@@ -57,7 +57,7 @@ def test_every_expression_weighs_the_same() -> None:
     """mIoU is the mean over expressions, not over images."""
     found = bootstrap_difference([([1, 1, 1, 5], [7, 7, 7, 3])])
     assert found.value == 2
-    assert (found.low, found.high) == (1, 5)  # draws of one image alone
+    assert (found.low, found.high) == (1, 5)  # draws that contain one image only
 
 
 def test_order_of_the_expressions_and_names_of_images_do_not_matter() -> None:
@@ -67,7 +67,7 @@ def test_order_of_the_expressions_and_names_of_images_do_not_matter() -> None:
     assert found == pytest.approx(vars(bootstrap_difference([(difference, image)])))
 
 
-def test_several_benchmarks_weigh_the_same_and_draw_by_themselves() -> None:
+def test_several_benchmarks_weigh_the_same_and_are_drawn_separately() -> None:
     small, large = clustered(2.0, images=20), clustered(-1.0, images=300, seed=1)
     found = bootstrap_difference([small, large])
     assert found.value == pytest.approx((small[0].mean() + large[0].mean()) / 2)

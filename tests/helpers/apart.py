@@ -1,4 +1,4 @@
-"""A training in a process of its own, to be killed."""
+"""A training in a separate process, to be stopped or killed."""
 
 import json
 import multiprocessing
@@ -23,7 +23,7 @@ SETTINGS = (
     "language.dropout=0.2",  # draws random numbers
     "train.save_every=3",
 )
-# Processes of a server that has imported torch already and started no thread: they begin within a second.
+# The server has imported torch and started no thread: processes forked from it start within a second.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["s2rm.training.loop"])
 
@@ -34,7 +34,7 @@ def nothing() -> None:
 
 @dataclass
 class Apart:
-    """One training after another of the same parameters, in one folder."""
+    """Trainings of the same parameters, one after another, in one folder."""
 
     folder: Path
     prepared: Path
@@ -44,16 +44,18 @@ class Apart:
     prepare: Callable[[], None] = nothing  # in the new process, before it trains; pickled
 
     def start(self) -> Any:
+        """Start a process that trains."""
         self.folder.mkdir(exist_ok=True)
         process = SERVER.Process(target=self.main)
         process.start()
         return process
 
     def main(self) -> None:
+        """Train, with all output in a file and the exit codes of a stage's script."""
         with (self.folder / "output.txt").open("a") as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-        multiprocessing.set_start_method("fork", force=True)  # of a loader's processes, as outside of tests
+        multiprocessing.set_start_method("fork", force=True)  # for the loader, as outside tests
         make_deterministic(self.params.train.deterministic)  # as the stage's script does
         self.prepare()
         exit_on_user_error(self._train)
@@ -75,17 +77,18 @@ class Apart:
             file.write(json.dumps([step, metrics]) + "\n")
 
     def last_weights(self) -> dict[str, Any]:
-        """The weights after the last step, of the saved state."""
+        """Return the weights after the last step, from the saved state."""
         saved = checkpoint._read(self.folder / "scratch" / "state.pt")
         assert saved is not None
         return dict(saved["model"])
 
     def finish(self) -> int:
-        """Trains to the end, or wherever it ends; the exit code."""
+        """Train until the process ends; return its exit code."""
         process = self.start()
         return self.wait(process)
 
     def wait(self, process: Any) -> int:
+        """Wait for the end of the process; return its exit code."""
         process.join(PATIENCE)
         if process.exitcode is None:
             process.kill()
@@ -93,13 +96,13 @@ class Apart:
         return int(process.exitcode)
 
     def stop(self, number: int, at: int, delay: float = 0.0) -> int:
-        """Sends a signal when step `at` is logged, `delay` seconds later; the exit code."""
+        """Train and send a signal `delay` seconds after step `at` is logged; return the exit code."""
         process = self.start()
         deadline = time.monotonic() + PATIENCE
         while process.is_alive() and (self.steps or [0])[-1] < at:
             if time.monotonic() > deadline:
                 process.kill()
-                raise TimeoutError(f"step {at} does not come: {self.output}")
+                raise TimeoutError(f"step {at} is not reached: {self.output}")
             time.sleep(0.002)
         time.sleep(delay)
         if process.is_alive():
@@ -107,23 +110,27 @@ class Apart:
         return self.wait(process)
 
     def kill(self, at: int, delay: float = 0.0) -> int:
+        """Train and kill the process; see `stop`."""
         return self.stop(signal.SIGKILL, at, delay)
 
     @property
     def log(self) -> list[tuple[int, dict[str, float]]]:
+        """Step and metrics of every whole line of the log."""
         path = self.folder / "log.jsonl"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         return [tuple(json.loads(line)) for line in lines if line.endswith("\n")]
 
     @property
     def steps(self) -> list[int]:
-        """Those that were logged by the training, in their order."""
+        """The logged optimiser steps, in their order."""
         return [step for step, metrics in self.log if "train/loss" in metrics]
 
     @property
     def output(self) -> str:
+        """What all processes wrote to stdout and stderr."""
         return (self.folder / "output.txt").read_text()
 
     @property
     def files(self) -> dict[str, bytes]:
+        """Name → content of the files in the model's folder."""
         return {path.name: path.read_bytes() for path in sorted((self.folder / "model").iterdir())}

@@ -1,4 +1,7 @@
-"""What hypothesis draws: sizes, kernels, rotations, groupings; values follow from a drawn seed."""
+"""Strategies for hypothesis: sizes, kernels, rotations, groupings; values follow from a drawn seed.
+
+Shapes: B images, N expressions, C channels, H×W positions, T tokens, D width of the text.
+"""
 
 from itertools import product
 from typing import get_args
@@ -23,7 +26,7 @@ SWIN = (
 )
 
 sides = st.integers(1, 6)
-sizes = st.tuples(sides, sides)  # height and breadth, square or not, down to a single slice
+sizes = st.tuples(sides, sides)  # height and width, square or not, down to a single slice
 widths = st.sampled_from([8, 16, 24])
 kernels = st.sampled_from([1, 3, 5])
 seeds = st.integers(0, 2**30)
@@ -31,16 +34,18 @@ seeds = st.integers(0, 2**30)
 
 @st.composite
 def groupings(draw: st.DrawFn, images: int = 3, expressions: int = 5) -> tuple[int, list[int]]:
-    """How many images, and the image of each expression; an image may have none, or several."""
+    """Draw a number B of images and the image of each expression; an image may have none, or several."""
     count = draw(st.integers(1, images))
     return count, draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=expressions))
 
 
 def values(*shape: int, seed: int) -> Tensor:
+    """Return normally distributed values of this shape, in float64."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def draw_language(expressions: int, tokens: int, seed: int) -> LanguageFeatures:
+    """Return random features of N `expressions` of T `tokens` each, without padding, D = `LANGUAGE_WIDTH`."""
     return LanguageFeatures(
         words=values(expressions, tokens, LANGUAGE_WIDTH, seed=seed),
         word_mask=torch.ones(expressions, tokens, dtype=torch.bool),
@@ -49,5 +54,6 @@ def draw_language(expressions: int, tokens: int, seed: int) -> LanguageFeatures:
 
 
 def build_coparse(width: int, kernel: int, recurrence: str, rotations: int, state: str, seed: int) -> Coparse:
+    """Return one role of the coparsing in float64, with weights that follow from the seed."""
     torch.manual_seed(seed)
     return Coparse(width, kernel, recurrence, rotations, state).double()

@@ -1,4 +1,4 @@
-"""What evaluation and training would leave for a report, made up: one run, `joint`."""
+"""Made-up outputs of evaluation and training for a report: one run, `joint`."""
 
 import json
 import shutil
@@ -36,27 +36,35 @@ SHARED = pd.DataFrame(
 
 @dataclass(frozen=True)
 class ReportInputs:
+    """The folder of the made-up outputs."""
+
     root: Path
 
     @property
     def results(self) -> Path:
+        """The folder results/joint."""
         return self.root / "results" / "joint"
 
     @property
     def metrics(self) -> Path:
+        """The metrics of the run."""
         return self.results / "metrics.json"
 
     @property
     def history(self) -> Path:
+        """The history of its training."""
         return self.results / "history.jsonl"
 
     def scores(self, benchmark: str, split: str) -> Path:
+        """Return the path of the scores of a split."""
         return self.results / f"{benchmark}-{split}.parquet"
 
     def params(self, source: str, *overrides: str) -> Params:
+        """Load the project's parameters, with data of this source."""
         return load_params(PARAMS, [f"data.source={source}", "data.folder=data/real", *overrides])
 
     def render(self, source: str, output: Path, *overrides: str, incomplete: Any = ()) -> Rendered:
+        """Render the report into `output`."""
         params = self.params(source, *overrides)
         return render(params, self.root / "results", output, shared=SHARED, incomplete=incomplete)
 
@@ -66,7 +74,7 @@ class ReportInputs:
         view: SweepView | None = None,
         weights: pd.DataFrame | None = None,
     ) -> "ReportInputs":
-        """Write results/joint/inspect as evaluation does; the view's example is not in the sheet."""
+        """Write results/joint/inspect as evaluation does; the view's example is not part of the sheet."""
         folder = self.results / "inspect"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "images").mkdir(parents=True)
@@ -76,12 +84,12 @@ class ReportInputs:
             example.image.save(folder / "images" / f"{number}.png")
             height, width = example.truth.shape
             masks = encode(example.truth), encode(example.predicted)
-            place = "refcoco_unc", "val", number, example.expression, example.iou, f"{number}.png"
-            rows.append((*place, height, width, *masks, in_sheet))
+            known = "refcoco_unc", "val", number, example.expression, example.iou, f"{number}.png"
+            rows.append((*known, height, width, *masks, in_sheet))
         pd.DataFrame(rows, columns=list(EXAMPLE_COLUMNS)).to_parquet(folder / "examples.parquet")
         if view:
-            place = {"benchmark": "refcoco_unc", "split": "val", "sent_id": len(rows) - 1}
-            about = place | {"stage": view.stage, "places": view.places}
+            key = {"benchmark": "refcoco_unc", "split": "val", "sent_id": len(rows) - 1}
+            about = key | {"stage": view.stage, "places": view.places}
             (folder / "gates.json").write_text(json.dumps(about))
             np.savez(folder / "gates.npz", gates=view.gates, weights=view.weights, shares=view.shares)
         if weights is not None:
@@ -90,14 +98,14 @@ class ReportInputs:
 
 
 def make_inputs(root: Path) -> ReportInputs:
-    """Random scores of every benchmark and split; oIoU and mIoU differ by several points."""
-    inputs, random = ReportInputs(root), np.random.default_rng(0)
+    """Draw scores for every benchmark and split; oIoU and mIoU differ by several points."""
+    inputs, generator = ReportInputs(root), np.random.default_rng(0)
     metrics: dict[str, Any] = {}
     for benchmark in BENCHMARKS.values():
         metrics[benchmark.name] = {}
         for split in benchmark.evaluation_splits:
             table = pd.DataFrame({name: range(EXPRESSIONS) for name in ("sent_id", "ref_id", "image_id")})
-            iou = np.sort(random.beta(3, 2, EXPRESSIONS))
+            iou = np.sort(generator.beta(3, 2, EXPRESSIONS))
             for protocol, pixels in (("model", 9_000), ("original", 200_000)):
                 union = (pixels * np.linspace(0.05, 0.6, EXPRESSIONS)).astype(int)
                 table[f"union_{protocol}"] = union
@@ -123,6 +131,7 @@ def _record(epoch: int) -> dict[str, float]:
 
 
 def make_example(expression: str = "the red square", height: int = 40, width: int = 60) -> Example:
+    """Make an example of one colour whose prediction is the truth, shifted."""
     truth = np.zeros((height, width), dtype=bool)
     truth[10:20, 10:30] = True
     return Example(
@@ -138,15 +147,16 @@ def make_example(expression: str = "the red square", height: int = 40, width: in
 def make_view(
     example: Example | None = None, roles: tuple[str, ...] = tuple(ROLES), rotations: int = 4
 ) -> SweepView:
-    random = np.random.default_rng(0)
+    """Make a view with random maps and weights."""
+    generator = np.random.default_rng(0)
     places = [(role, rotation) for role in roles for rotation in range(rotations)]
-    maps = random.random((len(places), 8, 10), dtype=np.float32)
-    weights = random.random(len(places), dtype=np.float32)
+    maps = generator.random((len(places), 8, 10), dtype=np.float32)
+    weights = generator.random(len(places), dtype=np.float32)
     return SweepView(example or make_example(), 1, places, maps, weights / weights.sum(), maps / maps.sum(0))
 
 
 def make_weights() -> pd.DataFrame:
-    """Weights of two benchmarks and two stages: 1/36 … 8/36 of 8 parsed semantics."""
+    """Make weights of two benchmarks and two stages: 1/36 … 8/36 for 8 parsed semantics."""
     places = [(role, rotation) for role in ROLES for rotation in range(4)]
     rows = [
         (benchmark, stage, 10, 30, *place, number / 36)

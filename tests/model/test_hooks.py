@@ -1,4 +1,4 @@
-"""The inside of a model is what applied in the forward pass, and each sweep is the one that it is called."""
+"""Hooks report what applied in the forward pass, and each sweep by its right name."""
 
 from collections.abc import Callable
 
@@ -33,14 +33,14 @@ def batch() -> tuple[Tensor, ...]:
 
 
 def inputs_of(model: S2RM) -> tuple[Tensor, LanguageFeatures, Tensor]:
-    """What the fusion of STAGE gets in a forward pass of `batch`."""
+    """Return what the fusion of STAGE receives in a forward pass of `batch`."""
     images, token_ids, mask, index = batch()
     return model.encode_images(images)[STAGE - 1], model.language(token_ids, mask), index
 
 
 @torch.no_grad()
 def test_gates_are_those_of_the_equations(build_tiny: Build) -> None:
-    """z = σ(W_z [u; p]), u = bundle(g), in the words of the design: on rotated contexts, row by row."""
+    """z = σ(W_z [u; p]) with u = bundle(g), computed on rotated contexts, row by row."""
     model = build_tiny()
     fusion = model.fusion[STAGE - 1]
     with watch_stage(model, STAGE) as seen:

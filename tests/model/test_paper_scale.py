@@ -93,7 +93,7 @@ def test_fusion_and_decoder_cost_little_beside_the_encoders() -> None:
 
 @pytest.mark.slow
 def test_swin_b_starts_from_the_published_layout(tmp_path: Path) -> None:
-    """Of 384×384, the whole model with its classifier of 21,841 classes; built for 480×480."""
+    """The file holds the whole model for 384×384 with its 21,841 classes; the backbone is for 480×480."""
     vision = load_params(PAPER).vision
     path = tmp_path / "vision.safetensors"
     whole = timm.create_model(vision.backbone, pretrained=False)
@@ -130,7 +130,7 @@ def test_swin_b_starts_from_the_published_layout(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_bert_base_starts_from_the_published_layout(tmp_path: Path) -> None:
-    """bert-base-uncased's: 110,106,428 numbers, those of its pooler and heads among them."""
+    """As bert-base-uncased: 110,106,428 numbers, which include its pooler and heads."""
     config = BertConfig()
     state = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): (

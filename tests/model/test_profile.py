@@ -13,7 +13,7 @@ from s2rm.model.profile import PARTS, ModelPart, describe
 from s2rm.model.s2rm import S2RM
 
 TinyParams = Callable[..., Params]
-# Of tests/conftest.py's tiny model: width and pixels a stage, tokens, width of BERT.
+# The tiny model of tests/conftest.py: width and pixels per stage, tokens, width of BERT.
 STAGES = ((8, 16 * 16), (8, 8 * 8), (16, 4 * 4), (8, 2 * 2))
 TOKENS, LANGUAGE = 12, 16
 FLOAT = 4  # bytes

@@ -91,6 +91,22 @@ def test_broken_folders_give_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["vision", "fusion.cascade", "language.tokens", "decoder.width", "bert"])
+def test_a_missing_parameter_takes_no_default(
+    build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path, key: str
+) -> None:
+    save(build_tiny(), tiny_tokenizer, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    section, _, field = key.partition(".")
+    del (config[section] if field else config)[field or section]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UserError, match=f"cannot be read by this version: config.json lacks {key};"
+    ) as caught:
+        S2RM.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_of_another_model_are_refused(
     build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def test_each_stage_leaves_modules_out_and_each_module_of_training_is_in() -> No
     train = sources.closure("pipeline.train")
     used = {"s2rm.model.fusion", "s2rm.training"}
     assert {name for name in sources.files if name.rpartition(".")[0] in used} <= train
-    assert {"s2rm.config.benchmarks", "s2rm.model.scan.triton_gpu"} <= sources.closure("pipeline.evaluate")
+    assert {"s2rm.config.benchmarks", "s2rm.scan.triton_gpu"} <= sources.closure("pipeline.evaluate")
     assert "s2rm.acquire.archives.catalog" in sources.closure("pipeline.weights")
     assert not {name for name in train if name.startswith(("s2rm.reporting", "s2rm.refshapes"))}
 

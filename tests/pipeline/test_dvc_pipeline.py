@@ -181,20 +181,30 @@ def test_a_wrong_parameter_stops_with_one_line(clone: Clone) -> None:
     restore(clone)
 
 
+def test_an_experiment_with_the_report_brings_back_what_is_missing(clone: Clone) -> None:
+    """Without data and weights in the folder, all of it in the cache, no stage but the report runs."""
+    shutil.rmtree(clone.folder / "data/raw")
+    (clone.folder / "models/tiny/model.safetensors").unlink()
+    output = clone.dvc("exp", "run", "-S", "report.decimals=3")
+    assert clone.ran(output) == ["report"]
+    restore(clone)
+
+
 def test_the_report_needs_results_only(clone: Clone, tmp_path: Path) -> None:
-    """In a clone with results/ and nothing else: no data, no model, an empty cache. It loads no torch."""
+    """In a clone that has pulled results/ and nothing else: no data, no model. It loads no torch."""
     alone = copy.copy(clone)
     alone.folder = tmp_path / "alone"
     clone.git("clone", "-q", str(clone.folder), str(alone.folder))
-    shutil.copytree(clone.folder / "results", alone.folder / "results")
+    alone.dvc("remote", "add", "--local", "--default", "all", str(clone.folder / ".dvc/cache"))
+    alone.dvc("pull", "results/tiny")
     notes = tmp_path / "notes"
     notes.mkdir()
     path = os.pathsep.join([str(alone.folder / "src"), str(LOADED)])
     alone.environment = {**clone.environment, "PYTHONPATH": path, "NOTE_LOADED": str(notes)}
-    output = alone.dvc("exp", "run", "--allow-missing", "-S", "report.decimals=1")
+    output = alone.dvc("exp", "run", "--single-item", "report", "-S", "report.decimals=1")
     assert alone.ran(output) == ["report"]
-    assert not (alone.folder / "data").exists()
-    assert not (alone.folder / "models").exists()
+    assert not (alone.folder / "data/raw").exists()
+    assert not list((alone.folder / "models").glob("*/"))
     table = (alone.folder / "reports/tables/refshapes-iou.csv").read_text()
     assert table != (clone.folder / "reports/tables/refshapes-iou.csv").read_text()
     loaded = [json.loads(note.read_text()) for note in notes.glob("*.json")]

@@ -4,12 +4,12 @@ from report_inputs import ReportInputs, make_example, make_inputs, make_view, ma
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
-    """Read only; a test that breaks a file makes its own with `make_inputs`."""
+    """Inputs that tests only read; one that breaks a file makes its own with `make_inputs`."""
     return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
-    """As `inputs`, with an example, a view of the gates and balancing weights."""
+    """The same as `inputs`, with an example, a view of the gates and balancing weights."""
     made = make_inputs(tmp_path_factory.mktemp("inspected"))
     return made.inspect([make_example()], make_view(), make_weights())

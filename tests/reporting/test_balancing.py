@@ -1,4 +1,4 @@
-"""The table of the balancing weights: its numbers, over which expressions, in which columns."""
+"""The table of the balancing weights: its numbers, rows, columns and names."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ from s2rm.reporting.table_writers import to_csv, to_latex, to_markdown
         ("archives", {"refcoco_unc"}, "balancing", "part of RefCOCO"),
     ],
 )
-def test_a_row_a_benchmark_and_stage_a_column_a_parsed_semantic(source, incomplete, name, data) -> None:
+def test_one_row_per_benchmark_and_stage_and_one_column_per_parsed_semantic(
+    source, incomplete, name, data
+) -> None:
     table = build_balancing({"joint": make_weights()}, source, incomplete, decimals=1)
     assert table.name == name
     assert table.frame.index.tolist() == ["run joint"] * 4
@@ -34,7 +36,7 @@ def test_a_row_a_benchmark_and_stage_a_column_a_parsed_semantic(source, incomple
     assert r"rows $\downarrow$ & columns $\leftarrow$ & rows $\uparrow$" in to_latex(table)
 
 
-def test_runs_stand_below_each_other() -> None:
+def test_the_runs_follow_each_other() -> None:
     weights = make_weights()
     runs = {"one": weights, "two": weights.head(8), "none": weights.head(0)}
     table = build_balancing(runs, "folder", decimals=2)

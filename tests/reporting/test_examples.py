@@ -1,4 +1,4 @@
-"""What evaluation has seen inside of a run, read back by the report."""
+"""The report reads what evaluation wrote about a run."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from s2rm.reporting.examples import load_inspection
 
 
 @pytest.mark.parametrize(("source", "title"), [("refshapes", "RefShapes refcoco_unc"), ("folder", "RefCOCO")])
-def test_examples_come_back_and_are_named_by_their_data(tmp_path: Path, source: str, title: str) -> None:
+def test_examples_are_read_and_named_by_their_data(tmp_path: Path, source: str, title: str) -> None:
     examples = [make_example(), make_example("another one", height=50)]
     inputs = make_inputs(tmp_path).inspect(examples)
     found = load_inspection(inputs.results / "inspect", source=source)
@@ -26,7 +26,7 @@ def test_examples_come_back_and_are_named_by_their_data(tmp_path: Path, source: 
     assert found.weights.empty
 
 
-def test_the_view_has_an_example_of_its_own(tmp_path: Path) -> None:
+def test_the_view_has_its_own_example(tmp_path: Path) -> None:
     view = make_view(make_example("of the gates"))
     inputs = make_inputs(tmp_path).inspect([make_example()], view, make_weights())
     found = load_inspection(inputs.results / "inspect", source="refshapes")
@@ -42,7 +42,7 @@ def test_the_view_has_an_example_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["examples.parquet", "gates.json", "gates.npz", "balancing.parquet"])
 def test_a_damaged_file_gives_one_line(tmp_path: Path, name: str) -> None:
     inputs = make_inputs(tmp_path).inspect([make_example()], make_view(), make_weights())
-    (inputs.results / "inspect" / name).write_bytes(b"nothing of the kind")
+    (inputs.results / "inspect" / name).write_bytes(b"damaged")
     with pytest.raises(UserError, match="evaluate the run again") as caught:
         load_inspection(inputs.results / "inspect", source="refshapes")
     assert "\n" not in str(caught.value)

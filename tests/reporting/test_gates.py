@@ -1,4 +1,4 @@
-"""The figure of the gates: of which expression, what is in it, and that its directions are true."""
+"""The figure of the gates: where its panels are, and that its directions are true."""
 
 import dataclasses
 from pathlib import Path
@@ -11,11 +11,11 @@ from PIL import Image
 from report_inputs import make_example, make_view
 
 from s2rm.model.fusion.sweeps import DIRECTIONS, ROLES, SWEEPS, name_sweep
-from s2rm.model.scan import sweep
 from s2rm.reporting import gates
 from s2rm.reporting.curves import DPI
 from s2rm.reporting.examples import SweepView
 from s2rm.reporting.gates import draw_gates
+from s2rm.scan import sweep
 
 
 def pixels_of(path: Path) -> NDArray[np.int16]:
@@ -24,8 +24,8 @@ def pixels_of(path: Path) -> NDArray[np.int16]:
 
 
 @pytest.mark.parametrize("rotation", range(4))
-def test_a_direction_is_called_as_its_sweep_runs(rotation: int) -> None:
-    """What lies in one place is remembered where the sweep goes from there, in the image's own places."""
+def test_a_direction_is_named_after_its_sweep(rotation: int) -> None:
+    """A value at one position is carried to the positions that the sweep reads afterwards."""
     candidates = torch.zeros(5, 7)
     candidates[2, 3] = 1
     dim, reverse = SWEEPS[rotation]
@@ -41,9 +41,9 @@ def test_a_direction_is_called_as_its_sweep_runs(rotation: int) -> None:
         }.items()
         if there
     )
-    senses = {"↓": "top to bottom", "↑": "bottom to top", "→": "left to right", "←": "right to left"}
+    names = {"↓": "top to bottom", "↑": "bottom to top", "→": "left to right", "←": "right to left"}
     assert name_sweep(rotation) == name
-    assert DIRECTIONS[SWEEPS[rotation]] == senses[name[-1]]
+    assert DIRECTIONS[SWEEPS[rotation]] == names[name[-1]]
 
 
 def test_the_same_view_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -56,10 +56,10 @@ def test_the_same_view_gives_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("roles", "rotations", "size"), [(2, 4, (60, 40)), (1, 2, (30, 90))], ids=["whole", "reduced"]
 )
-def test_each_sweep_has_a_panel_of_its_own(
+def test_each_sweep_has_its_own_panel(
     tmp_path: Path, roles: int, rotations: int, size: tuple[int, int]
 ) -> None:
-    """Where the figure changes when one map does: side by side by rotation, below each other by role."""
+    """Changing one map changes one panel: rotations are side by side, roles below each other."""
     view = make_view(make_example(width=size[0], height=size[1]), tuple(ROLES)[:roles], rotations)
     panel = np.array([gates.PANEL * size[1] / size[0], gates.PANEL])
     drawn = pixels_of(draw_gates(tmp_path / "gates.png", "joint", view))
@@ -68,12 +68,12 @@ def test_each_sweep_has_a_panel_of_its_own(
     centres = []
     for k in range(len(view.places)):
         maps = view.gates.copy()
-        maps[k] = maps[k, ::-1, ::-1]  # the scale stays as it is
+        maps[k] = maps[k, ::-1, ::-1]  # the colour scale stays the same
         changed = pixels_of(
             draw_gates(tmp_path / "gates.png", "joint", dataclasses.replace(view, gates=maps))
         )
-        places = np.argwhere(np.abs(changed - drawn).max(2) > 30)
-        low, high = places.min(0) / DPI, places.max(0) / DPI
+        pixels = np.argwhere(np.abs(changed - drawn).max(2) > 30)
+        low, high = pixels.min(0) / DPI, pixels.max(0) / DPI
         assert high - low == pytest.approx(panel, abs=0.15)
         centres.append((low + high) / 2)
     rows, columns = np.moveaxis(np.reshape(centres, (roles, rotations, 2)), 2, 0)
@@ -83,7 +83,7 @@ def test_each_sweep_has_a_panel_of_its_own(
 
 
 @pytest.mark.parametrize("expression", ["the one for $5 not $6_", "$\\frac$", "a word " * 60, "x" * 300, ""])
-def test_any_expression_is_drawn_as_it_is(tmp_path: Path, expression: str) -> None:
+def test_any_expression_is_drawn_literally(tmp_path: Path, expression: str) -> None:
     assert draw_gates(tmp_path / "gates.png", "joint", make_view(make_example(expression))).is_file()
 
 

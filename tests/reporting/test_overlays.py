@@ -1,11 +1,21 @@
-"""Masks over images."""
+"""Masks drawn over images."""
 
 import numpy as np
 import pytest
 from PIL import Image
 from report_inputs import make_example
 
-from s2rm.reporting.overlays import CELL, GAP, LONGEST, MARGIN, PREDICTION, _font, _wrap, draw_sheet, overlay
+from s2rm.reporting.overlays import (
+    CELL,
+    GAP,
+    MARGIN,
+    MOST_LINES,
+    PREDICTION,
+    _font,
+    _wrap,
+    draw_sheet,
+    overlay,
+)
 
 
 def test_overlay_paints_the_mask_and_leaves_the_rest():
@@ -40,7 +50,7 @@ def test_long_expressions_are_wrapped_and_cut():
     font = _font(17)
     assert _wrap("the red square", font, 500) == ["the red square"]
     lines = _wrap("a word " * 200, font, 200)
-    assert len(lines) == LONGEST
+    assert len(lines) == MOST_LINES
     assert lines[-1].endswith("…")
     broken = _wrap("x" * 300 + " end", font, 200)
     assert all(font.getlength(line) <= 200 for line in lines + broken)

@@ -65,7 +65,10 @@ def test_refshapes_never_stands_beside_published_numbers(inputs, metric):
     table = build_comparison(metric, load_published(), [measured(inputs, "refshapes")], 2)
     assert ours(table).empty
     assert table.frame.equals(build_comparison(metric, load_published(), [], 2).frame)
-    assert any("joint trained on RefShapes: see the RefShapes tables" in note for note in table.footnotes)
+    assert any(
+        "No row of ours, since joint trained on RefShapes: see the RefShapes tables" in note
+        for note in table.footnotes
+    )
 
 
 def test_refshapes_tables_have_no_published_method_and_no_real_benchmark(inputs):
@@ -101,7 +104,7 @@ def test_what_is_left_out_is_counted(inputs):
         for metric in ("oIoU", "mIoU")
     }
     assert "59 because the source does not name the metric" in notes["oIoU"]
-    assert "17 because a copy calls the values cIoU or oIoU" in notes["oIoU"]
+    assert "17 because a secondary source calls the values cIoU or oIoU" in notes["oIoU"]
     assert "2 because the source does not state the split (DMMI)" in notes["oIoU"]
     assert "59 because the source does not name the metric" in notes["mIoU"]
     assert "5 because the source does not state the split (DMMI, PaliGemma" in notes["mIoU"]
@@ -125,7 +128,7 @@ def test_precision_has_every_split_and_protocol(inputs):
     assert row["", "P@0.7"] == first["P_0.7"]
 
 
-def test_refshapes_iou_has_each_metric_in_columns_of_its_own(inputs):
+def test_refshapes_iou_has_separate_columns_for_each_metric(inputs):
     table = build_refshapes_iou([measured(inputs, "refshapes")], 2)
     scores = json.loads(inputs.metrics.read_text())["referit_berkeley"]["val"]
     row = table.frame[table.frame["", "data"] == "RefShapes referit_berkeley"].iloc[0]
@@ -136,11 +139,14 @@ def test_refshapes_iou_has_each_metric_in_columns_of_its_own(inputs):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no readable JSON"),
+        ("{", "cannot be read as JSON"),
         ("[]", "the file is list, not a mapping"),
         ("{}", "holds no metrics"),
         ('{"refcoco_unc": 3}', "refcoco_unc is int, not a mapping"),
-        ('{"refcoco": {"val": {"model": {}}}}', "oIoU is None|is no benchmark"),
+        (
+            '{"refcoco": {"val": {"model": {}}}}',
+            "refcoco → val → model is not a known benchmark → split → protocol",
+        ),
         ('{"refcoco_unc": {"val": {"model": {"oIoU": 70}}}}', "refcoco_unc → val → model → mIoU is None"),
         ('{"refcoco_unc": {"val": {"model": {"oIoU": NaN}}}}', "oIoU is nan, not a percentage"),
         ('{"refcoco_unc": {"val": {"model": {"oIoU": "7"}}}}', "oIoU is '7', not a percentage"),
@@ -176,6 +182,6 @@ def test_shared_images_are_listed_where_there_are_any():
     assert "Data: RefShapes. 2 pairs of splits were compared, 0 share images" in none
 
 
-def test_the_structured_partition_is_called_by_its_own_name() -> None:
+def test_the_structured_partition_has_its_own_name() -> None:
     assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"
     assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"

@@ -1,4 +1,4 @@
-"""The curves as numbers."""
+"""The curves as tables of numbers."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_precision_agrees_with_the_metrics(inputs):
             assert shares[threshold] == pytest.approx(metrics[protocol][f"P_{threshold}"], abs=1e-3)
 
 
-def test_training_table_keeps_the_metrics_in_columns_of_their_own(inputs):
+def test_training_table_has_separate_columns_for_each_metric(inputs):
     table = training_table({"joint": load_history(inputs.history)})
     assert list(table)[:7] == [
         "run", "step", "epoch", "train/loss", "train/mask", "val/mean/oIoU", "val/mean/mIoU",
@@ -55,8 +55,8 @@ def test_a_broken_history_is_refused(tmp_path, text):
 def test_broken_scores_are_refused(tmp_path):
     path = tmp_path / "scores.parquet"
     path.write_bytes(b"PAR1 no")
-    with pytest.raises(UserError, match="no readable table of scores"):
+    with pytest.raises(UserError, match="cannot be read as a table of scores"):
         load_ious(path)
     pd.DataFrame({"sent_id": [1]}).to_parquet(path)
-    with pytest.raises(UserError, match="no readable table of scores"):
+    with pytest.raises(UserError, match="cannot be read as a table of scores"):
         load_ious(path)

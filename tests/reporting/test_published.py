@@ -1,4 +1,4 @@
-"""The published numbers: what the file holds, and what of it may be compared."""
+"""The published numbers: what the file contains, and which of them may be compared."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_counts_of_the_file():
 
 
 @pytest.mark.parametrize(
-    ("place", "expected"),
+    ("key", "expected"),
     [
         (("LAVT", "refcoco_unc", "val", "oIoU"), 72.73),
         (("LAVT", "refcoco_unc", "val", "mIoU"), 74.46),
@@ -51,11 +51,11 @@ def test_counts_of_the_file():
         (("CRIS", "refcoco_unc", "val", "mIoU", "CLIP ResNet-101"), 70.47),
     ],
 )
-def test_known_numbers_are_at_their_place(place, expected):
-    assert value(*place) == expected
+def test_known_numbers_are_found(key, expected):
+    assert value(*key) == expected
 
 
-def test_every_comparable_number_is_at_a_place_of_ours():
+def test_every_comparable_number_belongs_to_a_split_of_ours():
     table = load_published()
     comparable = table[(table["reason"] == "") & (table["method"] != PAPER)]
     for row in comparable.itertuples():

@@ -1,13 +1,16 @@
-"""The whole report: which files, the same bytes again, escaped, nothing mixed on disk."""
+"""The whole report: its files, the same bytes again, escaping, and that no table mixes numbers."""
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_inputs import SHARED, make_inputs
+from report_inputs import PARAMS, SHARED, make_inputs
 
 from s2rm.core.errors import UserError
 from s2rm.reporting.published import load_published
@@ -53,6 +56,29 @@ def test_files_are_complete_and_deterministic(inspected, tmp_path, source, table
     assert not any(b"Software" in data for name, data in first.items() if name.endswith(".png"))
 
 
+RENDER = """
+import json, sys
+from pathlib import Path
+import pandas as pd
+from s2rm.config.load import load_params
+from s2rm.reporting.render import render
+
+assert "torch" not in sys.modules, "the import"
+params, results, shared, output = json.load(sys.stdin)
+render(
+    load_params(Path(params), ["data.source=refshapes"]), Path(results), Path(output),
+    shared=pd.DataFrame(shared),
+)
+assert "torch" not in sys.modules, "the rendering"
+"""
+
+
+def test_rendering_loads_no_torch(inspected, tmp_path):
+    given = [str(PARAMS), str(inspected.root / "results"), SHARED.to_dict("list"), str(tmp_path)]
+    subprocess.run([sys.executable, "-c", RENDER], input=json.dumps(given), text=True, check=True)
+    assert (tmp_path / "figures" / "gates-joint.png").is_file()
+
+
 def test_no_file_has_refshapes_numbers_beside_published_ones(inputs, tmp_path):
     inputs.render("refshapes", tmp_path)
     methods = set(load_published()["method"])
@@ -65,14 +91,14 @@ def test_no_file_has_refshapes_numbers_beside_published_ones(inputs, tmp_path):
             assert "RefShapes" in text or path.suffix == ".csv"  # the footnote that says why
 
 
-def test_a_part_of_a_benchmark_is_called_so_and_never_beside_published_numbers(inputs, tmp_path):
+def test_a_part_of_a_benchmark_is_named_so_and_never_beside_published_numbers(inputs, tmp_path):
     inputs.render("archives", tmp_path, incomplete={"refcoco_unc"})
     table = pd.read_csv(tmp_path / "tables/oIoU.csv")
     ours = table[table["source"] == "this project, run joint"]
     assert len(ours) == 2
     assert ours[["RefCOCO val", "RefCOCO testA", "RefCOCO testB"]].isna().all(axis=None)
     assert ours[["RefCOCO+ val", "ReferIt test"]].notna().all(axis=None)
-    assert "No value of ours on RefCOCO: the data were only a part of it." in (
+    assert "No value of ours on RefCOCO: the data are only a part of it." in (
         tmp_path / "tables/oIoU.md"
     ).read_text(encoding="utf-8")
     precision = (tmp_path / "tables/precision.md").read_text(encoding="utf-8")
@@ -131,7 +157,7 @@ def test_without_examples_there_is_no_sheet(inputs, tmp_path):
     ("override", "no_figure", "no_table"),
     [
         ("fusion.kind=s2rm", None, None),
-        ("fusion.recurrence=gru", "fusion.recurrence=gru keeps its gates inside of torch", None),
+        ("fusion.recurrence=gru", "fusion.recurrence=gru keeps its gates inside torch", None),
         ("fusion.balancing=false", *2 * ["fusion.balancing=false takes the plain mean"]),
     ],
 )
@@ -164,8 +190,8 @@ def test_a_run_of_one_benchmark(tmp_path):
     assert text.splitlines()[-1].endswith(',50.00,"this project, run joint"')
 
 
-def test_the_files_of_a_run_are_its_own_where_another_name_ends_like_it(inspected, tmp_path):
-    """Runs `a` and `b-a`: each has its figures, and none of the other."""
+def test_runs_with_similar_names_have_separate_files(inspected, tmp_path):
+    """Of the runs `a` and `b-a` each has its own figures and none of the other's."""
     for name in ("a", "b-a"):
         shutil.copytree(inspected.results, tmp_path / "results" / name)
     run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"

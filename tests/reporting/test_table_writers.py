@@ -1,4 +1,4 @@
-"""Markdown, CSV and LaTeX: everything is escaped, nothing is lost."""
+"""Tables as Markdown, CSV and LaTeX: everything is escaped, nothing is lost."""
 
 import csv
 import io
@@ -66,7 +66,7 @@ def test_latex_escapes_and_rules(table):
     assert text.count(r"\midrule") == 2  # below the head, between the groups
     body = text[text.index(r"\begin{tabular}") : text.index(r"\end{tabular}")]
     assert [line.count("&") - line.count(r"\&") for line in body.splitlines() if line.endswith(r"\\")] == [
-        1,  # the heading that spans two columns
+        1,  # a heading that spans two columns
         2,
         0,
         2,

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, for the tests that stop and break them."""
+"""Trainings in separate processes, for the tests that stop and break them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from s2rm.config.params import Params
 def whole(
     tmp_path_factory: pytest.TempPathFactory, tiny_data: Any, tiny_params: Callable[..., Params]
 ) -> Apart:
-    """Never stopped."""
+    """A training that was never stopped."""
     training = Apart(
         tmp_path_factory.mktemp("whole"), tiny_data.prepared, tiny_data.raw, tiny_params(*SETTINGS), RUN
     )

@@ -1,4 +1,4 @@
-"""Activations computed again: less is kept, and no value changes."""
+"""Recomputed activations: less memory is kept, and no value changes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ MOBILENET = ("vision.backbone=mobilenetv3_small_050", "vision.options={}")  # bl
 
 @contextmanager
 def counted_bytes() -> Iterator[list[int]]:
-    """What the graph keeps outside of checkpoints, and what these keep of their inputs."""
+    """Count the bytes that the graph keeps: outside checkpoints, and as the inputs of checkpoints."""
     kept: dict[int, int] = {}
     total: list[int] = []
 
@@ -69,7 +69,7 @@ def test_gradients_are_bitwise_the_same(
 
 @pytest.mark.parametrize("encoder", [RESNET, MOBILENET])
 def test_names_and_statistics_stay(build_tiny: Callable[..., S2RM], encoder: tuple[str, ...]) -> None:
-    """A state saved with it loads without it; a BatchNorm sees a batch once."""
+    """A state saved with checkpointing loads without it; a BatchNorm sees each batch once."""
     plain, model = (build_tiny(*encoder).train() for _ in range(2))
     checkpoint_activations(model)
     gradients(plain)

@@ -35,10 +35,10 @@ def test_round_trip(tmp_path: Path) -> None:
     fresh = torch.nn.Linear(3, 2)
     fresh_optimiser = torch.optim.AdamW(fresh.parameters())
     torch.manual_seed(99)
-    found, random = load_state(path, model=fresh, optimiser=fresh_optimiser)
+    found, rng_state = load_state(path, model=fresh, optimiser=fresh_optimiser)
     assert found == progress
-    assert random is not None
-    random.restore()
+    assert rng_state is not None
+    rng_state.restore()
     assert torch.equal(torch.rand(3), drawn)
     assert torch.equal(fresh.weight, model.weight)
     for state, other in zip(
@@ -55,18 +55,26 @@ def test_each_process_has_its_own_random_state(tmp_path: Path) -> None:
     second, other = RngState.now(), torch.rand(2)
     save_state(tmp_path / "state.pt", Progress(step=1), [first, second])
     for process, expected in enumerate((drawn, other)):
-        random = load_state(tmp_path / "state.pt", process)[1]
-        assert random is not None
-        random.restore()
+        rng_state = load_state(tmp_path / "state.pt", process)[1]
+        assert rng_state is not None
+        rng_state.restore()
         assert torch.equal(torch.rand(2), expected)
     assert load_state(tmp_path / "state.pt", 2) == (Progress(step=1), None)  # there were two
+
+
+def test_the_next_epoch_starts_with_empty_sums() -> None:
+    progress = Progress(
+        epoch=3, batch=5, step=17, best=41.5, seen=80, sums={"loss": 0.3}, history=[{"epoch": 3}]
+    )
+    progress.finish_epoch()
+    assert progress == Progress(epoch=4, batch=0, step=17, best=41.5, seen=0, sums={}, history=[{"epoch": 3}])
 
 
 def test_nothing_to_continue(tmp_path: Path) -> None:
     assert load_state(tmp_path / "state.pt") == (Progress(epoch=0, step=0, history=[]), None)
 
 
-def test_the_one_before_is_kept_and_taken_where_the_last_is_damaged(
+def test_the_previous_state_is_kept_and_used_where_the_last_is_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "state.pt"
@@ -79,7 +87,7 @@ def test_the_one_before_is_kept_and_taken_where_the_last_is_damaged(
         caplog.clear()
         assert load_state(path)[0].step == 2
         assert "state.pt is damaged" in caplog.text
-    path.unlink()  # as between its two moves
+    path.unlink()  # as between the two moves of save_state
     assert load_state(path)[0].step == 2
 
 
@@ -89,7 +97,7 @@ class Unwritable:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_fault_before_or_while_writing_keeps_the_old_state(
+def test_an_error_before_or_during_the_write_keeps_the_old_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     model, _ = trained()

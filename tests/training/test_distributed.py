@@ -49,7 +49,7 @@ def as_rank(rank: int, count: int, port: int, work: Callable[[], None]) -> None:
 
 
 def start_processes(count: int, work: Callable[[], None]) -> list[Any]:
-    """Starts it in each of so many processes, which know of each other as torchrun's do."""
+    """Start `work` in `count` processes, which know of each other like those of torchrun."""
     port = free_port()
     processes = [SERVER.Process(target=as_rank, args=(rank, count, port, work)) for rank in range(count)]
     for process in processes:
@@ -58,7 +58,7 @@ def start_processes(count: int, work: Callable[[], None]) -> list[Any]:
 
 
 def in_processes(count: int, work: Callable[[], None]) -> list[int]:
-    """The exit codes of so many processes."""
+    """Run `work` in `count` processes and return their exit codes."""
     return wait_for(start_processes(count, work))
 
 
@@ -73,7 +73,7 @@ def wait_for(processes: list[Any]) -> list[int]:
 
 
 def cut_to_steps(wanted: int) -> None:
-    """Training rows for one epoch of so many expressions: whole batches, so that no last one is smaller."""
+    """Make an epoch of `wanted` expressions: whole batches, so that the last one is not smaller."""
     original = loop.load_rows
 
     def rows(*arguments: Any) -> Any:
@@ -103,7 +103,7 @@ def test_the_weights_after_twenty_steps(
     for name, alone in weights[0].items():
         together = weights[1][name]
         if name.endswith("distribute.key_value.bias"):
-            # A softmax does not see a key's bias: its gradient is rounding, which AdamW makes a step of.
+            # A key's bias cancels in the softmax: its gradient is rounding, which AdamW turns into a step.
             alone, together = (each[len(each) // 2 :] for each in (alone, together))
         torch.testing.assert_close(alone, together, rtol=0, atol=1e-5, msg=name)
 
@@ -142,7 +142,7 @@ def test_every_expression_is_scored_once(
         pd.testing.assert_series_equal(together["score"], alone["score"], rtol=1e-5)
 
 
-def test_a_batch_that_cannot_be_shared_out(tmp_path: Path, tiny_data: Any, tiny_params: TINY) -> None:
+def test_a_batch_that_cannot_be_divided(tmp_path: Path, tiny_data: Any, tiny_params: TINY) -> None:
     params = tiny_params("train.expressions_per_batch=33")
     training = Apart(tmp_path / "odd", tiny_data.prepared, tiny_data.raw, params, RUN)
     training.folder.mkdir()

@@ -1,4 +1,4 @@
-"""What goes wrong in a training gives one line and exit code 2; the same command goes on to the same bits."""
+"""A failure gives one line and exit code 2; the same command then resumes and ends with the same bits."""
 
 import ctypes
 import os
@@ -18,14 +18,14 @@ from s2rm.core.errors import UserError
 from s2rm.data import dataset
 from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
-from s2rm.training.failures import explain_faults
+from s2rm.training.failures import explain_failures
 
 pytestmark = pytest.mark.faults
 Start = Callable[..., Apart]
 
 
 def one_line_and_on(training: Apart, whole: Apart, *words: str) -> None:
-    """The fault, then the same training without it."""
+    """Train with the fault and check its line, then run the same training without the fault."""
     assert training.finish() == 2, training.output
     (line,) = [line for line in training.output.splitlines() if line.startswith("error: ")]
     assert all(word in line for word in words), line
@@ -37,7 +37,7 @@ def one_line_and_on(training: Apart, whole: Apart, *words: str) -> None:
 
 
 def limit_files(size: int) -> None:
-    """No file may grow beyond: a write then fails as on a full disk (EFBIG instead of ENOSPC)."""
+    """Limit the size of files: a larger write fails as on a full disk (EFBIG instead of ENOSPC)."""
     import signal
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -52,7 +52,7 @@ def test_a_full_disk(start: Start, whole: Apart) -> None:
 def test_a_disk_that_is_full_for_the_weights(start: Start, whole: Apart) -> None:
     weights = (whole.folder / "model" / "model.safetensors").stat().st_size
     training = start("train.save_every=100", prepare=partial(limit_files, weights // 2))
-    one_line_and_on(training, whole, "after step 5", "make room")
+    one_line_and_on(training, whole, "after step 5", "make room or repair the disk, then the same command")
 
 
 def whole_state_size(whole: Apart) -> int:
@@ -60,7 +60,7 @@ def whole_state_size(whole: Apart) -> int:
 
 
 def mount_read_only(folder: Path) -> None:
-    """A read-only tmpfs over the folder, in a mount namespace of this process alone."""
+    """Mount a read-only tmpfs over the folder, in a mount namespace of this process alone."""
     libc = ctypes.CDLL(None, use_errno=True)
     clone_newns, ms_rdonly, ms_rec, ms_private = 0x00020000, 1, 16384, 1 << 18
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def test_a_read_only_disk(start: Start, whole: Apart, tmp_path: Path) -> None:
 
 
 def break_step(at: int, error: Callable[[], None]) -> None:
-    """Step `at` meets the error."""
+    """Raise the error in step `at`."""
     original, steps = epoch.segmentation_loss, [0]
 
     def loss(*arguments: Any) -> dict[str, torch.Tensor]:
@@ -106,6 +106,7 @@ def test_out_of_memory(start: Start, whole: Apart) -> None:
         whole,
         "out of memory",
         "train.expressions_per_batch",
+        "with another batch size the training starts over",
     )
 
 
@@ -114,7 +115,7 @@ def die() -> None:
 
 
 def break_loading(error: Callable[[], None]) -> None:
-    """The loader meets the error at some image of the first epoch."""
+    """Raise the error in the loader at some image of the first epoch."""
     original, drawn = dataset.decode_image, random.Random(0)
 
     def decode(*arguments: Any) -> Any:
@@ -131,7 +132,7 @@ def test_a_loader_process_that_dies(start: Start, whole: Apart, tmp_path: Path) 
 
 
 def raise_corrupt() -> None:
-    raise UserError("train2014/1.jpg is no image that can be read: fetch it again")
+    raise UserError("train2014/1.jpg cannot be read as an image: fetch it again")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -139,7 +140,7 @@ def test_a_corrupt_image_in_the_middle_of_an_epoch(
     start: Start, whole: Apart, tmp_path: Path, workers: int
 ) -> None:
     training = start(f"train.workers={workers}", prepare=partial(break_loading, raise_corrupt))
-    one_line_and_on(training, whole, "error: train2014/1.jpg is no image that can be read: fetch it again")
+    one_line_and_on(training, whole, "error: train2014/1.jpg cannot be read as an image: fetch it again")
 
 
 def poison() -> None:
@@ -152,7 +153,7 @@ def poison() -> None:
 
 
 def test_a_state_that_is_not_a_number_is_not_saved(start: Start, whole: Apart) -> None:
-    """Between two logged steps nothing has looked at the loss yet."""
+    """Between two logged steps the loss has not been checked yet."""
     training = start("train.log_every=100", prepare=poison)
     assert training.finish() == 2, training.output
     assert "the loss became nan" in training.output
@@ -160,5 +161,5 @@ def test_a_state_that_is_not_a_number_is_not_saved(start: Start, whole: Apart) -
 
 
 def test_other_errors_stay_what_they_are(tiny_params: Callable[..., Params]) -> None:
-    with pytest.raises(RuntimeError, match="shapes"), explain_faults(tiny_params().train, Progress()):
+    with pytest.raises(RuntimeError, match="shapes"), explain_failures(tiny_params().train, Progress()):
         raise RuntimeError("shapes do not fit")

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 def plain_loss(logits: Array, target: Array, weights: Loss) -> float:
-    """The mean over expressions of w_bce · BCE + w_dice · Dice, each of one expression (H, W)."""
+    """Compute the mean over expressions of w_bce · BCE + w_dice · Dice, each of one expression (H, W)."""
     values = []
     for logit, truth in zip(logits[:, 0], target[:, 0], strict=True):
         p = 1 / (1 + np.exp(-logit))
@@ -30,10 +30,10 @@ def averaged(target: Array, factor: int) -> Array:
 
 @pytest.fixture
 def masks() -> tuple[Masks, torch.Tensor]:
-    random = torch.Generator().manual_seed(0)
-    coarse = [torch.randn(3, 1, 32 // s, 64 // s, generator=random) for s in (4, 8, 16, 32)]
-    target = torch.rand(3, 1, 32, 64, generator=random) > torch.tensor([0.2, 0.7, 1.0]).view(3, 1, 1, 1)
-    return Masks(logits=torch.randn(3, 1, 32, 64, generator=random), coarse=coarse), target
+    generator = torch.Generator().manual_seed(0)
+    coarse = [torch.randn(3, 1, 32 // s, 64 // s, generator=generator) for s in (4, 8, 16, 32)]
+    target = torch.rand(3, 1, 32, 64, generator=generator) > torch.tensor([0.2, 0.7, 1.0]).view(3, 1, 1, 1)
+    return Masks(logits=torch.randn(3, 1, 32, 64, generator=generator), coarse=coarse), target
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_groups(build_tiny: Callable[..., S2RM], train: Callable[..., Train], ki
 
 
 def rates(train: Train, steps: int) -> list[float]:
-    """The rates of the two groups (1 and 10 times) at each step."""
+    """Return the rate of the first of two groups at each step; that of the second is 10 times as high."""
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     optimiser = torch.optim.AdamW(
         [{"params": [weight], "lr": rate} for weight, rate in zip(weights, (1.0, 10.0), strict=True)]
@@ -43,7 +43,7 @@ def rates(train: Train, steps: int) -> list[float]:
         found.append(small)
         optimiser.step()
         schedule.step()
-    assert optimiser.param_groups[0]["lr"] == 0  # all spent
+    assert optimiser.param_groups[0]["lr"] == 0  # the schedule ends at 0
     return found
 
 

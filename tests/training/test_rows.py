@@ -20,7 +20,7 @@ JOINT = Run(train_on=[FIRST, SECOND], evaluate_on=[FIRST])
 
 @pytest.fixture
 def prepared(tiny_data, tmp_path: Path) -> Path:
-    """The tiny tables, where one training image of FIRST is in SECOND's test split and one in its own val."""
+    """The tiny tables; a training image of FIRST is in SECOND's test split, another in its own val split."""
     tables = {name: load_table(tiny_data.prepared / f"{name}.parquet") for name in (FIRST, SECOND)}
     images = tables[FIRST].loc[tables[FIRST]["split"] == "train", "image_path"].unique()
     for name, split, image in ((SECOND, "test", images[0]), (FIRST, "val", images[1])):
@@ -53,7 +53,7 @@ def test_a_joint_training_drops_images_of_evaluation_splits_and_says_how_many(
     assert len(dropped) == 2
     lost = everything["image_path"].isin(dropped).sum()
     assert f"{FIRST}: 2 training images ({lost} expressions) dropped" in caplog.text
-    assert f"{SECOND}: 0 training images" in caplog.text
+    assert SECOND not in [record.args[0] for record in caplog.records], "nothing was dropped from it"
     assert len(train) == len(everything) - lost
     assert list(train.index) == list(range(len(train)))
     assert set(validation) == {FIRST, SECOND}

@@ -1,4 +1,4 @@
-"""What signals do to a process that heeds them."""
+"""Signals are recorded, and a second one stops at once."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from s2rm.training import signals
 from s2rm.training.signals import deferred_signals
 
 
-def test_a_signal_is_noted_and_handlers_come_back() -> None:
+def test_a_signal_is_recorded_and_the_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with deferred_signals() as stop:
         assert stop.signal is None
@@ -22,7 +22,7 @@ def test_a_signal_is_noted_and_handlers_come_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_an_echo_is_not_a_second_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_that_arrives_twice_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with deferred_signals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Trainings that are killed and stopped at any moment end with the bits of the one that was not."""
+"""Trainings that are killed or stopped at any moment end with the same bits as one that was not."""
 
 import random
 import signal
@@ -15,7 +15,7 @@ from s2rm.training.checkpoint import previous_of
 Start = Callable[..., Apart]
 
 
-def test_the_epochs_are_long_enough_to_stop_inside_of_them(whole: Apart) -> None:
+def test_the_epochs_are_long_enough_to_stop_inside_them(whole: Apart) -> None:
     assert whole.steps == list(range(1, len(whole.steps) + 1))
     assert len(whole.steps) >= 2 * 5
 
@@ -34,13 +34,13 @@ def test_a_training_killed_at_thirty_random_moments(whole: Apart, start: Start, 
 
 
 def killed_and_finished(whole: Apart, training: Apart, drawn: random.Random) -> None:
-    """Killed twice, at random steps and a random while after; also amid a state's writing."""
+    """Kill twice, at random steps and after a random delay, also while a state is written; then finish."""
     last = len(whole.steps)
     for _ in range(2):
         training.kill(drawn.randint(0, last), delay=drawn.random() * 0.3)
     assert training.finish() == 0, training.output
     assert training.files == whole.files
-    # What is logged twice, as it was done twice, is the same.
+    # Steps that were repeated are logged twice, with the same values.
     values = {step: metrics["train/loss"] for step, metrics in whole.log if "train/loss" in metrics}
     for step, metrics in training.log:
         if "train/loss" in metrics:
@@ -65,7 +65,7 @@ def test_a_stopped_training_loses_no_step(
 
 
 def test_stopped_at_every_second_step(whole: Apart, start: Start) -> None:
-    """The ends of epochs are among them."""
+    """The ends of epochs are among these steps."""
     training = start()
     for at in range(2, len(whole.steps) + 1, 2):
         training.stop(signal.SIGTERM, at)
@@ -74,7 +74,7 @@ def test_stopped_at_every_second_step(whole: Apart, start: Start) -> None:
     assert training.files == whole.files
 
 
-def test_accumulated_batches_are_continued_at_a_whole_step(
+def test_accumulated_batches_are_resumed_at_a_whole_step(
     start: Start, tmp_path: Path, tiny_data: Any, tiny_params: Callable[..., Params]
 ) -> None:
     settings = "train.accumulation=2", "train.expressions_per_batch=8"
@@ -90,7 +90,7 @@ def test_accumulated_batches_are_continued_at_a_whole_step(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("damage", ["a bit", "half", "empty"])
-def test_a_damaged_state_is_left_out_for_the_one_before(whole: Apart, start: Start, damage: str) -> None:
+def test_a_damaged_state_is_skipped_for_the_previous_one(whole: Apart, start: Start, damage: str) -> None:
     training = start()
     training.kill(7)
     state = training.folder / "scratch" / "state.pt"
@@ -106,7 +106,7 @@ def test_a_damaged_state_is_left_out_for_the_one_before(whole: Apart, start: Sta
 
 
 @pytest.mark.faults
-def test_two_damaged_states_begin_anew(whole: Apart, start: Start) -> None:
+def test_two_damaged_states_start_over(whole: Apart, start: Start) -> None:
     training = start()
     training.kill(7)
     state = training.folder / "scratch" / "state.pt"

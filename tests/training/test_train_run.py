@@ -30,7 +30,7 @@ SHORT = ("train.epochs=2", "language.dropout=0.2")  # dropout, so that the rando
 
 @dataclass
 class Training:
-    """One call of train_run after another, in one folder."""
+    """Calls train_run, once or several times, in one folder."""
 
     folder: Path
     data: Any  # conftest.TinyData
@@ -39,7 +39,9 @@ class Training:
     def log(self, metrics: dict[str, float], step: int) -> None:
         self.logged.append((metrics, step))
 
-    def run(self, params: Params, run: Run = RUN, prepared: Path | None = None) -> Progress:
+    def run(
+        self, params: Params, run: Run = RUN, prepared: Path | None = None, *, logged: bool = True
+    ) -> Progress:
         return loop.train_run(
             params,
             run,
@@ -48,7 +50,7 @@ class Training:
             weights=self.folder / "weights",  # none: nothing is pretrained
             output=self.folder / "model",
             scratch=self.folder / "scratch",
-            log=self.log,
+            **({"log": self.log} if logged else {}),
         )
 
     @property
@@ -111,8 +113,9 @@ def test_what_is_logged(whole: Training) -> None:
 def test_the_same_seed_gives_the_same_files(
     whole: Training, training: Training, tiny_params: TinyParams
 ) -> None:
-    torch.rand(7)  # whatever was drawn before must not matter
-    training.run(tiny_params(*SHORT))
+    torch.rand(7)  # numbers drawn before must not matter
+    training.run(tiny_params(*SHORT), logged=False)  # nor does it matter whether it is logged
+    assert not training.logged
     assert training.files == whole.files
 
 
@@ -144,7 +147,7 @@ def test_epochs_see_every_expression_in_another_order(
 def test_only_training_expressions_are_trained_on(
     training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables: list[pd.DataFrame] = []  # as they come to be read: the training's, then those of validation
+    tables: list[pd.DataFrame] = []  # in the order of reading: training, then validation
     original = ExpressionDataset.__init__
 
     def spy(self: ExpressionDataset, table: pd.DataFrame, *args: Any, **kwargs: Any) -> None:
@@ -174,7 +177,7 @@ def test_the_loss_falls_on_a_handful_of_images(training: Training, tiny_params: 
 def test_the_best_validation_is_kept(
     training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the metric that train.select_by names."""
+    """The best one is selected by the metric that train.select_by names."""
     values = iter([(10.0, 50.0), (30.0, 40.0), (20.0, 60.0)])
     weights: list[dict[str, torch.Tensor]] = []
 
@@ -197,7 +200,7 @@ def test_accumulated_batches_are_one_step(training: Training, tiny_params: TinyP
     progress = training.run(tiny_params(*SHORT, "train.epochs=1", "train.accumulation=2"))
     assert progress.step == -(-batches // 2)
     rates = [metrics["train/learning_rate"] for metrics, _ in training.logged if "train/loss" in metrics]
-    assert rates[-1] == 0  # the schedule is spent with the last step
+    assert rates[-1] == 0  # the schedule ends with the last step
 
 
 def test_gradients_are_clipped_at_every_step(
@@ -252,7 +255,7 @@ def test_no_gpu_where_one_is_asked_for(
         training.run(tiny_params(*SHORT, "train.device=cuda"))
 
 
-def test_small_batches_are_warned_of(
+def test_small_batches_give_a_warning(
     training: Training, tiny_params: TinyParams, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop._warn_of_small_batches(16)

@@ -101,7 +101,7 @@ class Fusion(Section):
     def why_no_gates(self) -> str | None:
         """The switch that leaves a model without update gates or weights; None where it has both."""
         if self.recurrence == "gru" and self.why_no_weights is None:
-            return "fusion.recurrence=gru keeps its gates inside of torch"
+            return "fusion.recurrence=gru keeps its gates inside torch"
         return self.why_no_weights
 
     @model_validator(mode="after")

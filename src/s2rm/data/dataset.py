@@ -1,4 +1,7 @@
-"""From rows of the prepared tables to samples: an image with some of its expressions and masks."""
+"""From rows of the prepared tables to samples and batches: images with some of their expressions and masks.
+
+Shapes: B images, N expressions, S the side of the model's input in pixels, T tokens.
+"""
 
 from dataclasses import dataclass
 
@@ -17,33 +20,52 @@ from s2rm.data.transforms import resize_mask
 
 @dataclass(frozen=True)
 class Batch:
-    """B images, N ≥ B expressions of them."""
+    """B images with N ≥ B expressions."""
 
-    images: Tensor  # (B, 3, S, S), normalised
-    token_ids: Tensor  # (N, T)
-    attention_mask: Tensor  # (N, T)
-    expression_to_image: Tensor  # (N,), in 0..B−1
-    masks: Tensor  # (N, 1, S, S), bool
-    rows: Tensor  # (N,), the expressions' rows in the table
+    images: Tensor
+    """(B, 3, S, S), normalised."""
+    token_ids: Tensor
+    """(N, T)."""
+    attention_mask: Tensor
+    """(N, T), 1 for tokens, 0 for padding."""
+    expression_to_image: Tensor
+    """(N,), the image of each expression, in 0..B−1."""
+    masks: Tensor
+    """(N, 1, S, S), boolean."""
+    rows: Tensor
+    """(N,), the rows of the expressions in the table."""
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
+        """Return the batch on another device; `non_blocking` as for `torch.Tensor.to`."""
         return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in vars(self).values()))
 
     def pin_memory(self) -> "Batch":
-        """What a DataLoader calls with `pin_memory`, so that copies to a GPU run beside its work."""
+        """Return the batch in page-locked memory, so that its copy to a GPU overlaps with computation.
+
+        A `DataLoader` with `pin_memory=True` calls this.
+        """
         return Batch(*(tensor.pin_memory() for tensor in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class Sample:
-    image: Tensor  # (3, S, S)
+    """One image with some of its expressions."""
+
+    image: Tensor
+    """(3, S, S), normalised."""
     token_ids: list[list[int]]
-    masks: list[np.ndarray]  # k of (S, S), bool
+    """The token ids of each expression, without padding."""
+    masks: list[np.ndarray]
+    """The mask of each expression, (S, S), boolean."""
     rows: list[int]
+    """The row of each expression in the table."""
 
 
 class ExpressionDataset(Dataset[Sample]):
-    """Indexed by a list of rows of the table, all of one image: the image is decoded once."""
+    """The expressions of a table as samples; an index is a list of rows that all belong to one image.
+
+    So an image is decoded once for all of its expressions. `s2rm.data.samplers` makes such lists.
+    """
 
     def __init__(
         self,
@@ -54,7 +76,7 @@ class ExpressionDataset(Dataset[Sample]):
         """Tokenize the expressions of a table.
 
         Args:
-            table: rows of prepared tables.
+            table: rows of one or several prepared tables.
             images: the files that `image_path` names.
             processor: how the model's inputs are made.
         """
@@ -65,6 +87,11 @@ class ExpressionDataset(Dataset[Sample]):
         self.token_ids = processor.tokenize(table["expression"].tolist())
 
     def __getitem__(self, rows: list[int]) -> Sample:
+        """Read the image and the masks of these rows.
+
+        Raises:
+            UserError: the image is missing or cannot be read.
+        """
         path = self.image_path[rows[0]]
         image = decode_image(self.images.read(path), path)
         masks = [decode(self.mask_rle[row], *self.sizes[row]) for row in rows]
@@ -76,11 +103,12 @@ class ExpressionDataset(Dataset[Sample]):
         )
 
     def collate(self, samples: list[Sample]) -> Batch:
+        """Join samples into a batch; expressions are padded to the longest of them."""
         token_ids, attention_mask = self.processor.pad(
             [ids for sample in samples for ids in sample.token_ids]
         )
         counts = torch.tensor([len(sample.rows) for sample in samples])
-        # In a worker `default_collate` stacks right into shared memory: a batch is not copied once more.
+        # In a worker process, `default_collate` stacks directly into shared memory, which saves one copy.
         return Batch(
             images=default_collate([sample.image for sample in samples]),
             token_ids=token_ids,

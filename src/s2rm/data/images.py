@@ -1,4 +1,4 @@
-"""Image files, whatever they hold, to RGB of 8 bits."""
+"""Decodes image files of any mode to RGB with 8 bits per channel."""
 
 import io
 from pathlib import Path
@@ -8,13 +8,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from s2rm.core.errors import UserError
 
-# Pillow knows stranger formats too, some of which start other programs.
+# Pillow reads more formats than these, and some of them start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MOST_PIXELS = 1 << 26  # 67 million, 200 MB in RGB; COCO and SAIAPR have at most 640 × 640
 
 
 def read_image(path: Path, *, upright: bool = False) -> Image.Image:
-    """An image file in RGB; see `decode_image`."""
+    """Read an image file as RGB.
+
+    Args:
+        path: of the file.
+        upright: see `decode_image`.
+
+    Raises:
+        UserError: the file is missing or cannot be read as an image, or the image is too large.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -25,10 +33,16 @@ def read_image(path: Path, *, upright: bool = False) -> Image.Image:
 
 
 def decode_image(data: bytes, name: str, *, upright: bool = False) -> Image.Image:
-    """The content of an image file in RGB, 8 bits; CMYK, grey, palettes and 16 bits are converted.
+    """Decode the content of an image file as RGB; CMYK, grey, palettes and 16 bits are converted.
 
-    `upright` turns it as its EXIF says: for users' own photos, not for COCO, whose masks lie on the
-    stored pixels. `UserError`, naming it `name`, where it is damaged, no image or too large.
+    Args:
+        data: the content.
+        name: of the image, for messages.
+        upright: whether the image is rotated as its EXIF data says. This is for users' own photos, not for
+            COCO, whose masks refer to the stored pixels.
+
+    Raises:
+        UserError: the data are not an image or are damaged, or the image is too large.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -42,7 +56,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = False) -> Image.Imag
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits by its upper 8: Pillow itself would cut all above 255 to white."""
+    """Reduce 16-bit grey to its upper 8 bits; Pillow would turn everything above 255 white."""
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))

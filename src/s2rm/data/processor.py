@@ -1,9 +1,10 @@
-"""How a model's inputs are made from images and texts; saved beside the model.
+"""Makes a model's inputs from images and texts; saved beside the model.
 
     processor_config.json     image size, mean, std, tokens
-    tokenizer.json, …         the tokenizer, as transformers saves it
+    tokenizer.json            the tokenizer, as transformers saves it
+    tokenizer_config.json
 
-Shapes: B images, N expressions, S the side of the model's input, T tokens.
+Shapes: B images, N expressions, S the side of the model's input in pixels, T tokens.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
+from huggingface_hub.constants import CONFIG_NAME
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -24,6 +26,7 @@ from s2rm.data.tokenizer import pad, tokenize
 from s2rm.data.transforms import to_tensor
 
 CONFIG = "processor_config.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
@@ -31,26 +34,27 @@ class Processor:
     """A tokenizer, and the size and normalisation of images."""
 
     tokenizer: PreTrainedTokenizerBase
+    """The tokenizer of the language encoder."""
     image_size: int
-    """Side S of the square that images are resized to, pixels."""
+    """Side S of the square that images are resized to, in pixels."""
     max_tokens: int
-    """Expressions are cut at so many tokens, [CLS] and [SEP] included."""
+    """Length at which expressions are truncated, in tokens with [CLS] and [SEP]."""
     mean: tuple[float, ...]
-    """Of the colour channels in 0…1, subtracted."""
+    """Mean of each colour channel in 0…1, which is subtracted."""
     std: tuple[float, ...]
-    """Of the colour channels in 0…1, divided by."""
+    """Standard deviation of each colour channel in 0…1, which the difference is divided by."""
 
     def __call__(
         self, images: Image.Image | Sequence[Image.Image], texts: Sequence[str] | Sequence[Sequence[str]]
     ) -> dict[str, Tensor]:
-        """Make a batch that `S2RM.forward` takes.
+        """Make the arguments of `S2RM.forward`.
 
         Args:
             images: one RGB image, or B of them.
-            texts: the expressions of the one image, or for each image a list of its expressions.
+            texts: the N expressions of the one image, or for each image a list of its expressions.
 
         Returns:
-            images (B, 3, S, S), token_ids and attention_mask (N, T), expression_to_image (N,).
+            By name: images (B, 3, S, S), token_ids and attention_mask (N, T) each, expression_to_image (N,).
         """
         alone = isinstance(images, Image.Image)
         pictures = cast("Sequence[Image.Image]", [images] if alone else images)
@@ -69,15 +73,15 @@ class Processor:
         return to_tensor(image, self.image_size, self.mean, self.std)
 
     def tokenize(self, expressions: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each expression, with [CLS] and [SEP], cut at `max_tokens`."""
+        """Return the token ids of each expression, with [CLS] and [SEP], truncated to `max_tokens`."""
         return tokenize(self.tokenizer, list(expressions), self.max_tokens)
 
     def pad(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Return token ids and attention mask, (N, T) each, T being the longest of the N."""
+        """Pad N expressions to the longest: token ids and attention mask, (N, T) each."""
         return pad(token_ids, int(self.tokenizer.pad_token_id))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the processor into a folder, beside a model."""
+        """Write the processor into a folder, usually that of its model."""
         config = {
             "image_size": self.image_size,
             "max_tokens": self.max_tokens,
@@ -97,8 +101,12 @@ class Processor:
             options: revision, token, cache_dir, … for the Hub.
 
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: the processor is not found or cannot be read, or an earlier version trained the model.
         """
+        if is_local(name) and not (Path(name) / CONFIG).is_file() and (Path(name) / CONFIG_NAME).is_file():
+            raise UserError(
+                f"{name} was trained by an earlier version: {CONFIG} is missing; train it again (`dvc repro`)"
+            )
         path = find_file(name, CONFIG, what="trained model", **options)
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
@@ -106,9 +114,11 @@ class Processor:
             mean, std = (tuple(map(float, config[key])) for key in ("mean", "std"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a processor's configuration: {error!r}") from None
-        source = path.parent if is_local(name) else name
+        if not is_local(name):  # transformers would ask the Hub for more files than these
+            for file in TOKENIZER_FILES:
+                find_file(name, file, what="trained model", **options)
         try:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **options)
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(path.parent)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{name} does not contain a tokenizer: {reason}") from None

@@ -1,4 +1,4 @@
-"""Batches that group expressions under their image, so that an image is encoded once for all of them."""
+"""Samplers that group expressions by image, so that an image is encoded once for all of its expressions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,24 +6,26 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import Sampler
 
-Group = list[int]  # rows of one image
+Group = list[int]
+"""Rows of the table that belong to one image."""
 
 
 def group_by_image(image_paths: Sequence[str]) -> list[Group]:
-    """The rows of each image, images in the order of their first row."""
+    """Return the rows of each image, images in the order of their first row."""
     groups = pd.Series(np.arange(len(image_paths))).groupby(np.asarray(image_paths), sort=False)
     return [rows.tolist() for _, rows in groups]
 
 
 class GroupedBatchSampler(Sampler[list[Group]]):
-    """Every expression once an epoch, at most `expressions_per_image` of an image together.
+    """Yield batches for training: every expression once per epoch, in random order.
 
-    A batch has exactly `expressions` (the last may have fewer), of as many images as it takes: the
-    effective batch is constant, and so are the shapes of all that is computed for an expression.
-    The order depends on the seed and the epoch alone.
+    A batch has exactly `expressions` of them (the last of an epoch may have fewer), from as many images as
+    that takes. So the effective batch size is constant, and so is the shape of everything that is computed
+    per expression. The order depends on the seed and the epoch alone.
 
-    For several processes each batch comes as so many shares, one after the other, as even as it goes. Where
-    an epoch's last batch has fewer expressions than there are processes, its last one is in several shares.
+    With several processes each batch is yielded as one share per process, one after the other, as even as
+    possible. Where the last batch of an epoch has fewer expressions than there are processes, its last
+    expression appears in several shares.
     """
 
     def __init__(
@@ -35,17 +37,29 @@ class GroupedBatchSampler(Sampler[list[Group]]):
         seed: int,
         processes: int = 1,
     ) -> None:
+        """Prepare epoch 0.
+
+        Args:
+            groups: the rows of each image.
+            expressions: number of expressions per batch, over all processes.
+            expressions_per_image: at most so many expressions of an image are kept together.
+            seed: of the order.
+            processes: number of shares that each batch is split into.
+        """
         self.groups, self.seed, self.epoch = groups, seed, 0
         self.expressions, self.expressions_per_image = expressions, expressions_per_image
         self.processes = processes
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0, that the next iteration yields."""
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Return the number of shares per epoch: batches × processes."""
         return -(-sum(map(len, self.groups)) // self.expressions) * self.processes
 
     def __iter__(self) -> Iterator[list[Group]]:
+        """Yield the shares of the epoch, each as the rows of one or several images."""
         for batch in self._batches():
             yield from split_batch(batch, self.processes)
 
@@ -72,7 +86,10 @@ class GroupedBatchSampler(Sampler[list[Group]]):
 
 
 def split_batch(batch: list[Group], processes: int) -> list[list[Group]]:
-    """A batch as so many, in its order; an image may be in two of them."""
+    """Split a batch evenly over the processes, keeping its order; an image may appear in two shares.
+
+    Where the batch has fewer expressions than processes, the remaining shares repeat its last expression.
+    """
     if processes == 1:
         return [batch]
     owners = np.repeat(np.arange(len(batch)), [len(group) for group in batch])
@@ -86,14 +103,17 @@ def split_batch(batch: list[Group], processes: int) -> list[list[Group]]:
 
 
 class ImageBatchSampler(Sampler[list[Group]]):
-    """Every image with all of its expressions, in the order of the table: for evaluation."""
+    """Yield batches for evaluation: every image with all of its expressions, in the order of the table."""
 
     def __init__(self, groups: list[Group], images_per_batch: int) -> None:
+        """Group `images_per_batch` images, whose rows are `groups`."""
         self.groups, self.images_per_batch = groups, images_per_batch
 
     def __len__(self) -> int:
+        """Return the number of batches."""
         return -(-len(self.groups) // self.images_per_batch)
 
     def __iter__(self) -> Iterator[list[Group]]:
+        """Yield the batches, each as the rows of its images."""
         for i in range(0, len(self.groups), self.images_per_batch):
             yield self.groups[i : i + self.images_per_batch]

@@ -1,14 +1,18 @@
-"""Images that are trained on and evaluated on.
+"""Finds the images that are both trained on and evaluated on, and leaves them out of the training.
 
-An image is told by its `image_path`, which is the same for one COCO image in all benchmarks.
+An image is identified by its `image_path`, which is the same for one COCO image in all benchmarks.
 
-The splits of RefCOCO, RefCOCO+ and RefCOCOg were made independently of each other, so that training on
-several of them shows the model images of their evaluation splits. PolyFormer and big_vision's
-"refcocox_combined" leave these images out of the joint training set, and so does `drop_evaluated`.
+RefCOCO, RefCOCO+ and RefCOCOg take their images from COCO train2014. The UNC splits of RefCOCO and RefCOCO+
+agree: they share all images of val (1,500), testA (750) and testB (750), as counted on the lists refs(unc).p
+of REFER. RefCOCOg was split separately, so its training split can hold images that RefCOCO and RefCOCO+
+evaluate on, and theirs images that RefCOCOg evaluates on: a model that is trained on several of them would
+see evaluation images. PolyFormer and big_vision's "refcocox_combined" leave these images out of the joint
+training set, and so does `drop_evaluated`.
 
-RefCOCOg's Google partition divides objects, not images: its own train and val share images by protocol.
-Whether a protocol is kept or its images are dropped is for the caller to decide: nothing here excepts it.
+RefCOCOg's Google split divides objects, not images: its own train and val share images by protocol. Whether
+this protocol is kept or the shared images are dropped is up to the caller; this module makes no exception.
 
+https://github.com/lichengunc/refer
 https://github.com/amazon-science/polygon-transformer/blob/5d21aeb/data/create_finetuning_data.py
 https://github.com/google-research/big_vision/blob/5f95305/big_vision/datasets/refcoco/refcoco.py
 https://github.com/tensorflow/datasets/blob/90b6623/tensorflow_datasets/datasets/ref_coco/README.md
@@ -23,7 +27,7 @@ import pandas as pd
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.data.table import load_table
 
-COLUMNS = ("benchmark", "split", "image_path", "ref_id", "sent_id")  # what is needed to tell who shares what
+COLUMNS = ("benchmark", "split", "image_path", "ref_id", "sent_id")  # the columns that this module needs
 
 
 @dataclass(frozen=True)
@@ -31,24 +35,38 @@ class Dropped:
     """What `drop_evaluated` left out of a benchmark."""
 
     images: int
+    """Number of images."""
     expressions: int
+    """Number of expressions on them."""
 
 
 def read_image_splits(prepared: Path, benchmarks: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """Benchmark → COLUMNS of `<prepared>/<benchmark>.parquet`; `UserError` as for `load_table`."""
+    """Read the `COLUMNS` of prepared tables.
+
+    Args:
+        prepared: the folder that holds `<benchmark>.parquet`.
+        benchmarks: their names.
+
+    Returns:
+        The tables by benchmark.
+
+    Raises:
+        UserError: a table cannot be read; see `load_table`.
+    """
     return {name: load_table(prepared / f"{name}.parquet", COLUMNS) for name in benchmarks}
 
 
 def report_shared(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """How much of each evaluation split lies on images of each training split, within and across benchmarks.
+    """Count how much of each evaluation split lies on training images, within and across benchmarks.
 
     Args:
-        tables: benchmark → its prepared table, or the COLUMNS of it.
+        tables: the prepared tables by benchmark, or the `COLUMNS` of them.
 
-    Returns: trained_on, evaluated_on (benchmarks), split, shared_images, share (of the images of the
-        evaluation split), expressions (of the evaluation split, on the shared images). Pairs with
-        nothing in common have a row too, as the finding of a search, except where the benchmarks take
-        their images from different collections and nothing was to be found.
+    Returns:
+        One row per training split and evaluation split, with the columns trained_on and evaluated_on
+        (benchmarks), split, shared_images, share (of the images of the evaluation split, 0…1), expressions
+        (of the evaluation split, on the shared images). Pairs that share nothing have a row too, except
+        where the benchmarks take their images from different collections.
     """
     rows = []
     for trained_on, trained in tables.items():
@@ -69,15 +87,16 @@ def report_shared(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def drop_evaluated(
     train: pd.DataFrame, evaluated: Iterable[pd.DataFrame]
 ) -> tuple[pd.DataFrame, dict[str, Dropped]]:
-    """The rows of `train` whose image is in no evaluation split, and what was dropped of each benchmark.
+    """Leave out the rows whose image is in an evaluation split.
 
     Args:
         train: the rows to train on, of one or several benchmarks.
-        evaluated: tables of the benchmarks that are evaluated on; their rows of the split "train" do not
-            count, so whole tables will do.
+        evaluated: tables of the benchmarks that are evaluated on. Rows of their split "train" are ignored, so
+            whole tables can be given.
 
-    The rows that are kept keep their order and their index. Each benchmark of `train` has its
-    `Dropped`, be it 0.
+    Returns:
+        The remaining rows, with their order and index, and what was dropped from each benchmark of `train`
+        (0 where nothing was).
     """
     seen = {path for table in evaluated for path in table.loc[table["split"] != "train", "image_path"]}
     leaks = train["image_path"].isin(seen)

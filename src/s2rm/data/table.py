@@ -1,4 +1,4 @@
-"""The prepared tables of a benchmark, of expressions and of objects: their columns, and reading them."""
+"""Defines the columns of a benchmark's prepared tables, of expressions and of objects, and reads them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,19 +44,27 @@ OBJECT_SCHEMA = pa.schema(
 
 
 def load_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table of expressions that `prepare` wrote, or some columns of it (most of the file are masks).
+    """Read a table of expressions that `prepare` wrote.
+
+    Args:
+        path: of the Parquet file.
+        columns: the columns to read; None reads all. Most of the file are masks.
 
     Raises:
-        UserError: the file is missing, corrupt or of another schema, also in a column that is not read.
+        UserError: the file is missing or corrupt, or has another schema, even in a column that is not read.
     """
     return _load(path, SCHEMA, columns)
 
 
 def load_objects(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table of objects that `prepare` wrote, or some columns of it.
+    """Read a table of objects that `prepare` wrote.
+
+    Args:
+        path: of the Parquet file.
+        columns: the columns to read; None reads all.
 
     Raises:
-        UserError: the file is missing, corrupt or of another schema, also in a column that is not read.
+        UserError: the file is missing or corrupt, or has another schema, even in a column that is not read.
     """
     return _load(path, OBJECT_SCHEMA, columns)
 
@@ -66,7 +74,7 @@ def _load(path: Path, wanted: pa.Schema, columns: Sequence[str] | None) -> pd.Da
         with pq.ParquetFile(path) as file:
             schema, table = file.schema_arrow, file.read(columns)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: prepare it") from None
+        raise UserError(f"{path} is missing: run `dvc repro preprocess`") from None
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is not a readable Parquet file: {reason}") from None
@@ -78,7 +86,7 @@ def _load(path: Path, wanted: pa.Schema, columns: Sequence[str] | None) -> pd.Da
 
 
 def _odd_column(schema: pa.Schema, wanted: pa.Schema) -> str:
-    """Name the first column that is not as wanted; compared as Arrow does, which names no list items."""
+    """Name the first column that is not as wanted, by Arrow's own comparison."""
     expected, found = ({field.name: field for field in columns} for columns in (wanted, schema))
     for name, field in expected.items():
         if name not in found:

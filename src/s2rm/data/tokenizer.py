@@ -1,4 +1,7 @@
-"""Expressions to token ids: BERT's own tokenizer, or a WordPiece vocabulary trained on the data."""
+"""Turns expressions into token ids, by BERT's own tokenizer or a WordPiece vocabulary trained on the data.
+
+Shapes: N expressions, T tokens.
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,19 +26,28 @@ SPECIAL_TOKENS = {
 def build_tokenizer(
     expressions: Iterable[str], language: Language, pretrained: Path | None = None
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer in the folder `pretrained`, or one trained on `expressions`."""
+    """Load a pretrained tokenizer, or train one.
+
+    Args:
+        expressions: what it is trained on where `pretrained` is None.
+        language: the parameters of the language encoder.
+        pretrained: a folder that transformers reads a tokenizer from.
+
+    Raises:
+        UserError: the folder contains no tokenizer, or is not given although `language.pretrained` is set.
+    """
     if pretrained is not None:
         try:
             return AutoTokenizer.from_pretrained(pretrained, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{pretrained} holds no tokenizer: {reason}") from None
+            raise UserError(f"{pretrained} does not contain a tokenizer: {reason}") from None
     if language.pretrained is not None:
         raise UserError(f"language.pretrained is {language.pretrained}, but its tokenizer is not given")
     expressions = list(expressions)
     trained = BertWordPieceTokenizer(lowercase=True)
-    # The trainer numbers the inner letters in the order of a hash table that is seeded anew in every
-    # process, and breaks ties by these numbers: given first and sorted, they make it repeatable.
+    # The trainer numbers the inner letters in the order of a hash table, which has another seed in every
+    # process, and breaks ties by these numbers. Given first and sorted, they make it repeatable.
     special = list(SPECIAL_TOKENS.values())
     trained.train_from_iterator(
         expressions,
@@ -44,13 +56,13 @@ def build_tokenizer(
         show_progress=False,
         special_tokens=special + _inner_letters(trained, expressions),
     )
-    # Built again from its vocabulary, where inner letters are no longer special and [CLS], [SEP] are put.
+    # Built again from its vocabulary: there inner letters are not special, and [CLS] and [SEP] are added.
     wordpiece = BertWordPieceTokenizer(trained.get_vocab(), lowercase=True)
     return PreTrainedTokenizerFast(tokenizer_object=wordpiece._tokenizer, **SPECIAL_TOKENS)
 
 
 def _inner_letters(wordpiece: BertWordPieceTokenizer, expressions: list[str]) -> list[str]:
-    """The tokens of all letters that are not the first of a word, sorted."""
+    """Return the tokens of all letters that are not the first of a word, sorted."""
     letters: set[str] = set()
     for expression in expressions:
         normal = wordpiece.normalizer.normalize_str(expression)
@@ -60,12 +72,20 @@ def _inner_letters(wordpiece: BertWordPieceTokenizer, expressions: list[str]) ->
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, expressions: list[str], tokens: int) -> list[list[int]]:
-    """Token ids of each expression, with [CLS] and [SEP], cut at `tokens`."""
+    """Return the token ids of each expression, with [CLS] and [SEP], truncated to `tokens`."""
     return tokenizer(expressions, truncation=True, max_length=tokens)["input_ids"] if expressions else []
 
 
 def pad(token_ids: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
-    """Token ids (N, T) and the attention mask (N, T), T being the longest of the N."""
+    """Pad N expressions to the length T of the longest.
+
+    Args:
+        token_ids: of each expression.
+        pad_token_id: id of the padding token.
+
+    Returns:
+        Token ids and attention mask (1 for tokens, 0 for padding), (N, T) each.
+    """
     tensors = [torch.tensor(ids) for ids in token_ids]
     padded = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=pad_token_id)
     lengths = torch.tensor([len(ids) for ids in token_ids])

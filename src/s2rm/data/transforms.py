@@ -1,4 +1,7 @@
-"""Images and masks to what the model takes: a square of `size` pixels, normalised."""
+"""Turns images and masks into what the model takes: squares of `size` pixels, images normalised.
+
+Shapes: H×W pixels.
+"""
 
 from functools import lru_cache
 
@@ -10,10 +13,20 @@ from torch import Tensor
 
 
 def to_tensor(image: Image.Image, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(3, size, size) float32: resized without keeping the aspect (as LAVT and ReLA do), normalised."""
+    """Resize and normalise an image; its aspect ratio is not kept, as in LAVT and ReLA.
+
+    Args:
+        image: in RGB.
+        size: side of the square, in pixels.
+        mean: of the colour channels in 0…1, subtracted.
+        std: of the colour channels in 0…1, divided by.
+
+    Returns:
+        (3, size, size), float32.
+    """
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.empty((3, size, size), dtype=np.float32)
-    # Band by band and in place: a pass over fresh memory costs more than the arithmetic.
+    # Band by band and in place: passing over new memory costs more time than the arithmetic.
     for plane, band, centre, spread in zip(pixels, resized.split(), mean, std, strict=True):
         np.divide(np.asarray(band), np.float32(255), out=plane)
         plane -= np.float32(centre)
@@ -22,14 +35,20 @@ def to_tensor(image: Image.Image, size: int, mean: tuple[float, ...], std: tuple
 
 
 def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """A boolean mask (H, W) → (size, size), by the nearest pixel, as the peers resize the truth."""
+    """Resize a boolean mask, (H, W), to (size, size) by the nearest pixel.
+
+    LAVT resizes the ground truth in this way; ReLA rasterises scaled polygons instead.
+    """
     height, width = mask.shape
-    # Columns first: in a mask that `rle.decode` made, a column lies in one piece.
+    # Columns first: `rle.decode` returns masks whose columns are contiguous in memory.
     return mask.T[_nearest(width, size)][:, _nearest(height, size)].T
 
 
 @lru_cache(maxsize=256)
 def _nearest(length: int, size: int) -> NDArray[np.int32]:
-    """Which of `length` pixels each of `size` is taken from. Pillow is asked, as its rounding breaks ties."""
+    """Return, for each of `size` pixels, which of `length` it is taken from.
+
+    Computed by Pillow itself, to match how it rounds ties.
+    """
     places = Image.fromarray(np.arange(length, dtype=np.int32)[None])
     return np.asarray(places.resize((size, 1), Image.Resampling.NEAREST))[0]

@@ -1,8 +1,8 @@
-"""Evaluates a trained model on every evaluation split of benchmarks: scores and views of it to files.
+"""Evaluate a trained model on every evaluation split of its benchmarks, and write what the report needs.
 
 <output>/<benchmark>-<split>.parquet    one row per expression, `scores.SCORE_COLUMNS`
 <output>/metrics.json                   benchmark → split → protocol → metric
-<output>/inspect/                       see `s2rm.evaluation.inspect`
+<output>/inspect/                       the files of `s2rm.evaluation.inspect`
 """
 
 import json
@@ -28,7 +28,7 @@ from s2rm.predictor import Predictor
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"
-# benchmark → split → protocol → metric → percent; and the counts beside the protocols' metrics
+# benchmark → split → protocol → metric → percent, with the numbers of images and expressions
 Metrics = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
@@ -45,10 +45,13 @@ def evaluate_benchmarks(
         output: results/<run>.
         params: the section `evaluate`.
 
+    Returns:
+        The content of <output>/metrics.json.
+
     Raises:
         UserError: the model, a table or an image cannot be read, or there is nothing to evaluate.
     """
-    state = PartialState(cpu=not torch.cuda.is_available())  # Apple's GPUs are untested
+    state = PartialState(cpu=not torch.cuda.is_available())  # Apple's GPUs are not tested
     predictor = Predictor.from_pretrained(model_folder, params.threshold, device=state.device)
     images = ImageFiles(raw)
     output.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ def evaluate_benchmarks(
 
 
 def _measure(scores: Scores) -> dict[str, dict[str, float]]:
-    """Return protocol → metric → percent, with the counts."""
+    """Return protocol → metric → percent, with the numbers of images and expressions."""
     table = scores.table
     counts = {"images": table["image_id"].nunique(), "expressions": len(table)}
     return {

@@ -1,8 +1,10 @@
-"""Every distinct expression of a table encoded once, before its images come.
+"""Encode every distinct expression of a table once, before its images.
 
-People say the same of many images ("left", "the man on the right"), and a batch of an image's own
-expressions is padded to its longest. Here equal expressions are one, and those that are batched
-together have nearly the same length.
+People say the same about many images ("left", "the man on the right"), and a batch of one image's
+expressions is padded to the longest of them. Here equal expressions are encoded once, in batches of nearly
+equal length.
+
+Shapes: N expressions, T words, D the width of the text features.
 """
 
 from collections.abc import Sequence
@@ -19,9 +21,9 @@ BATCH = 64  # expressions
 
 
 class EncodedExpressions:
-    """The language features of expressions, by the row of their table.
+    """Holds the language features of every row of a table.
 
-    They are kept without padding: at most 0.67 GB for RefCOCO's val split (10,834 expressions of 20 tokens).
+    They are stored without padding: at most 0.67 GB for RefCOCO's val split (10,834 expressions, 20 tokens).
     """
 
     def __init__(
@@ -35,13 +37,13 @@ class EncodedExpressions:
 
         Args:
             model: in evaluation mode, with a language encoder.
-            token_ids: of each row's expression.
+            token_ids: those of the expression of each row.
             processor: the one that made `token_ids`.
-            device: where the features are kept.
+            device: that of the model; the features stay there.
         """
         distinct = sorted({tuple(ids) for ids in token_ids}, key=lambda ids: (len(ids), ids))
-        place = {ids: number for number, ids in enumerate(distinct)}
-        self.place = np.array([place[tuple(ids)] for ids in token_ids], dtype=np.int64)
+        number_of = {ids: number for number, ids in enumerate(distinct)}
+        self._number = np.array([number_of[tuple(ids)] for ids in token_ids], dtype=np.int64)  # by row
         self._words: list[Tensor] = []
         sentences = []
         for first in range(0, len(distinct), BATCH):
@@ -54,12 +56,16 @@ class EncodedExpressions:
         self._sentences = torch.cat(sentences)
 
     def __call__(self, rows: Sequence[int]) -> LanguageFeatures:
-        """Return the features of these rows, padded to the longest of them."""
-        places = self.place[list(rows)].tolist()
-        words = torch.nn.utils.rnn.pad_sequence([self._words[place] for place in places], batch_first=True)
-        lengths = torch.tensor([len(self._words[place]) for place in places], device=words.device)
+        """Return the features of N rows, padded to the longest of them.
+
+        Returns:
+            words (N, T, D), word_mask (N, T), sentence (N, D).
+        """
+        numbers = self._number[list(rows)].tolist()
+        words = torch.nn.utils.rnn.pad_sequence([self._words[each] for each in numbers], batch_first=True)
+        lengths = torch.tensor([len(self._words[each]) for each in numbers], device=words.device)
         return LanguageFeatures(
             words=words,
             word_mask=torch.arange(words.shape[1], device=words.device) < lengths[:, None],
-            sentence=self._sentences[places],
+            sentence=self._sentences[numbers],
         )

@@ -1,12 +1,12 @@
-"""Looks into an evaluated model, and writes what the report draws: it reads these files, never the model.
+"""Inspect an evaluated model and write what the report draws; the report reads these files only.
 
     <output>/examples.parquet       one row per example: EXAMPLE_COLUMNS
     <output>/images/…               the examples' image files, as they are in the data
     <output>/calibration.parquet    one row per split and bin of probability
     <output>/balancing.parquet      one row per parsed semantic of a benchmark and stage: BALANCING_COLUMNS
-    <output>/gates.npz, gates.json  one expression from inside of one stage
+    <output>/gates.npz, gates.json  what one stage computes for one expression
 
-The last two are missing where the model's switches leave no gates or weights (`params.Fusion.why_no_gates`).
+The last two are missing where the model has no gates or weights (see `Fusion.why_no_gates`).
 
 Shapes: N expressions, C channels, H×W positions, K parsed semantics.
 """
@@ -33,9 +33,10 @@ from s2rm.evaluation.scores import LEVELS, Scores
 from s2rm.model.hooks import balanced_stages, places_of, watch_stage, watch_weights
 from s2rm.predictor import Predictor
 
-BINS = 20  # of probability, in the calibration
-SHOWN_FIRST = "refshapes_structured"  # where a run is scored on it: its expressions need place and order
-BALANCING_IMAGES = 200  # the first ones of a split, so that a large split costs no second evaluation
+BINS = 20  # of the probability, in the calibration
+# Shown where a run is evaluated on it: its expressions need positions and their order.
+SHOWN_FIRST = "refshapes_structured"
+BALANCING_IMAGES = 200  # the first ones of a split: all of a large split would take as long as its evaluation
 IMAGES_PER_BATCH = 8
 
 EXAMPLE_COLUMNS = (
@@ -49,34 +50,34 @@ EXAMPLE_COLUMNS = (
     "width",
     "mask_rle",
     "predicted_rle",
-    "in_sheet",  # false: only for the view of the gates
+    "in_sheet",  # false: shown only with the gates
 )
 BALANCING_COLUMNS = ("benchmark", "stage", "images", "expressions", "role", "rotation", "weight")
 
 
 @dataclass(frozen=True)
 class SplitScores:
-    """One evaluated split."""
+    """The rows and the scores of one evaluated split."""
 
     benchmark: str
     split: str
     rows: pd.DataFrame
     """The rows of the prepared table, indexed 0..n−1."""
     scores: Scores
-    """Of these rows, in their order."""
+    """The scores of these rows, in the same order."""
 
 
 def inspect_model(
     predictor: Predictor, splits: list[SplitScores], images: ImageFiles, output: Path, *, examples: int
 ) -> None:
-    """Write all files of the module's docstring.
+    """Write all files that the module's docstring lists.
 
     Args:
         predictor: the evaluated model.
-        splits: what was evaluated, in the order of the benchmarks.
+        splits: the evaluated splits, in the order of the benchmarks.
         images: the files that `image_path` names.
         output: results/<run>/inspect; replaced.
-        examples: how many per split.
+        examples: number of examples per split.
     """
     shutil.rmtree(output, ignore_errors=True)
     shown = [pick_examples(split, examples) for split in splits]
@@ -94,10 +95,14 @@ def inspect_model(
 
 
 def pick_examples(split: SplitScores, count: int) -> pd.DataFrame:
-    """Pick `count` expressions at even quantiles of their IoU at the image's size, to flatter nobody.
+    """Pick expressions at evenly spaced quantiles of their IoU at the image's size, not the best ones.
+
+    Args:
+        split: the evaluated split.
+        count: number of expressions.
 
     Returns:
-        One row per example, from the worst to the best: EXAMPLE_COLUMNS without image, and image_path.
+        One row per example, from the worst to the best: EXAMPLE_COLUMNS without `image`, and `image_path`.
     """
     table = split.scores.table
     scored = split.rows.assign(
@@ -107,19 +112,25 @@ def pick_examples(split: SplitScores, count: int) -> pd.DataFrame:
         in_sheet=True,
     )
     ordered = scored.sort_values(["iou", "sent_id"], ignore_index=True)
-    places = (np.arange(count) + 0.5) / max(count, 1) * len(ordered)
+    positions = (np.arange(count) + 0.5) / max(count, 1) * len(ordered)
     columns = [*(column for column in EXAMPLE_COLUMNS if column != "image"), "image_path"]
-    return ordered.iloc[np.unique(places.astype(int))][columns]
+    return ordered.iloc[np.unique(positions.astype(int))][columns]
 
 
 @torch.inference_mode()
 def collect_weights(predictor: Predictor, splits: list[SplitScores], images: ImageFiles) -> pd.DataFrame:
     """Average the balancing weights over val expressions.
 
-    Of each benchmark those of the first BALANCING_IMAGES images.
+    Each benchmark contributes the expressions of the first BALANCING_IMAGES images of its val split.
+
+    Args:
+        predictor: the evaluated model.
+        splits: the evaluated splits; those that are not `val` are skipped.
+        images: the files that `image_path` names.
 
     Returns:
-        BALANCING_COLUMNS; weight in 0…1, the mean over channels and expressions.
+        One row per benchmark, stage and parsed semantic: BALANCING_COLUMNS. The weight, 0…1, is the mean
+        over channels and expressions.
     """
     model = predictor.model
     rows = []
@@ -132,15 +143,15 @@ def collect_weights(predictor: Predictor, splits: list[SplitScores], images: Ima
         counts = {"images": table["image_path"].nunique(), "expressions": len(table)}
         for stage, fusion in balanced_stages(model).items():
             for (role, rotation), weight in zip(places_of(fusion), means[stage], strict=True):
-                place = {"stage": stage, **counts, "role": role, "rotation": rotation}
-                rows.append({"benchmark": split.benchmark, **place, "weight": weight})
+                semantic = {"stage": stage, **counts, "role": role, "rotation": rotation}
+                rows.append({"benchmark": split.benchmark, **semantic, "weight": weight})
     return pd.DataFrame(rows, columns=list(BALANCING_COLUMNS))
 
 
 def _mean_weights(
     predictor: Predictor, table: pd.DataFrame, images: ImageFiles
 ) -> dict[int, NDArray[np.float64]]:
-    """Return stage → the mean weight of each parsed semantic (K,), over the channels and the expressions."""
+    """Return stage → the weight of each parsed semantic (K,), the mean over channels and expressions."""
     model = predictor.model
     device = next(model.parameters()).device
     dataset = ExpressionDataset(table, images, predictor.processor)
@@ -158,7 +169,7 @@ def _mean_weights(
 def _write_gates(
     predictor: Predictor, stage: int, example: pd.Series, images: ImageFiles, output: Path
 ) -> None:
-    """Write what one stage did for one expression: its gates, weights and shares."""
+    """Write the gates, weights and shares that one stage computes for one expression."""
     image = decode_image(images.read(example["image_path"]), example["image_path"])
     with watch_stage(predictor.model, stage) as seen:
         predictor.predict(image, [example["expression"]])
@@ -179,7 +190,7 @@ def _write_gates(
 
 
 def _save_arrays(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
-    with path.open("wb") as file:  # given a path, numpy would append .npz
+    with path.open("wb") as file:  # to a path numpy would append .npz
         np.savez(file, allow_pickle=False, **arrays)
 
 
@@ -193,11 +204,11 @@ def _write_examples(examples: pd.DataFrame, images: ImageFiles, output: Path) ->
 
 
 def _calibrate(split: SplitScores) -> pd.DataFrame:
-    """Count pixels at the model's size by predicted probability: how often is a pixel foreground?
+    """Count the pixels at the model's size by predicted probability: how often are they foreground?
 
     Returns:
-        benchmark, split, low and high (of the bin), pixels, foreground (pixels of the truth), probability
-        (the mean over the pixels; NaN in an empty bin).
+        One row per bin: benchmark, split, low and high (bounds of the bin), pixels, foreground (those of the
+        pixels that belong to the true mask), probability (the mean over the pixels; NaN in an empty bin).
     """
     histogram = split.scores.histogram.reshape(2, BINS, LEVELS // BINS)
     pixels = histogram.sum((0, 2))

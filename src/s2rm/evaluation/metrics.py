@@ -1,13 +1,13 @@
-"""oIoU, mIoU and P@X from the intersection and union of each expression.
+"""Compute oIoU, mIoU and P@X from the intersection and union of each expression.
 
 The definitions are those of LAVT, DMMI and ReLA (see docs/evaluation.md): oIoU = Σ I / Σ U over all
 expressions, mIoU = the mean of I / U, P@X = the share of expressions with I / U ≥ X. An empty union counts as
-IoU 0. All in percent.
+IoU 0. All metrics are in percent.
 
 Masks are compared at two sizes, the protocols:
 
-- `model`: the model's square input; the truth is resized to it by the nearest pixel (LAVT, DMMI).
-- `original`: the image's own size; the logits are resized to it bilinearly, the truth is untouched.
+- `model`: the model's square input; the true mask is resized to it by the nearest pixel (LAVT, DMMI).
+- `original`: the image's own size; the logits are resized to it bilinearly, the true mask is unchanged.
 """
 
 import numpy as np

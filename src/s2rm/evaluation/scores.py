@@ -1,4 +1,4 @@
-"""Scores a model on a split: for each expression the intersection, the union and the predicted mask.
+"""Score a model on a split: the intersection, the union and the predicted mask of each expression.
 
 Shapes: N expressions, S the side of the model's input, H×W the image's own size.
 """
@@ -23,8 +23,8 @@ from s2rm.data.samplers import ImageBatchSampler, group_by_image
 from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
-EXPRESSIONS_AT_ONCE = 32  # fused and decoded together: this bounds the memory
-LEVELS = 1000  # of probability, counted for the calibration
+EXPRESSIONS_AT_ONCE = 32  # fused and decoded together; bounds the memory
+LEVELS = 1000  # of the probability, counted for the calibration
 
 SCORE_COLUMNS = (
     "sent_id",
@@ -41,16 +41,23 @@ SCORE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Scores:
-    """What the evaluation of some expressions gives."""
+    """The scores of some expressions."""
 
     table: pd.DataFrame
     """One row per expression, with SCORE_COLUMNS."""
     histogram: NDArray[np.int64]
-    """Pixels at the model's size by truth (background, foreground) and level of probability, (2, LEVELS)."""
+    """Number of pixels at the model's size by truth (background, foreground) and probability, (2, LEVELS)."""
 
     @classmethod
     def join(cls, shares: list[tuple[NDArray[np.int64], Self]]) -> Self:
-        """Join the scores of parts of a table; each part comes with its rows in the table."""
+        """Join the scores of parts of a table.
+
+        Args:
+            shares: the rows of each part in the table, and their scores.
+
+        Returns:
+            The scores of all rows, in the order of the table.
+        """
         order = np.concatenate([rows for rows, _ in shares]).argsort()
         table = pd.concat([scores.table for _, scores in shares], ignore_index=True)
         histogram = np.sum([scores.histogram for _, scores in shares], axis=0)
@@ -72,9 +79,9 @@ def score_expressions(
     original: bool = True,
     title: str | None = None,
 ) -> Scores:
-    """Score every expression of `table`, in its order.
+    """Score every expression of `table`.
 
-    Every distinct expression is encoded once, and so is every image.
+    Every distinct expression and every image is encoded once.
 
     Args:
         model: on `device`.
@@ -87,7 +94,13 @@ def score_expressions(
         precision: of the encoders, the fusion and the decoder: float32 or bf16.
         workers: loader processes.
         original: False leaves out the original size and the predicted masks, for validation during training.
-        title: shows a progress bar with this name.
+        title: of the progress bar; None shows none.
+
+    Returns:
+        The scores, in the order of `table`.
+
+    Raises:
+        UserError: an image cannot be read.
     """
     table = table.reset_index(drop=True)
     dataset = ExpressionDataset(table, images, processor)
@@ -100,7 +113,7 @@ def score_expressions(
     )
     cut = float(np.log(threshold / (1 - threshold)))  # on the logits
     rows: list[Tensor] = []
-    # What is counted stays on the device until the end: (5, n) each, what follows the ids in SCORE_COLUMNS.
+    # These stay on the device until the end: (5, N) each, in the order of SCORE_COLUMNS after the ids.
     counted: list[Tensor] = []
     predicted_rle = [""] * len(table)
     histogram = torch.zeros(2 * LEVELS, dtype=torch.int64, device=device)
@@ -149,7 +162,7 @@ def overlap(predicted: Tensor, truth: Tensor) -> tuple[Tensor, ...]:
 def _score_original(
     logits: Tensor, dataset: ExpressionDataset, rows: list[int], cut: float, predicted_rle: list[str]
 ) -> tuple[Tensor, ...]:
-    """As `overlap`, at the size of each row's own image; puts the masks' run lengths into `predicted_rle`."""
+    """Return what `overlap` does, at the size of each row's image; store its mask in `predicted_rle`."""
     pairs = []
     for row, logit in zip(rows, logits, strict=True):
         height, width = dataset.sizes[row]
@@ -167,6 +180,6 @@ def _confidence(probability: Tensor, predicted: Tensor) -> Tensor:
 
 
 def _count_levels(probability: Tensor, truth: Tensor) -> Tensor:
-    """Count the pixels of (N, 1, S, S) by truth and level of probability, (2 · LEVELS,)."""
+    """Count the pixels of (N, 1, S, S) by truth and level of probability: (2 · LEVELS,)."""
     level = (probability * LEVELS).long().clamp_max(LEVELS - 1)
     return torch.bincount((level + LEVELS * truth).flatten(), minlength=2 * LEVELS)

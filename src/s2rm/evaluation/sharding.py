@@ -1,4 +1,4 @@
-"""Scores by several processes: each takes some of the images, and every expression is scored exactly once."""
+"""Score with several processes: each takes some of the images, and every expression is scored once."""
 
 from typing import Any
 
@@ -24,9 +24,22 @@ def score_together(
     title: str | None = None,
     **options: Any,
 ) -> Scores:
-    """Score as `score_expressions` does, by all processes; each of them gets the scores of all.
+    """Score every expression of `table`, shared among all processes; an image is scored by one process.
 
-    An image and its expressions stay together.
+    Args:
+        model: on `device`.
+        processor: the model's own.
+        table: rows of prepared tables.
+        images: the files that `image_path` names.
+        device: that of this process.
+        title: of the progress bar, which the main process shows; None shows none.
+        options: further arguments of `score_expressions`.
+
+    Returns:
+        The scores of all expressions, in the order of `table`, in every process.
+
+    Raises:
+        UserError: an image cannot be read.
     """
     state = PartialState(cpu=device.type == "cpu")
     if state.num_processes == 1:

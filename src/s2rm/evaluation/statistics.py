@@ -1,9 +1,9 @@
-"""Whether two models differ: a paired bootstrap over images of the difference of their means.
+"""Test whether two models differ: a paired bootstrap over images of the difference of their means.
 
 Both models are scored on the same expressions, so each resample draws both together (paired). The
-expressions of an image share its scene and its objects and are not independent: what is drawn, with
-replacement, are images with all of their expressions (a cluster bootstrap; Davison and Hinkley,
-Bootstrap Methods and their Application, 1997, section 3.8).
+expressions of an image share its scene and its objects and are not independent, so images are drawn
+with replacement, each with all of its expressions (a cluster bootstrap; Davison and Hinkley, Bootstrap
+Methods and their Application, 1997, section 3.8).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ BATCH = 500  # resamples in memory at a time
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of means with its percentile interval, in the unit of what was given."""
+    """A difference of means with its percentile interval, in the unit of the samples."""
 
     value: float
     low: float
@@ -30,13 +30,15 @@ class Difference:
 
 
 def bootstrap_difference(samples: Sequence[tuple[ArrayLike, ArrayLike]]) -> Difference:
-    """The mean over expressions of a difference; of several samples the mean of their means.
+    """Average a difference over expressions, and over benchmarks, with its bootstrap interval.
 
     Args:
-        samples: of each benchmark the difference (n,) at its expressions, and the image (n,) that
-            each expression is of. Images are drawn within their benchmark.
+        samples: for each benchmark the difference at each expression (n,), and the image that each
+            expression belongs to (n,). Images are drawn within their benchmark.
 
-    The interval is NaN where a benchmark has a single image.
+    Returns:
+        The mean of the benchmarks' means over expressions. Its interval is NaN where a benchmark has a
+        single image.
     """
     sums, counts = zip(*(_by_image(*sample) for sample in samples), strict=True)
 
@@ -65,6 +67,6 @@ def bootstrap_difference(samples: Sequence[tuple[ArrayLike, ArrayLike]]) -> Diff
 
 
 def _by_image(differences: ArrayLike, images: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The sum of the differences and the number of expressions of each image."""
+    """Return the sum of the differences and the number of expressions of each image, (images,) each."""
     _, image = np.unique(np.asarray(images), return_inverse=True)
     return np.bincount(image, weights=np.asarray(differences)), np.bincount(image)

@@ -1,1 +1,1 @@
-"""Referring image segmentation with S²RM + CASG."""
+"""The network: encoders, fusion by S²RM, decoder CASG. Tensors in, tensors out."""

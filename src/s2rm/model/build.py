@@ -17,18 +17,30 @@ from s2rm.model.layers import Pointwise
 
 
 class ModelConfig(Section):
-    """What is needed to build a model: the model's sections of params.yaml, and BERT's own configuration."""
+    """All that is needed to build a model; config.json of a trained folder holds it."""
 
     vision: Vision
+    """The vision encoder, as in params.yaml."""
     language: Language
+    """The language encoder, as in params.yaml."""
     fusion: Fusion
+    """The fusion, as in params.yaml."""
     decoder: Decoder
+    """The decoder, as in params.yaml."""
     bert: dict[str, Any]
     """The fields of transformers' `BertConfig`."""
 
 
 def build_vision(config: ModelConfig, weights: Path | None) -> VisionEncoder:
-    """Build the vision encoder; see `build_backbone` for `weights` and what it raises."""
+    """Build the vision encoder.
+
+    Args:
+        config: of the model.
+        weights: a safetensors file of the whole timm backbone; None leaves the weights random.
+
+    Raises:
+        UserError: see `build_backbone`.
+    """
     vision = config.vision
     return VisionEncoder(
         vision.backbone,
@@ -41,10 +53,14 @@ def build_vision(config: ModelConfig, weights: Path | None) -> VisionEncoder:
 
 
 def build_language(config: ModelConfig, weights: Path | None) -> LanguageEncoder | None:
-    """Build the language encoder; see `build_bert` for `weights` and what it raises.
+    """Build the language encoder; None for the language-blind control, which has no language anywhere.
 
-    Returns:
-        None for the language-blind control, which has no language anywhere.
+    Args:
+        config: of the model.
+        weights: a folder from which transformers reads a BERT; None leaves the weights random.
+
+    Raises:
+        UserError: see `build_bert`.
     """
     if config.fusion.kind == "none":
         return None
@@ -60,7 +76,14 @@ def build_cascade(fusion: Fusion) -> nn.ModuleList | None:
 
 
 def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | None) -> nn.Module:
-    """Build the fusion of one stage, 1 (stride 4) to 4 (stride 32)."""
+    """Build the fusion of one stage.
+
+    Args:
+        fusion: the parameters.
+        stage: 1 (stride 4) to 4 (stride 32).
+        width: channels C of the stage's map.
+        language_width: width D of the text; None for the language-blind control.
+    """
     if language_width is None or stage not in fusion.stages:
         return NoFusion()
     if fusion.kind == "pwam":
@@ -82,7 +105,13 @@ def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | N
 
 
 def build_decoder(decoder: Decoder, widths: list[int], language_width: int | None) -> nn.Module:
-    """Build the decoder for fused maps of these widths, from stride 4 to stride 32."""
+    """Build the decoder.
+
+    Args:
+        decoder: the parameters.
+        widths: channels of the fused maps, from stride 4 to stride 32.
+        language_width: width D of the text; None for the language-blind control.
+    """
     if decoder.kind == "fpn":
         return FPN(widths, decoder.width)
     return CASG(

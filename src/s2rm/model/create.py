@@ -1,4 +1,4 @@
-"""Models by name, and the model that a training starts from."""
+"""Creates models: by name, of given parameters, or as the start of a training."""
 
 import difflib
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def create_model(name: str, **sections: Mapping[str, Any]) -> S2RM:
 
     Args:
         name: one of `list_models()`.
-        sections: changes by section, as `fusion={"balancing": False}`; the keys are those of params.yaml.
+        sections: changes by section, such as `fusion={"balancing": False}`, with the keys of params.yaml.
 
     Raises:
         UserError: the name, a section or a key is unknown, or a value is not allowed.
@@ -84,7 +84,10 @@ def create_model(name: str, **sections: Mapping[str, Any]) -> S2RM:
 def create_untrained(params: Params) -> S2RM:
     """Create the model of these parameters with random weights; nothing is downloaded.
 
-    BERT is as large as `language` says, also where it would be a pretrained one.
+    BERT has the size that `language` states, also where the parameters name a pretrained BERT.
+
+    Raises:
+        UserError: the backbone cannot be built.
     """
     return S2RM(_untrained_config(params.vision, params.language, params.fusion, params.decoder))
 
@@ -105,7 +108,7 @@ def create_for_training(
         language_weights: the folder that BERT starts from, where `language.pretrained` is set.
 
     Raises:
-        UserError: weights are missing, or belong to another model.
+        UserError: weights are missing or belong to another model, or the backbone cannot be built.
     """
     if params.vision.pretrained and vision_weights is None:
         raise UserError("vision.pretrained is true, but its weights are not given")

@@ -1,7 +1,9 @@
-"""What a trained model does inside of a forward pass: update gates, parsed semantics' weights and shares.
+"""What happens inside a forward pass: the update gates, and the weights and shares of the parsed semantics.
 
-Forward hooks read it while the pass runs. So it is what applied, and the model's own code carries
-nothing for it.
+Forward hooks read these values while the pass runs. So they are the values that applied, and the code of the
+model needs nothing for it.
+
+Shapes: N expressions, C channels, H×W positions, K parsed semantics.
 """
 
 from collections.abc import Iterator
@@ -17,21 +19,29 @@ from s2rm.model.fusion.coparse import SWEEPS, Coparse, ScanRecurrence
 from s2rm.model.fusion.s2rm_fusion import S2RMFusion
 from s2rm.model.s2rm import S2RM
 
-Place = tuple[str, int]  # role (key of S2RMFusion.coparse), rotation (index into SWEEPS)
+Place = tuple[str, int]
+"""A sweep of a stage: its role (a key of `S2RMFusion.coparse`) and rotation (an index into `SWEEPS`)."""
 
 
 @dataclass
 class StageInsight:
     """What one stage did for the N expressions of the latest forward pass."""
 
-    places: list[Place]  # of the K parsed semantics, in their order
-    gates: dict[Place, Tensor] = field(default_factory=dict)  # z as each sweep applied it, (N, C, H, W)
-    weights: Tensor = field(init=False)  # (N, K, C), summing to 1 over the K
-    shares: Tensor = field(init=False)  # (N, K, H, W), see `attribute_shares`
+    places: list[Place]
+    """The sweep of each of the K parsed semantics, in their order."""
+    gates: dict[Place, Tensor] = field(default_factory=dict)
+    """The gates z of each sweep, (N, C, H, W), as it applied them; empty for `fusion.recurrence=gru`."""
+    weights: Tensor = field(init=False)
+    """(N, K, C), which sums to 1 over the K."""
+    shares: Tensor = field(init=False)
+    """(N, K, H, W); see `attribute_shares`."""
 
 
 def balanced_stages(model: S2RM) -> dict[int, S2RMFusion]:
-    """Stage → its fusion, where parsed semantics are balanced by weights; none for some switches."""
+    """Return the fusions that balance parsed semantics by weights, by stage (1 to 4).
+
+    Some switches leave none; `Fusion.why_no_weights` names them.
+    """
     return {
         stage: fusion
         for stage, fusion in enumerate(model.fusion, start=1)
@@ -40,7 +50,7 @@ def balanced_stages(model: S2RM) -> dict[int, S2RMFusion]:
 
 
 def places_of(fusion: S2RMFusion) -> list[Place]:
-    """Role and rotation of each of the K parsed semantics, in their order."""
+    """Return role and rotation of each of the K parsed semantics, in their order."""
     return [(role, k) for role, coparse in _roles(fusion).items() for k in range(coparse.rotations)]
 
 
@@ -50,7 +60,11 @@ def _roles(fusion: S2RMFusion) -> dict[str, Coparse]:
 
 @contextmanager
 def watch_weights(model: S2RM) -> Iterator[dict[int, Tensor]]:
-    """While open: balanced stage → the weights (N, K, C) of the latest forward pass."""
+    """Record the weights of the parsed semantics within this context.
+
+    Yields:
+        A dictionary, filled by each forward pass: stage → weights, (N, K, C), of the latest pass.
+    """
     weights: dict[int, Tensor] = {}
 
     def read(stage: int) -> Any:
@@ -67,9 +81,17 @@ def watch_weights(model: S2RM) -> Iterator[dict[int, Tensor]]:
 
 @contextmanager
 def watch_stage(model: S2RM, stage: int) -> Iterator[StageInsight]:
-    """While open: gates, weights and shares of a balanced stage in the latest forward pass.
+    """Record gates, weights and shares of one stage within this context.
 
-    A GRU's gates stay inside of torch (`fusion.recurrence=gru`): `gates` is empty then.
+    Args:
+        model: the model whose forward passes are watched.
+        stage: one of `balanced_stages(model)`.
+
+    Yields:
+        What the latest forward pass did; its fields are set once a pass has run.
+
+    Raises:
+        KeyError: the stage balances no parsed semantics.
     """
     fusion = balanced_stages(model)[stage]
     seen = StageInsight(places_of(fusion))
@@ -97,12 +119,14 @@ def watch_stage(model: S2RM, stage: int) -> Iterator[StageInsight]:
 
 
 def attribute_shares(semantics: list[Tensor], weights: Tensor) -> Tensor:
-    """How much each parsed semantic has of what all of them bring to the output convolution, by position.
+    """Compute the share of each parsed semantic in what enters the output convolution, by position.
 
     Args:
-        semantics: K of (N, C, H, W); weights: (N, K, C).
+        semantics: K maps Y_k, (N, C, H, W) each.
+        weights: w, (N, K, C).
 
-    Returns: Σ_c w_kc |Y_kc| / Σ_k Σ_c w_kc |Y_kc|, (N, K, H, W).
+    Returns:
+        Σ_c w_kc |Y_kc| / Σ_k Σ_c w_kc |Y_kc|, (N, K, H, W).
     """
     parts = [
         torch.einsum("nc,nchw->nhw", weight, semantic.abs())

@@ -1,4 +1,4 @@
-"""The small layers that fusion and decoder share.
+"""The small layers that encoders, fusion and decoder share.
 
 Shapes: B images, N expressions, C channels, H×W positions.
 """
@@ -12,8 +12,8 @@ class Pointwise(nn.Linear):
     """A 1×1 convolution, computed as the matrix product that it is.
 
     Equals `nn.Conv2d(in_features, out_features, 1)` in channels-last memory, where it is a view; the weight
-    is (C', C). On a CPU the convolution kernels are slower, forward and backward, where maps are small and
-    narrow (benchmarks/step.py).
+    is (C', C). On a CPU the convolution kernels are slower, forward and backward, on small and narrow maps
+    (benchmarks/step.py).
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
@@ -22,9 +22,10 @@ class Pointwise(nn.Linear):
 
 
 def group_norm(width: int) -> nn.GroupNorm:
-    """Return the normalisation of fusion and decoder: per expression, so that batch mates change nothing.
+    """Return the normalisation of fusion and decoder for maps of C = `width` channels.
 
-    Wu and He, "Group Normalization", ECCV 2018, with groups of 8 channels.
+    It normalises each expression on its own, so that the other expressions of a batch change nothing. Wu and
+    He, "Group Normalization", ECCV 2018, with groups of 8 channels.
     """
     return nn.GroupNorm(width // CHANNELS_PER_GROUP, width)
 
@@ -32,12 +33,12 @@ def group_norm(width: int) -> nn.GroupNorm:
 def expand_to_expressions(maps: Tensor, expression_to_image: Tensor | None) -> Tensor:
     """Give each expression the map of its image.
 
-    Selected as (B, H, W, C), so that a map in channels-last memory stays so; `maps[index]` would too, but its
-    backward pass is ten times slower.
+    The maps are selected as (B, H, W, C), so that channels-last memory is kept; `maps[index]` would keep it
+    too, but its backward pass is ten times slower.
 
     Args:
         maps: (B, C, H, W).
-        expression_to_image: (N,), in 0..B−1; None: the maps belong to expressions already.
+        expression_to_image: (N,), in 0..B−1; None where the maps belong to expressions already.
 
     Returns:
         (N, C, H, W).

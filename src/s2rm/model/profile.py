@@ -1,14 +1,14 @@
-"""A model in numbers: parameters, floating point operations and activations, part by part.
+"""A model in numbers: parameters, floating point operations and activations of each part.
 
-Measured in a forward pass in training mode, on the CPU, in float32, and charged to the innermost
+They are measured in a forward pass in training mode, on the CPU, in float32, and assigned to the innermost
 part that runs:
 
-- FLOPs by torch's FlopCounterMode: matrix products, convolutions and attention, fused or not, and
-  the products inside a GRU; 2 a multiply-add. What goes element by element is not counted: norms,
+- FLOPs are counted by torch's FlopCounterMode: matrix products, convolutions and attention, fused or not, and
+  the products inside a GRU; a multiply-add counts as 2. Element-wise operations are not counted: norms,
   activation functions, resizing, the linear recurrence of the scan.
-- Activations are the bytes that autograd keeps for the backward pass, each storage once, in the
-  part that keeps it first: a part's input counts as its own. Parameters, buffers and the batch
-  itself are not among them. bf16 keeps less, and so do a GPU's kernels for attention.
+- Activations are the bytes that autograd keeps for the backward pass. Each storage counts once, in the part
+  that keeps it first; so the input of a part can count as its own. Parameters, buffers and the batch itself
+  do not count. Training in bf16 keeps less, and so do the attention kernels of a GPU.
 """
 
 from collections import Counter
@@ -19,16 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.module_tracker import ModuleTracker
 
 from s2rm.config.params import Params
 from s2rm.model.create import create_untrained
 from s2rm.model.s2rm import S2RM
 
-# In the order in which an image and its expressions pass them.
+# In the order in which an image and its expressions pass through them.
 PARTS = ("vision", "language", "distribute", "coparse", "balance", "fuse", "cascade", "casg", "fpn")
-# Child of a fusion → its part; what else a fusion has and does is `fuse`.
+# Child of a fusion → its part; everything else of a fusion is `fuse`.
 FUSION_PARTS = {
     "distribute": "distribute",
     "attention": "distribute",
@@ -39,7 +39,7 @@ FUSION_PARTS = {
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
-    """Of the shapes of query, key and value."""
+    """Count the FLOPs of attention, given the shapes of query, key and value."""
     return sdpa_flop_count(query, key, value)
 
 
@@ -49,37 +49,51 @@ ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attent
 
 @dataclass(frozen=True)
 class ModelPart:
+    """The numbers of one part of a model; those of an image occur once, however many expressions it has."""
+
     parameters: int
-    flops_image: int  # once an image
-    flops_expression: int  # for each of its expressions
-    activations_image: int  # bytes
+    """Number of parameters."""
+    flops_image: int
+    """Floating point operations, per image."""
+    flops_expression: int
+    """Floating point operations, per expression."""
+    activations_image: int
+    """Activations in bytes, per image."""
     activations_expression: int
+    """Activations in bytes, per expression."""
 
 
 def describe(params: Params) -> dict[str, ModelPart]:
-    """ModelPart of the model → its numbers, at the parameters' image size and number of tokens; and `total`.
+    """Measure a model at the image size and number of tokens of its parameters.
 
-    A part that the parameters switch off is missing.
+    Args:
+        params: the parameters; the model has random weights, nothing is downloaded.
+
+    Returns:
+        The numbers by part, in the order of `PARTS`, and their sum as `total`. A part that the parameters
+        switch off is missing.
+
+    Raises:
+        UserError: the backbone cannot be built.
     """
     model = create_untrained(params).train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):  # refuses to train on one value, as of one image at stride 32
+        if isinstance(module, nn.BatchNorm2d):  # refuses to train on a single value, as at stride 32
             module.eval()
-    modules = _part_of_each_module(model)
     parameters: Counter[str] = Counter()
-    for module, part in modules.items():
-        parameters[part] += sum(p.numel() for p in module.parameters(recurse=False))
-    # Not of one expression: where it is alone, some copies are views.
-    two, three = (_Meter(model, modules).measure(params, expressions) for expressions in (2, 3))
+    parts_of_modules = _name_parts(model)
+    for name, module in model.named_modules():
+        parameters[parts_of_modules[name]] += sum(p.numel() for p in module.parameters(recurse=False))
+    # Two and three, not one: with a single expression some copies are views.
+    (flops_2, bytes_2), (flops_3, bytes_3) = (_measure(model, params, n) for n in (2, 3))
     parts = {}
     for part in PARTS:
-        flops = three.flops[part] - two.flops[part]
-        activations = three.activations[part] - two.activations[part]
+        flops, activations = flops_3[part] - flops_2[part], bytes_3[part] - bytes_2[part]
         numbers = ModelPart(
             parameters=parameters[part],
-            flops_image=two.flops[part] - 2 * flops,
+            flops_image=flops_2[part] - 2 * flops,
             flops_expression=flops,
-            activations_image=two.activations[part] - 2 * activations,
+            activations_image=bytes_2[part] - 2 * activations,
             activations_expression=activations,
         )
         if any(astuple(numbers)):
@@ -88,81 +102,62 @@ def describe(params: Params) -> dict[str, ModelPart]:
     return {**parts, "total": ModelPart(*map(sum, columns))}
 
 
-def _part_of_each_module(model: S2RM) -> dict[nn.Module, str]:
-    parts: dict[nn.Module, str] = {}
-
-    def assign(part: str, module: nn.Module) -> None:
-        parts.update(dict.fromkeys(module.modules(), part))
-
-    assign("cascade", model)  # the model itself pools for the cascade; all that it does beside its parts
-    assign("vision", model.vision)
-    if model.language is not None:
-        assign("language", model.language)
-    for fusion in model.fusion:
-        assign("fuse", fusion)
-        for name, child in fusion.named_children():
-            assign(FUSION_PARTS.get(name, "fuse"), child)
-    assign(model.config.decoder.kind, model.decoder)
+def _name_parts(model: S2RM) -> dict[str, str]:
+    """Return the part that each module belongs to, by the module's name."""
+    roots = {"": "cascade"}  # the model itself, which pools for the cascade outside of all other parts
+    roots |= {"vision": "vision", "language": "language", "decoder": model.config.decoder.kind}
+    for i, fusion in enumerate(model.fusion):
+        roots[f"fusion.{i}"] = "fuse"
+        roots |= {
+            f"fusion.{i}.{child}": FUSION_PARTS.get(child, "fuse") for child, _ in fusion.named_children()
+        }
+    parts: dict[str, str] = {}
+    for name, _ in model.named_modules(remove_duplicate=False):  # a parent comes before its children
+        parts[name] = roots[name] if name in roots else parts[name.rpartition(".")[0]]
     return parts
 
 
-class _Meter:
-    """Runs the model once, and charges what is counted to the part whose module runs."""
+def _measure(model: S2RM, params: Params, expressions: int) -> tuple[Counter[str], Counter[str]]:
+    """Run the model once, on one image; return the FLOPs and the bytes of activations of each part."""
+    size, tokens = params.vision.image_size, params.language.tokens
+    batch = (
+        torch.zeros(1, 3, size, size),
+        torch.zeros(expressions, tokens, dtype=torch.long),
+        torch.ones(expressions, tokens, dtype=torch.long),
+        torch.zeros(expressions, dtype=torch.long),
+    )
+    root = type(model).__name__  # torch's trackers call the modules S2RM, S2RM.vision, …
+    parts = {f"{root}.{name}".rstrip("."): part for name, part in _name_parts(model).items()}
+    flops: Counter[str] = Counter()
+    activations: Counter[str] = Counter()
+    counter, tracker = FlopCounterMode(display=False, custom_mapping=ATTENTION), ModuleTracker()
+    seen = {StorageWeakRef(t.untyped_storage()) for t in (*batch, *model.parameters(), *model.buffers())}
 
-    def __init__(self, model: S2RM, modules: dict[nn.Module, str]) -> None:
-        self.model = model
-        self.modules = modules
-        self.flops: Counter[str] = Counter()
-        self.activations: Counter[str] = Counter()
-        self._running: list[str] = []
-        self._counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
-        self._charged = 0
-        self._seen: set[StorageWeakRef] = set()
+    def note(tensor: Tensor) -> None:
+        """Count what autograd would keep, and do not keep it: so the paper's scale needs few gigabytes.
 
-    def measure(self, params: Params, expressions: int) -> "_Meter":
-        size, tokens = params.vision.image_size, params.language.tokens
-        batch = (
-            torch.zeros(1, 3, size, size),
-            torch.zeros(expressions, tokens, dtype=torch.long),
-            torch.ones(expressions, tokens, dtype=torch.long),
-            torch.zeros(expressions, dtype=torch.long),
-        )
-        for tensor in (*batch, *self.model.parameters(), *self.model.buffers()):
-            self._seen.add(StorageWeakRef(tensor.untyped_storage()))
-        with (
-            self._counter,
-            register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave),
-            saved_tensors_hooks(self._keep, _give_back_nothing),
-        ):
-            self.model(*batch)
-        return self
-
-    def _enter(self, module: nn.Module, inputs: Any) -> None:
-        self._charge_flops()
-        self._running.append(self.modules[module])
-
-    def _leave(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        self._charge_flops()
-        self._running.pop()
-
-    def _charge_flops(self) -> None:
-        total = self._counter.get_total_flops()
-        if self._running:
-            self.flops[self._running[-1]] += total - self._charged
-        self._charged = total
-
-    def _keep(self, tensor: Tensor) -> None:
-        """Notes what autograd would keep, and does not keep it: the paper's scale needs few gigabytes.
-
-        The weak reference holds on to the storage's identity, which no later one then gets, not to its bytes.
+        A weak reference reserves the identity of its storage, which no later storage then gets; it does not
+        hold the bytes.
         """
         storage = tensor.untyped_storage()
         reference = StorageWeakRef(storage)
-        if reference not in self._seen:
-            self._seen.add(reference)
-            self.activations[self._running[-1]] += storage.nbytes()
+        if reference not in seen:
+            seen.add(reference)
+            innermost = max(tracker.parents - {"Global"}, key=len)
+            activations[parts[innermost]] += storage.nbytes()
+
+    with counter, tracker, saved_tensors_hooks(note, _refuse_backward):
+        model(*batch)
+    totals = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    for name in totals.keys() - {"Global"}:  # each total includes those of the modules inside
+        flops[parts[name]] += totals[name]
+        outer = name.rpartition(".")[0]
+        while outer and outer not in totals:  # a ModuleList has no forward pass, hence no total
+            outer = outer.rpartition(".")[0]
+        if outer:
+            flops[parts[outer]] -= totals[name]
+    return flops, activations
 
 
-def _give_back_nothing(kept: None) -> Tensor:
-    raise AssertionError("there is no backward pass")
+def _refuse_backward(kept: None) -> Tensor:
+    raise AssertionError("the model is only run forward")

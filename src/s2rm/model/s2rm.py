@@ -1,6 +1,7 @@
 """The referring image segmentation model: two encoders, one fusion module per stage, a decoder.
 
-Shapes: B images, N expressions, C channels, H×W positions, T tokens.
+Shapes: B images, N expressions, C channels, H×W positions, T tokens, D width of the text. C_i, H_i and W_i
+belong to stage i, at stride 4, 8, 16 or 32.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
+from s2rm.config.load import find_missing
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace, replace_text
 from s2rm.core.hub_files import HUB_OPTIONS, find_file
@@ -34,12 +36,13 @@ MODEL_CARD = """---
 {{ card_data }}
 ---
 
-S²RM + CASG for referring image segmentation ([arXiv 2405.09006](https://arxiv.org/abs/2405.09006)), an
-independent implementation. `config.json` holds the model's parameters, `model.safetensors` its weights.
+S²RM + CASG for referring image segmentation, an independent implementation of Yang, Zhang, Sun and Lu,
+"Spatial Semantic Recurrent Mining for Referring Image Segmentation"
+([arXiv 2405.09006](https://arxiv.org/abs/2405.09006), 2024). `config.json` holds the model's parameters,
+`model.safetensors` its weights.
 """
 
-
-# What a configuration or weights of another model or version raise.
+# The errors that a configuration or weights of another model or version cause.
 UNREADABLE = (ValidationError, ValueError, TypeError, AttributeError, SafetensorError, RuntimeError)
 
 
@@ -47,8 +50,22 @@ UNREADABLE = (ValidationError, ValueError, TypeError, AttributeError, Safetensor
 class Masks:
     """What the model predicts for N expressions, as logits."""
 
-    logits: Tensor  # (N, 1, H, W), at the input's size
-    coarse: list[Tensor]  # (N, 1, H_i, W_i) at strides 4, 8, 16, 32
+    logits: Tensor
+    """(N, 1, H, W), at the size of the input."""
+    coarse: list[Tensor]
+    """(N, 1, H_i, W_i) each, at strides 4, 8, 16 and 32."""
+
+
+def _decode_config(config: dict[str, Any]) -> ModelConfig:
+    """Check the content of config.json, where a missing key never takes its default.
+
+    Raises:
+        ValueError: a key is missing or unknown, or a value is not allowed.
+    """
+    missing = next(find_missing(config, ModelConfig), None)
+    if missing is not None:
+        raise ValueError(f"{CONFIG_NAME} lacks {missing}; train the model again")
+    return ModelConfig.model_validate(config)
 
 
 class S2RM(
@@ -60,12 +77,16 @@ class S2RM(
     tags=["referring-image-segmentation"],
     paper_url="https://arxiv.org/abs/2405.09006",
     model_card_template=MODEL_CARD,
-    coders={ModelConfig: (lambda config: config.model_dump(), ModelConfig.model_validate)},
+    coders={ModelConfig: (lambda config: config.model_dump(), _decode_config)},
 ):
     """S²RM + CASG (arXiv 2405.09006), or a baseline with the same interface.
 
     An image is encoded once for all of its expressions: batches are ragged, B images, N expressions.
-    `save_pretrained` and `push_to_hub` are those of huggingface_hub's `PyTorchModelHubMixin`.
+    `save_pretrained` and `push_to_hub` are those of huggingface_hub's `PyTorchModelHubMixin`; they write the
+    model alone. Its `Processor` is saved beside it by a call of its own.
+
+    Attributes:
+        config: the parameters that the model was built from.
     """
 
     def __init__(
@@ -79,8 +100,8 @@ class S2RM(
 
         Args:
             config: the model's parameters.
-            vision_weights: a safetensors file of the whole timm backbone; None leaves it random.
-            language_weights: a folder from which transformers reads a BERT; None leaves it random.
+            vision_weights: a safetensors file of the whole timm backbone; None leaves the weights random.
+            language_weights: a folder from which transformers reads a BERT; None leaves the weights random.
 
         Raises:
             UserError: an encoder cannot be built, or the weights belong to another model.
@@ -103,11 +124,11 @@ class S2RM(
         self.config = config
 
     def encode_images(self, images: Tensor) -> list[Tensor]:
-        """Encode normalised images (B, 3, H, W) to the projected maps V_1..V_4, at strides 4 to 32."""
+        """Encode normalised images, (B, 3, H, W), as the projected maps V_1..V_4, (B, C_i, H_i, W_i) each."""
         return self.vision(images)
 
     def encode_expressions(self, token_ids: Tensor, attention_mask: Tensor) -> LanguageFeatures | None:
-        """Encode N expressions, (N, T) each; None where the model is language-blind."""
+        """Encode N expressions, given as two (N, T) tensors; None where the model is language-blind."""
         return None if self.language is None else self.language(token_ids, attention_mask)
 
     def forward(
@@ -116,10 +137,13 @@ class S2RM(
         """Predict the mask of each expression.
 
         Args:
-            images: (B, 3, H, W), normalised; H and W multiples of 16.
+            images: (B, 3, H, W), normalised; H and W are multiples of 16.
             token_ids: (N, T).
             attention_mask: (N, T), 1 for tokens, 0 for padding.
             expression_to_image: (N,), the image of each expression, in 0..B−1.
+
+        Returns:
+            The logits (N, 1, H, W), and coarser ones (N, 1, H_i, W_i) at each stride.
         """
         language = self.encode_expressions(token_ids, attention_mask)
         return self.segment(self.encode_images(images), language, expression_to_image, images.shape[-2:])
@@ -138,18 +162,22 @@ class S2RM(
             language: what `encode_expressions` returned for N expressions.
             expression_to_image: (N,), in 0..B−1.
             size: (H, W) of the masks.
+
+        Returns:
+            As `forward`.
         """
         fused: list[Tensor] = []
         for i, fuse in enumerate(self.fusion):
-            vision, index = maps[i], expression_to_image
+            vision, index = maps[i], expression_to_image  # (B, C_i, H_i, W_i), (N,)
             if self.cascade is not None and fused:
-                # The finer fused map joins this stage's vision map: from here one map per expression.
+                # The finer fused map joins this stage's vision map, which is (N, C_i, H_i, W_i) from here on.
                 below = F.adaptive_avg_pool2d(fused[-1], (vision.shape[-2], vision.shape[-1]))
                 vision = expand_to_expressions(vision, index) + self.cascade[i - 1](below)
                 index = torch.arange(len(index), device=index.device)
-            fused.append(fuse(vision, language, index))
-        coarse = self.decoder(fused, None if language is None else language.sentence)
-        logits = F.interpolate(coarse[0], size, mode="bilinear")
+            fused.append(fuse(vision, language, index))  # F_i, (N, C_i, H_i, W_i)
+        sentence = None if language is None else language.sentence  # (N, D)
+        coarse = self.decoder(fused, sentence)  # (N, 1, H_i, W_i) each, the finest first
+        logits = F.interpolate(coarse[0], size, mode="bilinear")  # (N, 1, H, W)
         return Masks(logits=logits, coarse=coarse)
 
     @classmethod
@@ -157,12 +185,13 @@ class S2RM(
         """Load a trained model, in evaluation mode.
 
         Args:
-            pretrained_model_name_or_path: a folder that `save_pretrained` wrote, as models/<run>, or the id
-                of a repository on the Hugging Face Hub.
+            pretrained_model_name_or_path: a folder that `save_pretrained` wrote, such as models/<run>, or
+                the id of a repository on the Hugging Face Hub.
             options: those of `PyTorchModelHubMixin.from_pretrained`: revision, token, cache_dir, …
 
         Raises:
-            UserError: there is no such model, or this version cannot read it.
+            UserError: the model is not found, or this version cannot read it: its configuration lacks a
+                parameter, or its weights belong to another model.
         """
         name = pretrained_model_name_or_path
         hub = {key: options[key] for key in options.keys() & HUB_OPTIONS}
@@ -176,6 +205,7 @@ class S2RM(
         return model.eval()
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        """Write config.json and model.safetensors, each in one step."""
         replace_text(save_directory / CONFIG_NAME, self.config.model_dump_json(indent=2) + "\n")
         replace(save_directory / SAFETENSORS_SINGLE_FILE, lambda partial: save_model(self, str(partial)))
 

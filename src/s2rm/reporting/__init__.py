@@ -1,1 +1,1 @@
-"""Tables, figures and the page of results: `render.render` writes them all."""
+"""Reporting: tables, figures and the page of results, which `render.render` writes from files alone."""

@@ -1,4 +1,4 @@
-"""The table of the balancing weights: how much a model leans on each of its parsed semantics."""
+"""Build the table of the balancing weights: how much a model uses each of its parsed semantics."""
 
 from collections.abc import Collection
 
@@ -13,13 +13,13 @@ from s2rm.reporting.table_writers import Table
 def build_balancing(
     weights: dict[str, pd.DataFrame], source: Source, incomplete: Collection[str] = (), *, decimals: int
 ) -> Table:
-    """Build the table of the weights by run, benchmark and stage, with one column per parsed semantic.
+    """Build the table: one row per run, benchmark and stage, one column per parsed semantic.
 
     Args:
-        weights: by run, `s2rm.evaluation.inspect.BALANCING_COLUMNS`; at least one run has rows.
-        source: of the data.
-        incomplete: benchmarks of which the data are only a part.
-        decimals: of the numbers.
+        weights: run → a table of `s2rm.evaluation.inspect.BALANCING_COLUMNS`; at least one has rows.
+        source: where the data come from.
+        incomplete: benchmarks whose data are only a part.
+        decimals: of the percentages.
     """
     by_run = pd.concat([frame.assign(run=run) for run, frame in weights.items()], ignore_index=True)
     rows: list[dict[tuple[str, str], object]] = []
@@ -45,14 +45,14 @@ def build_balancing(
     return Table(
         name="refshapes-balancing" if source == "refshapes" else "balancing",
         title=f"Balancing weights on {data}",
-        caption="The mean weight of each parsed semantic in percent, over channels and expressions; a row "
-        f"sums to 100. Data: {data}, val, the first images, at most 200. Stage 1 is the finest.",
+        caption="The weight of each parsed semantic in percent, the mean over channels and expressions; each "
+        f"row sums to 100. Data: {data}, split val, at most the first 200 images. Stage 1 is the finest.",
         frame=frame,
         sources=tuple(f"this project, {group}" for group in groups),
         footnotes=(
-            f"Equal weights would be {100 / count:.{decimals}f}. A weight is a share of the sum of parsed "
-            "semantics, whose sizes differ: it says how the model mixes them, not what each is worth.",
-            "A column is a sweep over the image: the role, and what is swept in which sense.",
+            f"Equal weights would be {100 / count:.{decimals}f}. Weights multiply parsed semantics of "
+            "different magnitudes: they say how the model mixes these, not how much each of them matters.",
+            "Each column is one sweep over the image: its role, what it reads, and in which direction.",
             *([DRAWN] if source == "refshapes" else []),
         ),
         decimals=decimals,

@@ -1,7 +1,7 @@
-"""The paper-style tables: published numbers on the real benchmarks, then ours; a metric a table.
+"""Build the paper-style tables: published numbers on the real benchmarks, then ours; one table per metric.
 
-oIoU and mIoU never share a table, and a number measured on RefShapes never enters one: where the
-runs are RefShapes' there is no row of ours and a footnote that says why.
+oIoU and mIoU never share a table, and a number measured on RefShapes never enters one: where the runs were
+measured on RefShapes, there is no row of ours, and a footnote says why.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,16 @@ FIRST_HAND = "Published, as the authors state it"
 SECOND_HAND = "Published, as others state it"
 OURS = "This project"
 DEFINITIONS = {
-    "oIoU": "oIoU = Σ intersection / Σ union over all expressions of a split; what some sources call cIoU or "
-    "cumulative IoU is the same.",
-    "mIoU": "mIoU = the mean over the expressions of intersection / union; the values that CRIS and ETRIS "
-    "call IoU are this.",
+    "oIoU": "oIoU = Σ intersection / Σ union over all expressions of a split; some sources call it cIoU or "
+    "cumulative IoU.",
+    "mIoU": "mIoU = the mean over the expressions of intersection / union; CRIS and ETRIS call it IoU.",
 }
 RESOLUTION = (
-    "Resolution: where intersection and union are counted. A side × side = the model's input size, the truth "
-    "resized to it; own size = the image's; – = not known to us."
+    "Resolution: the size at which intersection and union are counted. Side × side = the model's input size, "
+    "the true mask resized to it; own size = the image's own; – = not known to us."
 )
 
-Place = tuple[str, str]  # benchmark, split
+Split = tuple[str, str]  # benchmark, split
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,11 @@ class _Row:
     published_in: str  # year, venue
     backbone: str
     resolution: str
-    values: dict[Place, float]
+    values: dict[Split, float]
     source: str
 
     def text(self) -> list[str]:
+        """Return the cells under _HEADINGS."""
         return [self.method, self.published_in, self.backbone, self.resolution]
 
 
@@ -48,46 +48,50 @@ _HEADINGS = [("", "method"), ("", "published in"), ("", "backbone"), ("", "resol
 
 
 def build_comparison(metric: str, published: pd.DataFrame, runs: list[Measured], decimals: int) -> Table:
-    """The table of one metric.
+    """Build the table of one metric.
 
     Args:
-        metric: oIoU | mIoU.
-        published: of `load_published`.
-        runs: all of real data, then each has a row a protocol; or all of RefShapes, then none has.
+        metric: oIoU or mIoU.
+        published: the numbers that `load_published` returns.
+        runs: measured on real data, with one row per run and protocol; or on RefShapes, without a row.
+        decimals: of the percentages.
+
+    Raises:
+        ValueError: the metric is another one, or the runs were measured on different kinds of data.
     """
     if metric not in DEFINITIONS:
         raise ValueError(f"{metric!r} is neither oIoU nor mIoU")
     synthetic = all_synthetic(runs)
     comparable = published[(published["reason"] == "") & published["metric"].isin([metric, ""])]
     rows = _published_rows(comparable) + ([] if synthetic else _our_rows(runs, metric))
-    places = [
+    splits = [
         (benchmark.name, split)
         for benchmark in BENCHMARKS.values()
         for split in benchmark.splits
         if any((benchmark.name, split) in row.values for row in rows)
     ]
-    columns = [*_HEADINGS, *((BENCHMARKS[benchmark].title, split) for benchmark, split in places)]
+    columns = [*_HEADINGS, *((BENCHMARKS[benchmark].title, split) for benchmark, split in splits)]
     frame = pd.DataFrame(
-        [row.text() + [row.values.get(place, float("nan")) for place in places] for row in rows],
+        [row.text() + [row.values.get(split, float("nan")) for split in splits] for row in rows],
         index=[row.group for row in rows],
         columns=pd.MultiIndex.from_tuples(columns),
     )
     return Table(
         name=metric,
         title=f"{metric} on the real benchmarks",
-        caption=f"{metric} in percent, higher is better. Data: {_name_data(places)}. Resolution: in the "
-        "row, where known.",
+        caption=f"{metric} in percent, higher is better. Data: {_name_data(splits)}. Each row gives its "
+        "resolution, where known.",
         frame=frame,
         sources=tuple(row.source for row in rows),
         footnotes=(
             DEFINITIONS[metric],
             RESOLUTION,
             f"{PAPER}: the row is empty because the paper's numbers were not available to us.",
-            *_say_absent(runs if synthetic else []),
-            *_say_incomplete(runs),
-            *_say_combined(comparable),
-            *_say_left_out(published[published["metric"].isin([metric, ""])]),
-            *_say_sources(comparable),
+            *_note_absent(runs if synthetic else []),
+            *_note_incomplete(runs),
+            *_note_combined(comparable),
+            *_note_left_out(published[published["metric"].isin([metric, ""])]),
+            *_note_sources(comparable),
         ),
         decimals=decimals,
     )
@@ -125,36 +129,36 @@ def _our_rows(runs: list[Measured], metric: str) -> list[_Row]:
     ]
 
 
-def _values(rows: pd.DataFrame, column: str) -> dict[Place, float]:
+def _values(rows: pd.DataFrame, column: str) -> dict[Split, float]:
     return dict(zip(zip(rows["benchmark"], rows["split"], strict=True), rows[column], strict=True))
 
 
-def _name_data(places: list[Place]) -> str:
-    splits: dict[str, list[str]] = {}
-    for benchmark, split in places:
-        splits.setdefault(BENCHMARKS[benchmark].title, []).append(split)
-    return "; ".join(f"{title} {', '.join(names)}" for title, names in splits.items()) or "none"
+def _name_data(splits: list[Split]) -> str:
+    by_title: dict[str, list[str]] = {}
+    for benchmark, split in splits:
+        by_title.setdefault(BENCHMARKS[benchmark].title, []).append(split)
+    return "; ".join(f"{title} {', '.join(names)}" for title, names in by_title.items()) or "none"
 
 
-def _say_absent(runs: list[Measured]) -> list[str]:
+def _note_absent(runs: list[Measured]) -> list[str]:
     if not runs:
         return []
     names = ", ".join(run.run for run in runs)
-    return [f"No row of ours: {names} trained on RefShapes: see the RefShapes tables (refshapes-iou)."]
+    return [f"No row of ours, since {names} trained on RefShapes: see the RefShapes tables (refshapes-iou)."]
 
 
-def _say_incomplete(runs: list[Measured]) -> list[str]:
+def _note_incomplete(runs: list[Measured]) -> list[str]:
     names = sorted({BENCHMARKS[name].title for run in runs for name in run.incomplete})
-    return [f"No value of ours on {', '.join(names)}: the data were only a part of it."] if names else []
+    return [f"No value of ours on {', '.join(names)}: the data are only a part of it."] if names else []
 
 
-def _say_combined(comparable: pd.DataFrame) -> list[str]:
+def _note_combined(comparable: pd.DataFrame) -> list[str]:
     methods = ", ".join(comparable.loc[comparable["combined"], "method"].unique())
-    return [f"Trained on several benchmarks at once, says the source: {methods}."] if methods else []
+    return [f"Trained on several benchmarks at once, according to the source: {methods}."] if methods else []
 
 
-def _say_left_out(published: pd.DataFrame) -> list[str]:
-    """How many values that may be of this metric are in published.csv and not here, and why."""
+def _note_left_out(published: pd.DataFrame) -> list[str]:
+    """Say how many values of published.csv that may be this metric are not in the table, and why."""
     counts = []
     for reason in (METRIC_UNKNOWN, METRIC_DISPUTED, SPLIT_UNKNOWN):
         rows = published[published["reason"] == reason]
@@ -163,7 +167,7 @@ def _say_left_out(published: pd.DataFrame) -> list[str]:
     return [f"Published values left out: {'; '.join(counts)}."] if counts else []
 
 
-def _say_sources(comparable: pd.DataFrame) -> list[str]:
+def _note_sources(comparable: pd.DataFrame) -> list[str]:
     methods = comparable[comparable["method"] != PAPER].groupby("source", sort=False)["method"].unique()
     sources = "; ".join(f"{', '.join(names)}: {source}" for source, names in methods.items())
     return [f"Sources: {sources}."] if sources else []

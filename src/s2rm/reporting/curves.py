@@ -1,7 +1,7 @@
-"""The curves of a run as PNG: precision over the IoU threshold, and training by step.
+"""Draw the curves of a run as PNG: precision over the IoU threshold, and training over the step.
 
-The same numbers give the same bytes. Colours are Okabe and Ito's, which the colour-blind tell
-apart (https://jfly.uni-koeln.de/color/); a benchmark keeps its colour and dash in every figure.
+The same numbers give the same bytes. The colours are those of Okabe and Ito, which colour-blind readers can
+distinguish (https://jfly.uni-koeln.de/color/). A benchmark has the same colour and dash in every figure.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from s2rm.core.files import replace
 from s2rm.reporting.plots import Ious, share_above
 from s2rm.reporting.run_metrics import Measured
 
-DPI = 200  # twice the 100 of a page
+DPI = 200
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 9,
@@ -46,9 +46,18 @@ MEAN: dict[str, Any] = {"color": "black", "linewidth": 2.2}
 
 
 def draw_precision(path: Path, measured: Measured, ious: Ious) -> Path:
-    """A panel a split name, a line a benchmark: expressions with IoU ≥ X, at the model's size."""
+    """Draw P@X over X at the model's size: one panel per split, one line per benchmark.
+
+    Args:
+        path: the PNG file.
+        measured: the run.
+        ious: its IoUs.
+
+    Returns:
+        `path`.
+    """
     splits = list(dict.fromkeys(split for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits))
-    splits = [split for split in splits if any(split == place[1] for place in ious)]
+    splits = [split for split in splits if any(split == name for _, name in ious)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(2.7 * len(splits), 5.0), 3.7), layout="constrained")
         panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
@@ -67,7 +76,16 @@ def draw_precision(path: Path, measured: Measured, ious: Ious) -> Path:
 
 
 def draw_training(path: Path, measured: Measured, history: pd.DataFrame) -> Path:
-    """Left the training loss, right the validation mIoU, by optimiser step."""
+    """Draw the training loss (left) and the validation mIoU (right) over the optimiser step.
+
+    Args:
+        path: the PNG file.
+        measured: the run.
+        history: its history, as `load_history` returns it.
+
+    Returns:
+        `path`.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.7), layout="constrained")
         loss, score = figure.subplots(1, 2)
@@ -92,7 +110,7 @@ def draw_training(path: Path, measured: Measured, history: pd.DataFrame) -> Path
 
 
 def _legend(figure: Figure, panels: list[Axes]) -> None:
-    """One legend below all panels, each benchmark once."""
+    """Add one legend below all panels, with each benchmark once."""
     handles = {
         label: handle
         for panel in panels
@@ -102,7 +120,7 @@ def _legend(figure: Figure, panels: list[Axes]) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """As PNG; the same figure gives the same bytes."""
+    """Write the figure as PNG and return the path; the same figure gives the same bytes."""
     return replace(
         path, lambda partial: figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
     )

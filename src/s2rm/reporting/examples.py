@@ -1,4 +1,4 @@
-"""Reads what evaluation has seen inside of a run: examples, one view of the gates, balancing weights."""
+"""Read what evaluation found inside a run: examples, one view of the gates, balancing weights."""
 
 import json
 from collections.abc import Collection
@@ -18,7 +18,7 @@ from s2rm.reporting.overlays import Example
 
 @dataclass(frozen=True)
 class SweepView:
-    """One expression seen from inside of one stage with K parsed semantics."""
+    """What one stage with K parsed semantics computes for one expression; its maps have h×w positions."""
 
     example: Example
     stage: int
@@ -35,10 +35,10 @@ class SweepView:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `s2rm.evaluation.inspect` wrote for a run."""
+    """The files that `s2rm.evaluation.inspect` wrote for a run."""
 
     examples: list[Example] = field(default_factory=list)
-    """Of the qualitative sheet."""
+    """Those of the sheet of examples."""
     view: SweepView | None = None
     """None where the model has no gates."""
     weights: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -50,8 +50,8 @@ def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str]
 
     Args:
         folder: the folder.
-        source: of the data, so that RefShapes are not shown under a real benchmark's name.
-        incomplete: benchmarks of which the data are only a part.
+        source: where the data come from, so that RefShapes is not shown under a real benchmark's name.
+        incomplete: benchmarks whose data are only a part.
 
     Raises:
         UserError: a file is missing or cannot be read.

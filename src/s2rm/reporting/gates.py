@@ -1,7 +1,7 @@
-"""The figure of the gates: one expression from inside of a trained model, one panel per sweep direction.
+"""Draw the figure of the gates: what a trained model computes for one expression, per sweep direction.
 
-For each role and direction two maps over the image: the update gate, and the share that the weighted
-parsed semantic has in the magnitude of all of them at each position; below them the balancing weight.
+For each role and direction there are two maps over the image: the update gate, and the share of the weighted
+parsed semantic in the magnitude of all of them at each position. The balancing weight is below them.
 """
 
 import textwrap
@@ -34,12 +34,21 @@ LINE = 0.24
 WEIGHT = 0.36
 SCALE = 0.13
 
-VEIL = 0.75  # how much of a map covers the grey image
+OPACITY = 0.75  # of a map over the grey image
 GATE_COLOURS, SHARE_COLOURS = "viridis", "magma"  # perceptually uniform, also for the colour-blind
 
 
 def draw_gates(path: Path, run: str, view: SweepView) -> Path:
-    """Draw one column per sweep direction and two rows per role, beside the example and the colour scales."""
+    """Draw one column per sweep direction and two rows per role, beside the example and the colour scales.
+
+    Args:
+        path: the PNG file.
+        run: name of the run.
+        view: what one stage computes.
+
+    Returns:
+        `path`.
+    """
     aspect = view.example.image.height / view.example.image.width
     roles = list(dict.fromkeys(role for role, _ in view.places))
     directions = len(view.places) // len(roles)
@@ -74,36 +83,37 @@ def draw_gates(path: Path, run: str, view: SweepView) -> Path:
 
 
 class _Page:
-    """A figure on which things are placed in inches from its upper left corner."""
+    """A figure whose parts are placed in inches from its upper left corner."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width, height))
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes."""
         box = (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box)
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
-        """As it is: a dollar in an expression starts no formula."""
+        """Add text literally: a dollar sign starts no formula."""
         whole: dict[str, Any] = {"va": "top", "parse_math": False} | style
         self.figure.text(x / self.width, 1 - y / self.height, text, **whole)
 
 
 class _Scale(ScalarMappable):
-    """Colours from the smallest to the largest of all `values`."""
+    """Maps numbers to colours, from the smallest to the largest of all `values`."""
 
     def __init__(self, values: NDArray[np.float32], colours: str) -> None:
         super().__init__(Normalize(float(values.min()), float(values.max())), colours)
 
 
 def _draw_title(page: _Page, run: str, view: SweepView) -> None:
-    letters = int(8 * page.width)  # that fit
+    letters = int(8 * page.width)  # as many as fit
     title = f"“{textwrap.shorten(view.example.expression, letters, placeholder=' …')}”"
     page.text(MARGIN, MARGIN, title, fontsize=12, weight="bold")
     origin = f"{view.example.title}, IoU {100 * view.example.iou:.1f} % (the split's median)"
-    place = f"run {run}, stage {view.stage} (stride {2 ** (view.stage + 1)})"
-    page.text(MARGIN, MARGIN + LINE, f"{origin}\n{place}", fontsize=8.5, color="#555555")
+    stage = f"run {run}, stage {view.stage} (stride {2 ** (view.stage + 1)})"
+    page.text(MARGIN, MARGIN + LINE, f"{origin}\n{stage}", fontsize=8.5, color="#555555")
 
 
 def _draw_example(page: _Page, example: Example, aspect: float) -> None:
@@ -126,19 +136,19 @@ def _draw_map(
     scale: _Scale,
     values: NDArray[np.float32],
     example: Example,
-    place: tuple[float, float, float, float],
+    box: tuple[float, float, float, float],
 ) -> None:
-    """A map (h, w) as a veil over the image in grey, the truth outlined."""
+    """Draw a map (h, w) over the image in grey, with the true mask outlined."""
     size = example.image.size
     smooth = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BICUBIC))
     grey = 0.5 + np.asarray(example.image.convert("L"))[..., None] / 510  # pale: colours keep their lightness
-    panel = page.axes(*place)
-    _show(panel, VEIL * scale.to_rgba(smooth)[..., :3] + (1 - VEIL) * grey)
+    panel = page.axes(*box)
+    _show(panel, OPACITY * scale.to_rgba(smooth)[..., :3] + (1 - OPACITY) * grey)
     panel.contour(example.truth, levels=[0.5], colors="white", linewidths=0.9)
 
 
 def _draw_weight(page: _Page, weights: NDArray[np.float32], k: int, corner: tuple[float, float]) -> None:
-    """A bar as long as the weight, a line at equal weights, and the number."""
+    """Draw a bar as long as the weight, a line at equal weights, and the number."""
     x, y = corner
     bar = page.axes(x, y + 0.07, PANEL - 0.5, 0.11)
     bar.barh(0, weights[k], height=1, color="#555555")
@@ -150,7 +160,7 @@ def _draw_weight(page: _Page, weights: NDArray[np.float32], k: int, corner: tupl
 
 def _draw_scale(page: _Page, scale: _Scale, label: str, y: float) -> None:
     bar = page.figure.colorbar(
-        scale, cax=page.axes(MARGIN, y, EXAMPLE, SCALE), orientation="horizontal", alpha=VEIL
+        scale, cax=page.axes(MARGIN, y, EXAMPLE, SCALE), orientation="horizontal", alpha=OPACITY
     )
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7.5, length=2, pad=2)
@@ -163,7 +173,7 @@ def _draw_direction(page: _Page, rotation: int, x: float) -> None:
 
 
 def _draw_labels(page: _Page, role: str, corner: tuple[float, float], tall: float) -> None:
-    """Beside the two rows of a role: the role, what each row shows, and the weight."""
+    """Label the two rows of a role: the role, what each row shows, and the weight."""
     x, y = corner
     upright = {"rotation": 90, "ha": "center", "va": "center"}
     role = ROLES[role].replace(", ", ",\n")

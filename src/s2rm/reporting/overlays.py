@@ -1,4 +1,4 @@
-"""Masks drawn over images: one image for `s2rm predict`, a sheet of examples for the report."""
+"""Draw masks over images: one image for `s2rm predict`, a sheet of examples for the report."""
 
 from dataclasses import dataclass
 
@@ -15,29 +15,47 @@ CELL = 280  # pixels, side of the square that an image is fitted into
 GAP = 6  # between the three images of an example
 MARGIN = 28  # around an example
 LINE = 24  # height of a line of text
-EXAMPLES_A_ROW = 2
-LONGEST = 3  # lines of an expression; the rest becomes an ellipsis
+EXAMPLES_PER_ROW = 2
+MOST_LINES = 3  # of an expression; the rest becomes an ellipsis
 
 Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Example:
+    """An expression with its image, its true mask and its predicted mask."""
+
     image: Image.Image
     expression: str
-    truth: NDArray[np.bool_]  # (H, W), of the image's size
-    predicted: NDArray[np.bool_]  # (H, W)
-    iou: float  # 0…1
-    title: str  # benchmark, split and the like
+    truth: NDArray[np.bool_]
+    """(H, W), the image's own size."""
+    predicted: NDArray[np.bool_]
+    """(H, W)."""
+    iou: float
+    """At the image's size, 0…1."""
+    title: str
+    """Benchmark and split."""
 
 
 def overlay(
     image: Image.Image, mask: NDArray[np.bool_], colour: Colour = PREDICTION, *, opacity: float = 0.4
 ) -> Image.Image:
-    """The image (RGB, its own size) with the mask (H, W) softly filled and outlined.
+    """Draw a mask over an image: filled in a translucent colour, and outlined.
 
-    The outline is as wide as 1/120 of the longer side and has a white rim, so that it shows on
-    any ground.
+    The outline is as wide as 1/120 of the longer side and has a white rim, so that it is visible on any
+    background.
+
+    Args:
+        image: of any mode; it is not changed.
+        mask: (H, W), the image's own size.
+        colour: of the mask.
+        opacity: of the filling, 0…1.
+
+    Returns:
+        An RGB image of the same size.
+
+    Raises:
+        ValueError: the mask has another size.
     """
     if mask.shape != (image.height, image.width):
         raise ValueError(f"the mask is {mask.shape}, the image (height, width) {(image.height, image.width)}")
@@ -54,9 +72,9 @@ def overlay(
 
 
 def draw_sheet(examples: list[Example]) -> Image.Image:
-    """Image, truth and prediction of each example side by side under its expression and IoU."""
+    """Draw image, truth and prediction of each example side by side, under its expression and IoU."""
     width = 3 * CELL + 2 * GAP
-    columns = min(EXAMPLES_A_ROW, len(examples))
+    columns = min(EXAMPLES_PER_ROW, len(examples))
     wrapped = [(example, _wrap(example.expression, _font(17), width)) for example in examples]
     rows = [wrapped[start : start + columns] for start in range(0, len(wrapped), columns)]
     texts = [LINE * (1 + max(len(lines) for _, lines in row)) + GAP for row in rows]
@@ -73,7 +91,7 @@ def draw_sheet(examples: list[Example]) -> Image.Image:
 def _draw_example(
     sheet: Image.Image, example: Example, lines: list[str], corner: tuple[int, int], text: int
 ) -> None:
-    """Draws one example with its upper left `corner` there; the images start `text` pixels below."""
+    """Draw one example with its upper left corner at `corner`, its images `text` pixels below."""
     draw = ImageDraw.Draw(sheet)
     left, top = corner
     width = 3 * CELL + 2 * GAP
@@ -104,13 +122,13 @@ def _as_image(mask: NDArray[np.bool_]) -> Image.Image:
 
 
 def _fit(image: Image.Image, resampling: Image.Resampling) -> Image.Image:
-    """The image as large as the cell admits."""
+    """Resize the image to fill the cell, keeping its aspect."""
     scale = CELL / max(image.size)
     return image.resize([max(1, round(side * scale)) for side in image.size], resampling)
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Lines of at most `width` pixels, LONGEST of them; a word too long for a line is broken."""
+    """Wrap text into at most MOST_LINES lines of `width` pixels; a word too long for a line is broken."""
     lines = [""]
     for word in text.split():
         joined = f"{lines[-1]} {word}".strip()
@@ -123,15 +141,15 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
                 lines.append("")
             lines[-1] += character
     lines = [line for line in lines if line] or [""]
-    if len(lines) > LONGEST:
-        last = lines[LONGEST - 1]
+    if len(lines) > MOST_LINES:
+        last = lines[MOST_LINES - 1]
         while font.getlength(last + "…") > width:
             last = last[:-1]
-        lines = [*lines[: LONGEST - 1], last + "…"]
+        lines = [*lines[: MOST_LINES - 1], last + "…"]
     return lines
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which ships with matplotlib and knows more letters than Pillow's own font."""
+    """Load DejaVu Sans, which ships with matplotlib and has more letters than Pillow's own font."""
     wanted = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
     return ImageFont.truetype(font_manager.findfont(wanted), size)

@@ -1,7 +1,7 @@
-"""The tables of our own numbers alone: P@X, IoU where it was measured on RefShapes, shared images.
+"""Build the tables with our own numbers only: P@X, IoU on RefShapes, images that splits share.
 
-Numbers measured on RefShapes, drawn data, have tables and file names of their own, and no
-published number is ever among them. IoU on real data stands beside the published one: comparison.py.
+Numbers measured on RefShapes, which is drawn data, have separate tables and file names, without any
+published number. IoU on real data is shown beside the published numbers, by `s2rm.reporting.comparison`.
 """
 
 from collections.abc import Collection
@@ -14,14 +14,14 @@ from s2rm.reporting.run_metrics import COUNTS, Measured, all_synthetic
 from s2rm.reporting.table_writers import Table
 
 DRAWN = (
-    "RefShapes is drawn by this project, in the layout of the benchmark named and with none of its images or "
-    "expressions. Its numbers show that the pipeline learns; they compare with no published number."
+    "RefShapes is drawn by this project, in the layout of the named benchmark but without any of its images "
+    "or expressions. Its numbers show that the pipeline learns; they are not comparable to published ones."
 )
 SIZES = (
-    "Resolution: a side × side = the model's input size, the truth resized to it by the nearest pixel; "
-    "own size = the image's, the logits resized to it bilinearly."
+    "Resolution: side × side = the model's input size, the true mask resized to it by the nearest pixel; "
+    "own size = the image's own, the logits resized to it bilinearly."
 )
-PRECISION = "P@X = the share of the expressions with intersection / union ≥ X."
+PRECISION = "P@X = the share of expressions with intersection / union ≥ X."
 IOU = (
     "oIoU = Σ intersection / Σ union over all expressions of the split; mIoU = the mean over the "
     "expressions of intersection / union."
@@ -29,7 +29,15 @@ IOU = (
 
 
 def build_precision(runs: list[Measured], decimals: int) -> Table:
-    """P@0.5 … P@0.9: a row a run, benchmark, split and protocol."""
+    """Build the table of P@0.5 … P@0.9: one row per run, benchmark, split and protocol.
+
+    Args:
+        runs: all measured on RefShapes, or all on real data.
+        decimals: of the percentages.
+
+    Raises:
+        ValueError: the runs were measured on both.
+    """
     synthetic = all_synthetic(runs)
     rows: list[dict[tuple[str, str], object]] = []
     groups = []
@@ -44,7 +52,7 @@ def build_precision(runs: list[Measured], decimals: int) -> Table:
     return Table(
         name="refshapes-precision" if synthetic else "precision",
         title=f"P@X on {data}",
-        caption=f"P@X in percent, higher is better, by split. Data: {data}. Resolution: in the row.",
+        caption=f"P@X in percent, higher is better, by split. Data: {data}. Each row gives its resolution.",
         frame=_frame(rows, groups),
         sources=tuple(f"this project, {group}" for group in groups),
         footnotes=(PRECISION, SIZES, *([DRAWN] if synthetic else [])),
@@ -53,9 +61,17 @@ def build_precision(runs: list[Measured], decimals: int) -> Table:
 
 
 def build_refshapes_iou(runs: list[Measured], decimals: int) -> Table:
-    """oIoU and mIoU, each in columns of its own: a row a run, benchmark and split."""
+    """Build the table of oIoU and mIoU on RefShapes: one row per run, benchmark and split.
+
+    Args:
+        runs: all measured on RefShapes.
+        decimals: of the percentages.
+
+    Raises:
+        ValueError: a run was measured on real data.
+    """
     if not all_synthetic(runs):
-        raise ValueError("this table is for RefShapes; real data go beside the published numbers")
+        raise ValueError("this table is for RefShapes; real data belong beside the published numbers")
     rows: list[dict[tuple[str, str], object]] = []
     groups = []
     for run in runs:
@@ -75,7 +91,7 @@ def build_refshapes_iou(runs: list[Measured], decimals: int) -> Table:
         name="refshapes-iou",
         title="IoU on RefShapes",
         caption="oIoU and mIoU in percent, higher is better, by split. Data: RefShapes. "
-        "Resolution: in the head.",
+        "The heading of a column gives its resolution.",
         frame=_frame(rows, groups),
         sources=tuple(f"this project, {group}" for group in groups),
         footnotes=(IOU, SIZES, DRAWN),
@@ -84,9 +100,12 @@ def build_refshapes_iou(runs: list[Measured], decimals: int) -> Table:
 
 
 def build_leakage(shared: pd.DataFrame, source: Source, incomplete: Collection[str] = ()) -> Table:
-    """Images that are in a training split and in an evaluation split: a row a pair that shares any.
+    """Build the table of images in both a training and an evaluation split: one row per pair that shares any.
 
-    `shared`: as `s2rm.data.split_overlap.report_shared` gives it.
+    Args:
+        shared: the pairs, as `s2rm.data.split_overlap.report_shared` returns them.
+        source: where the data come from.
+        incomplete: benchmarks whose data are only a part.
     """
     found = shared[shared["shared_images"] > 0]
     data = "RefShapes" if source == "refshapes" else "the real benchmarks"
@@ -107,14 +126,13 @@ def build_leakage(shared: pd.DataFrame, source: Source, incomplete: Collection[s
     return Table(
         name="refshapes-leakage" if source == "refshapes" else "leakage",
         title=f"Images in training and in evaluation splits, {data}",
-        caption=f"Images of a training split that are in an evaluation split too. Data: {data}. "
+        caption=f"Images of a training split that are also in an evaluation split. Data: {data}. "
         f"{len(shared)} pairs of splits were compared, {len(found)} share images.",
         frame=frame,
         sources=("this project",) * len(frame),
         footnotes=(
-            "A model that is trained on several benchmarks drops such images from its training "
-            "(train.drop_evaluated). A benchmark alone keeps its own protocol: RefCOCOg's Google partition "
-            "divides objects, not images.",
+            "Training on several benchmarks leaves out such images (train.drop_evaluated). Training on a "
+            "single benchmark keeps its protocol: RefCOCOg's Google partition divides objects, not images.",
         ),
         decimals=1,
     )

@@ -1,4 +1,4 @@
-"""reports/index.html: the tables and figures on one page that opens without a server."""
+"""Write reports/index.html: the tables and figures on one page that opens without a server."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from s2rm.reporting.table_writers import Table
 class FigureEntry:
     """A figure on the page."""
 
-    path: str  # relative to the page, posix
+    path: str
+    """Relative to the page, with forward slashes."""
     caption: str
 
 
@@ -27,11 +28,18 @@ def write_page(
     figures: dict[str, list[FigureEntry]],
     below: list[Table],
 ) -> Path:
-    """Writes the page; every text is escaped.
+    """Write the page; all text is escaped.
 
     Args:
-        above, below: the tables above and below the figures; their files lie in tables/ beside the page.
-        figures: by run.
+        path: of the page; the tables' own files are in tables/ beside it.
+        params: all parameters.
+        run_names: the runs.
+        above: the tables above the figures.
+        figures: run → its figures.
+        below: the tables below the figures.
+
+    Returns:
+        `path`.
     """
     environment = Environment(
         loader=PackageLoader("s2rm.reporting", "."),
@@ -51,7 +59,7 @@ def write_page(
 
 
 def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
-    """What was run, in one line each."""
+    """List what was run: a name and one line of text each."""
     vision, language, fusion = params.vision, params.language, params.fusion
     text = language.pretrained or f"BERT from scratch ({language.layers} layers, width {language.hidden})"
     synthetic, side = params.data.source == "refshapes", vision.image_size
@@ -71,5 +79,7 @@ def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
     facts |= {f"no {name}": reason for name, reason in missing.items() if reason}
     for name in run_names:
         run = params.get_run(name)
-        facts[f"run {name}"] = f"trained on {', '.join(run.train_on)}; scored on {', '.join(run.evaluate_on)}"
+        facts[f"run {name}"] = (
+            f"trained on {', '.join(run.train_on)}; evaluated on {', '.join(run.evaluate_on)}"
+        )
     return facts

@@ -1,4 +1,4 @@
-"""The curves as tables, for `dvc plots`: the same runs of two commits overlaid."""
+"""Write the curves as tables, with which `dvc plots` overlays the same runs of two commits."""
 
 from pathlib import Path
 
@@ -15,12 +15,27 @@ Ious = dict[tuple[str, str], dict[str, NDArray[np.float64]]]  # (benchmark, spli
 
 
 def share_above(iou: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P@X in percent for each threshold X: the share of `iou` (n,) that is ≥ X."""
+    """Compute P@X for each threshold X, the share of IoUs that are ≥ X.
+
+    Args:
+        iou: (n,), 0…1.
+        thresholds: (m,).
+
+    Returns:
+        (m,), percent.
+    """
     return 100 * (1 - np.searchsorted(np.sort(iou), thresholds, side="left") / len(iou))
 
 
 def precision_table(ious: dict[str, Ious]) -> pd.DataFrame:
-    """run, benchmark, split, protocol, threshold, precision in percent."""
+    """Tabulate P@X for STEPS + 1 thresholds.
+
+    Args:
+        ious: run → its IoUs.
+
+    Returns:
+        run, benchmark, split, protocol, threshold, precision (percent).
+    """
     thresholds = np.round(np.arange(STEPS + 1) / STEPS, 2)
     parts = [
         pd.DataFrame(
@@ -33,15 +48,22 @@ def precision_table(ious: dict[str, Ious]) -> pd.DataFrame:
                 "precision": share_above(iou, thresholds).round(4),
             }
         )
-        for run, places in ious.items()
-        for (benchmark, split), protocols in places.items()
+        for run, splits in ious.items()
+        for (benchmark, split), protocols in splits.items()
         for protocol, iou in protocols.items()
     ]
     return pd.concat(parts, ignore_index=True)
 
 
 def training_table(histories: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """run, step, epoch, the losses, val/mean/oIoU, val/mean/mIoU, and both of each benchmark."""
+    """Join the histories of the runs.
+
+    Args:
+        histories: run → its history, as `load_history` returns it.
+
+    Returns:
+        run, step, epoch, the parts of the loss, val/mean/oIoU, val/mean/mIoU, and both of each benchmark.
+    """
     table = pd.concat([history.assign(run=run) for run, history in histories.items()], ignore_index=True)
     losses = ["train/loss", *(name for name in table.filter(like="train/") if name != "train/loss")]
     scores = [f"val/{name}/{metric}" for name in ("mean", *ALL_BENCHMARKS) for metric in ("oIoU", "mIoU")]
@@ -49,7 +71,13 @@ def training_table(histories: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_plots(ious: dict[str, Ious], histories: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """<folder>/training.csv and <folder>/precision.csv."""
+    """Write <folder>/training.csv and <folder>/precision.csv; return their paths.
+
+    Args:
+        ious: run → its IoUs.
+        histories: run → its history.
+        folder: reports/plots.
+    """
     tables = {"training": training_table(histories), "precision": precision_table(ious)}
     return [
         replace_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

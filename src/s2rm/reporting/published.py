@@ -1,8 +1,8 @@
-"""What others published: the rows of published.csv, and which of them may be compared.
+"""Read the published numbers of other methods from published.csv, and decide which may be compared.
 
-Each row of published.csv is one number with its source. Sources mix up two metrics, so a number
-enters a table only where its metric and its split are certain; the others stay in the file, and
-`reason` says why they are left out.
+Each row of published.csv is one number with its source. Sources confuse the metrics, so a number enters a
+table only where its metric and its split are certain; the others stay in the file, and `reason` says why
+they are left out.
 """
 
 import difflib
@@ -15,8 +15,8 @@ from s2rm.core.errors import UserError
 
 PAPER = "S2RM (paper)"  # its row is empty: the paper's numbers were not available to us
 
-# (dataset, split) of the sources → (benchmark, split) here. `U` is the partition of UMD, `G` of Google.
-PLACES = {
+# (dataset, split) of the sources → (benchmark, split) here. `U` is the UMD partition, `G` Google's.
+SPLITS = {
     **{("RefCOCO", split): ("refcoco_unc", split) for split in ("val", "testA", "testB")},
     **{("RefCOCO+", split): ("refcoco_plus_unc", split) for split in ("val", "testA", "testB")},
     ("G-Ref", "val(U)"): ("refcocog_umd", "val"),
@@ -24,14 +24,14 @@ PLACES = {
     ("G-Ref", "val(G)"): ("refcocog_google", "val"),
     ("ReferIt", "test"): ("referit_berkeley", "test"),
 }
-# cIoU, "cumulative", is by definition Σ I / Σ U, which is oIoU.
+# cIoU, the cumulative IoU, is defined as Σ I / Σ U, which is oIoU.
 METRIC_NAMES = {"oIoU": "oIoU", "oIoU (cIoU)": "oIoU", "mIoU": "mIoU"} | {
     f"P@0.{digit}": f"P_0.{digit}" for digit in range(5, 10)
 }
-# Copies call the numbers of these cIoU or oIoU, but their evaluation code averages over expressions
-# (VLT callbacks/eval.py, MCN alike).
+# Secondary sources call the numbers of these methods cIoU or oIoU, but the methods' own evaluation code
+# averages over expressions (VLT callbacks/eval.py, and MCN likewise).
 DISPUTED = ("MCN", "VLT")
-# Where a method scores, as its evaluation code does it; the others' we do not know.
+# The size at which a method is evaluated, according to its code; for the other methods it is unknown.
 RESOLUTIONS = {
     "LAVT": "480×480",  # test.py
     "LAVT-One (Dice loss)": "480×480",
@@ -40,7 +40,9 @@ RESOLUTIONS = {
     "CGFormer": "own size",  # engine/engine.py
 }
 METRIC_UNKNOWN = "the source does not name the metric"
-METRIC_DISPUTED = "a copy calls the values cIoU or oIoU, but the method's own code computes a mean"
+METRIC_DISPUTED = (
+    "a secondary source calls the values cIoU or oIoU, but the method's own code computes a mean"
+)
 SPLIT_UNKNOWN = "the source does not state the split"
 
 _SECOND_HAND = ("secondary", "aggregator", "paperswithcode")
@@ -48,23 +50,28 @@ _OTHERS = ("ReLA", "STEP")  # from tables in the repositories of MagNet (mask-gr
 
 
 def load_published(methods: list[str] | None = None) -> pd.DataFrame:
-    """The published numbers, a row each, in the order of the file.
+    """Load the published numbers.
 
     Args:
-        methods: only these; none or an empty list = all. The row of the S2RM paper is always there.
+        methods: only these; None or an empty list means all. The row of the S2RM paper is always included.
 
-    Returns: method, year, venue, backbone, text_encoder, dataset; benchmark, split, metric (ours;
-        "" where unknown), value (percent; NaN in the row of the S2RM paper), source, second_hand
-        (not read at the method's authors), combined (trained on several of the benchmarks, so
-        far as the source says), reason (why the number is left out of the tables, "" where it is not).
+    Returns:
+        One row per number, in the order of the file: method, year, venue, backbone, text_encoder, dataset;
+        benchmark, split, metric (by our names; "" where unknown), value (percent; NaN in the row of the
+        S2RM paper), source, second_hand (the source is not the method's authors), combined (trained on
+        several of the benchmarks, according to the source), reason (why the number is left out of the
+        tables; "" where it is not).
+
+    Raises:
+        UserError: a method is unknown.
     """
     with files("s2rm.reporting").joinpath("published.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     if methods:
         _check_known(methods, table["method"].unique().tolist())
         table = table[table["method"].isin([*methods, PAPER])].reset_index(drop=True)
-    places = [PLACES.get(place, ("", "")) for place in zip(table["dataset"], table.pop("split"), strict=True)]
-    table["benchmark"], table["split"] = [place[0] for place in places], [place[1] for place in places]
+    splits = [SPLITS.get(key, ("", "")) for key in zip(table["dataset"], table.pop("split"), strict=True)]
+    table["benchmark"], table["split"] = map(list, zip(*splits, strict=True))
     table["metric"] = table["metric"].map(METRIC_NAMES).fillna("")
     table["value"] = pd.to_numeric(table["value"])
     table["year"] = table["year"].astype(int)
@@ -92,4 +99,6 @@ def _check_known(methods: list[str], known: list[str]) -> None:
         if method not in known:
             nearest = difflib.get_close_matches(method, known, n=1, cutoff=0.4)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
-            raise UserError(f"report.methods names {method!r}, which is no published method here; {hint}")
+            raise UserError(
+                f"report.methods names {method!r}, which is not one of the published methods; {hint}"
+            )

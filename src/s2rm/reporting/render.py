@@ -1,8 +1,8 @@
-"""The report: metrics, scores and histories of the runs → tables, figures, plots and a page.
+"""Render the report: metrics, scores and histories of the runs → tables, figures, plots and a page.
 
 <output>/tables/{oIoU,mIoU}.{md,csv,tex}           published numbers, and ours on real data
 <output>/tables/precision.{md,csv,tex}             ours on real data
-<output>/tables/leakage.{md,csv,tex}               images in training and in evaluation splits
+<output>/tables/leakage.{md,csv,tex}               images in both training and evaluation splits
 <output>/tables/balancing.{md,csv,tex}             the weights of the parsed semantics
 <output>/tables/refshapes-{iou,precision,leakage,balancing}.{md,csv,tex}    the same on RefShapes
 <output>/figures/{precision,training,examples,gates}-<run>.png
@@ -39,12 +39,12 @@ class Rendered:
 
     tables: list[Path]
     figures: dict[str, list[Path]]
-    """By run."""
+    """Run → its figures."""
     others: list[Path]
 
     @property
     def paths(self) -> list[Path]:
-        """All files."""
+        """Return the paths of all files."""
         return [*self.tables, *(path for paths in self.figures.values() for path in paths), *self.others]
 
 
@@ -63,11 +63,14 @@ def render(
         results: the folder with <run>/ of each run, as the stage `evaluate` writes it.
         output: the folder of the report.
         shared: the images that splits share, as `s2rm.data.split_overlap.report_shared` returns them.
-        incomplete: benchmarks of which the data are only a part; never beside published numbers.
+        incomplete: benchmarks whose data are only a part; never shown beside published numbers.
+
+    Returns:
+        The written files.
 
     Raises:
-        UserError: a file is missing or corrupt, or report.methods names an unknown method; nothing is
-            written then.
+        UserError: a file is missing or corrupt, or report.methods names an unknown method; then nothing is
+            written.
     """
     published = load_published(params.report.methods)
     run_names = list(params.runs)
@@ -120,16 +123,16 @@ def _load_run(params: Params, name: str, results: Path, incomplete: Collection[s
 
 
 def _load_ious(run: Measured, folder: Path) -> Ious:
-    places = run.scores[["benchmark", "split"]].drop_duplicates().itertuples(index=False, name=None)
+    splits = run.scores[["benchmark", "split"]].drop_duplicates().itertuples(index=False, name=None)
     return {
-        (benchmark, split): load_ious(folder / f"{benchmark}-{split}.parquet") for benchmark, split in places
+        (benchmark, split): load_ious(folder / f"{benchmark}-{split}.parquet") for benchmark, split in splits
     }
 
 
 def _draw(
     run: Measured, ious: Ious, history: pd.DataFrame, examples: list[Example], folder: Path
 ) -> dict[Path, str]:
-    """Draws the figures of a run: path → caption."""
+    """Draw the figures of a run; return path → caption."""
     data = "RefShapes" if run.source == "refshapes" else "real benchmarks"
     resolution = f"at the model's input size ({run.resolution('model')})"
     precision, training, sheet = (
@@ -138,25 +141,25 @@ def _draw(
     draw_precision(precision, run, ious)
     draw_training(training, run, history)
     captions = {
-        precision: f"Precision of run {run.run}: the share of the expressions of a split with IoU ≥ X, "
+        precision: f"Precision of run {run.run}: the share of expressions in each split with IoU ≥ X, "
         f"{resolution}. Data: {data}.",
-        training: f"Training of run {run.run}: left the loss, right mIoU on the validation splits, "
+        training: f"Training of run {run.run}: the loss (left), and mIoU on the validation splits (right), "
         f"{resolution}. Data: {data}.",
     }
     if examples:
         image = draw_sheet(examples)
         replace(sheet, lambda partial: image.save(partial, format="PNG", optimize=True))
-        captions[sheet] = f"Examples of run {run.run}: truth green, prediction orange. Data: {data}."
+        captions[sheet] = f"Examples of run {run.run}: truth in green, prediction in orange. Data: {data}."
     return captions
 
 
 def _draw_inside(run: str, view: SweepView, folder: Path) -> dict[Path, str]:
-    """Draws the figure of the gates: path → caption."""
+    """Draw the figure of the gates; return path → caption."""
     path = draw_gates(folder / f"gates-{run}.png", run, view)
     return {
-        path: f"Inside of run {run}, an expression of {view.example.title} (white: the truth): for each "
-        "role and direction of a sweep the update gate (bright: the state takes up what is here; dark: it "
-        "carries on what was before), below it the weighted parsed semantic's share in the magnitude of all "
-        "at each position, and its balancing weight (line: equal weights). A gate sees its slice and not the "
-        "sense of the sweep: opposite sweeps share it."
+        path: f"Inside run {run}, for one expression of {view.example.title} (white outline: the truth). For "
+        "each role and sweep direction: the update gate (bright: the state is replaced by the current "
+        "position; dark: it is carried over); below it the share of the weighted parsed semantic in the "
+        "magnitude of all of them at each position, and its balancing weight (line: equal weights). A gate "
+        "depends on its slice but not on the direction of the sweep, so opposite sweeps share it."
     }

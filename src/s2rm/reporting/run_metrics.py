@@ -1,4 +1,4 @@
-"""Our own numbers: reports/metrics/<run>.json, read and checked, with what they were measured on."""
+"""Read and check our own metrics, results/<run>/metrics.json, together with what they were measured on."""
 
 import json
 import math
@@ -17,24 +17,33 @@ COUNTS = ("images", "expressions")
 
 @dataclass(frozen=True)
 class Measured:
-    """The numbers of a run. They carry their data's source, so that tables can keep it apart."""
+    """The metrics of a run with the source of its data, so that tables keep RefShapes and real data apart."""
 
     run: str
     source: Source
     backbone: str
-    image_size: int  # side of the model's input, pixels
-    scores: pd.DataFrame  # benchmark, split, protocol, METRICS in percent, COUNTS; a row each protocol
-    incomplete: frozenset[str] = frozenset()  # benchmarks of which the data are only a part
+    image_size: int
+    """Side of the model's input, pixels."""
+    scores: pd.DataFrame
+    """One row per benchmark, split and protocol, with METRICS in percent and COUNTS."""
+    incomplete: frozenset[str] = frozenset()
+    """Benchmarks whose data are only a part."""
 
     def resolution(self, protocol: str) -> str:
+        """Name the size at which a protocol compares masks."""
         return f"{self.image_size}×{self.image_size}" if protocol == "model" else "own size"
 
     def title(self, benchmark: str) -> str:
+        """Name the data of a benchmark, so that RefShapes is not shown under its name."""
         return name_benchmark(benchmark, self.source, self.incomplete)
 
 
 def all_synthetic(runs: list[Measured]) -> bool:
-    """Whether the runs were measured on RefShapes; ValueError where only some were."""
+    """Return whether the runs were measured on RefShapes.
+
+    Raises:
+        ValueError: only some of them were.
+    """
     sources = {run.source for run in runs}
     if len(sources) > 1:
         raise ValueError("RefShapes and real data do not go into one table or figure")
@@ -42,14 +51,24 @@ def all_synthetic(runs: list[Measured]) -> bool:
 
 
 def load_scores(path: Path) -> pd.DataFrame:
-    """`Measured.scores` from reports/metrics/<run>.json, in the order of the benchmarks and splits."""
+    """Load results/<run>/metrics.json.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `Measured.scores`, in the order of the benchmarks and splits.
+
+    Raises:
+        UserError: the file is missing, or it does not hold metrics.
+    """
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: evaluate the run first") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no readable JSON: {error}") from None
-    places = {
+        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    found = {
         (benchmark, split, protocol): values
         for benchmark, splits in _items(tree, path, ())
         for split, protocols in _items(splits, path, (benchmark,))
@@ -61,16 +80,15 @@ def load_scores(path: Path) -> pd.DataFrame:
         for split in benchmark.splits
         for protocol in PROTOCOLS
     ]
-    for place in places:
-        if place not in order:
-            raise UserError(f"{path}: {' → '.join(place)} is no benchmark → split → protocol of ours")
-    if not places:
+    for keys in found:
+        if keys not in order:
+            raise UserError(f"{path}: {' → '.join(keys)} is not a known benchmark → split → protocol")
+    if not found:
         raise UserError(f"{path} holds no metrics: evaluate the run again")
     return pd.DataFrame(
-        dict(zip(("benchmark", "split", "protocol"), place, strict=True))
-        | _numbers(places[place], path, place)
-        for place in order
-        if place in places
+        dict(zip(("benchmark", "split", "protocol"), keys, strict=True)) | _numbers(found[keys], path, keys)
+        for keys in order
+        if keys in found
     )
 
 

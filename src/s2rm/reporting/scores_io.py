@@ -1,4 +1,4 @@
-"""What evaluation and training left: scores an expression, history a validation."""
+"""Read the outputs of evaluation (scores per expression) and training (history per validation)."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,17 @@ from s2rm.evaluation.metrics import PROTOCOLS, compute_iou
 
 
 def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Protocol → IoU of each expression (n,), 0…1, of results/<run>/<benchmark>-<split>.parquet."""
+    """Load the IoU of every expression of a split.
+
+    Args:
+        path: results/<run>/<benchmark>-<split>.parquet.
+
+    Returns:
+        Protocol → IoU (n,), 0…1.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or is empty.
+    """
     names = [f"{part}_{protocol}" for protocol in PROTOCOLS for part in ("intersection", "union")]
     table = load_columns(path, names)
     return {
@@ -22,28 +32,49 @@ def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def load_columns(path: Path, names: list[str]) -> pd.DataFrame:
-    """Columns of results/<run>/<benchmark>-<split>.parquet, a row an expression."""
+    """Load columns of the scores of a split.
+
+    Args:
+        path: results/<run>/<benchmark>-<split>.parquet.
+        names: of the columns.
+
+    Returns:
+        One row per expression.
+
+    Raises:
+        UserError: the file is missing, cannot be read, lacks a column, or is empty.
+    """
     try:
         table = pd.read_parquet(path, columns=names)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: evaluate the run first") from None
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        fault = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no readable table of scores: {fault}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read as a table of scores: {reason}") from None
     if table.empty:
         raise UserError(f"{path} holds no expression: evaluate the run again")
     return table
 
 
 def load_history(path: Path) -> pd.DataFrame:
-    """models/<run>/history.jsonl: a row a validation, with epoch, step, train/… and val/…."""
+    """Load results/<run>/history.jsonl.
+
+    Args:
+        path: the file.
+
+    Returns:
+        One row per validation: epoch, step, train/… (the losses) and val/… (percent).
+
+    Raises:
+        UserError: the file is missing, cannot be read, or lacks a column.
+    """
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         history = pd.DataFrame.from_records(records)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: train the run first") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no readable history: {error}") from None
+        raise UserError(f"{path} cannot be read as a history: {error}") from None
     wanted = ["epoch", "step", "train/loss", "val/mean/oIoU", "val/mean/mIoU"]
     missing = [name for name in wanted if name not in history]
     if missing:

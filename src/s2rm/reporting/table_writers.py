@@ -1,4 +1,4 @@
-"""A table on its way to people: Markdown, CSV and LaTeX (booktabs)."""
+"""Write tables as Markdown, CSV and LaTeX (booktabs)."""
 
 import csv
 import io
@@ -38,23 +38,28 @@ EMPTY = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """What is printed, and what it must not be printed without."""
+    """The cells of a table with the caption, the sources and the footnotes that belong to them."""
 
-    name: str  # of its files
+    name: str
+    """The stem of its files."""
     title: str
-    caption: str  # metric, resolution, splits and data
-    frame: pd.DataFrame  # index: the heading of the row's group, "" for none; columns: (above, name)
-    sources: tuple[str, ...]  # one a row, for the CSV
+    caption: str
+    """Metric, resolution, splits and data."""
+    frame: pd.DataFrame
+    """Index: the heading of the row's group, "" for none. Columns: (heading above the column, its name)."""
+    sources: tuple[str, ...]
+    """One per row, for the CSV."""
     footnotes: tuple[str, ...]
     decimals: int
+    """Of floating-point numbers."""
 
     def header(self) -> list[tuple[str, list[str]]]:
-        """The columns by what stands above them: ("RefCOCO", ["val", "testA", "testB"]), …"""
+        """Group the columns by the heading above them: ("RefCOCO", ["val", "testA", "testB"])."""
         columns = [(str(column[0]), str(column[1])) for column in self.frame.columns]
         return [(above, [name for _, name in names]) for above, names in groupby(columns, itemgetter(0))]
 
     def groups(self) -> list[tuple[str, list[list[str]]]]:
-        """The rows as text, by their group's heading."""
+        """Return the rows as text, by the heading of their group."""
         rows = [
             (str(label), [self._text(value) for value in row])
             for label, row in zip(
@@ -64,7 +69,7 @@ class Table:
         return [(label, [row for _, row in group]) for label, group in groupby(rows, itemgetter(0))]
 
     def numeric(self) -> list[bool]:
-        """For each column whether it holds numbers."""
+        """Return for each column whether it holds numbers."""
         return [pd.api.types.is_numeric_dtype(dtype) for dtype in self.frame.dtypes]
 
     def _text(self, value: object) -> str:
@@ -74,7 +79,7 @@ class Table:
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub's Markdown; the two header lines become one."""
+    """Format the table in GitHub's Markdown, with the two header lines joined into one."""
     names = [f"{above} {name}".strip() for above, names in table.header() for name in names]
     lines = [
         f"## {_markdown(table.title)}",
@@ -93,9 +98,9 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """One header line, no comments, for machines: caption and footnotes stand in the other formats.
+    """Format the table as CSV with one header line; caption and footnotes are in the other formats only.
 
-    Empty cells are empty; `group` and `source` tell published numbers from ours.
+    A missing value is an empty cell. The columns `group` and `source` tell published numbers and ours apart.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -110,7 +115,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A `table*` that fits the text's width; needs booktabs and graphicx."""
+    """Format the table as a LaTeX `table*` as wide as the text; it needs booktabs and graphicx."""
     header = table.header()
     count = sum(len(names) for _, names in header)
     above, rules, column = [], [], 1
@@ -153,7 +158,7 @@ def to_latex(table: Table) -> str:
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:
-    """The table in every format: <folder>/<name>.md, .csv, .tex."""
+    """Write the table in every format, <folder>/<name>.md, .csv and .tex; return the paths."""
     formats = {"md": to_markdown, "csv": to_csv, "tex": to_latex}
     return [replace_text(folder / f"{table.name}.{end}", write(table)) for end, write in formats.items()]
 

@@ -1,8 +1,8 @@
-"""Activations that are computed again in the backward pass, not kept: memory for a few percent of time.
+"""Recompute activations in the backward pass instead of keeping them: less memory for a few percent of time.
 
 Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174), with torch's selective
-policy: the backbone's blocks keep what their matrix products and convolutions gave, which is what costs time,
-and compute norms, activations and attention weights again. Fusion and decoder keep nothing but their inputs.
+policy: the backbone's blocks keep the outputs of matrix products and convolutions, which take most of the
+time, and recompute norms, activations and attention weights. Fusion and decoder keep only their inputs.
 """
 
 import functools
@@ -31,10 +31,11 @@ KEPT = {
 
 
 def checkpoint_activations(model: S2RM) -> None:
-    """Changes the model in place; its values, its gradients and the names in its state_dict stay the same.
+    """Wrap the blocks of the model in activation checkpoints, in place.
 
-    Which blocks a backbone has is read off timm's naming, `blocks`; those with a BatchNorm are left as they
-    are, since a second forward pass would count twice in its statistics.
+    Its outputs, its gradients and the names in its state_dict stay the same. The blocks of a backbone are
+    found by the name that timm gives them, `blocks`. Those with a BatchNorm are left as they are, since a
+    second forward pass would update the statistics twice.
     """
     blocks = {
         block

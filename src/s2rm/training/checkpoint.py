@@ -1,7 +1,7 @@
-"""The state of a training that was stopped, so that the same command continues it, to the same bits.
+"""Save the state of an unfinished training, from which the same command resumes it bit-exactly.
 
-A state is written beside the last one, with its checksum, and moved into its place; the one before it is
-kept. So whatever happens while it is written or afterwards on the disk, a whole one is left.
+A state is written beside the previous one, with its checksum, and then moved into place; the previous one is
+kept. Whatever happens while it is written, or to the disk afterwards, one intact state remains.
 """
 
 import errno
@@ -11,7 +11,7 @@ import logging
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -20,54 +20,75 @@ from s2rm.core.files import partial_of
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"s2rm state 1\n"  # then the SHA-256 of what follows it, 32 bytes
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAGIC = b"s2rm state 1\n"  # followed by 32 bytes, the SHA-256 of the rest
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass
 class Progress:
-    """How far a training is; `history` holds one record a validation."""
+    """The progress of a training."""
 
-    epoch: int = 0  # epochs done
-    batch: int = 0  # batches done of the next one, by each process
-    step: int = 0  # optimiser steps done
-    best: float = -1.0  # the best value of train.select_by
-    seen: int = 0  # expressions of the epoch so far, by the main process
-    sums: dict[str, float] = field(default_factory=dict)  # of the losses over them
+    epoch: int = 0
+    """Finished epochs."""
+    batch: int = 0
+    """Finished batches of the current epoch, in each process."""
+    step: int = 0
+    """Finished optimiser steps."""
+    best: float = -1.0
+    """The best value of `train.select_by` so far, percent."""
+    seen: int = 0
+    """Expressions of the current epoch so far, counted by the main process for all."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """The parts of the loss, summed over these expressions."""
     history: list[dict[str, Any]] = field(default_factory=list)
+    """One record per validation."""
+
+    def finish_epoch(self) -> None:
+        """Count the current epoch as finished."""
+        self.epoch, self.batch, self.seen, self.sums = self.epoch + 1, 0, 0, {}
 
 
 @dataclass
 class RngState:
-    """The states of torch's random generators of one process."""
+    """The states of torch's random number generators in one process."""
 
     cpu: torch.Tensor
     cuda: torch.Tensor | None
 
     @classmethod
-    def now(cls) -> "RngState":
+    def now(cls) -> Self:
+        """Copy the states that the generators have now."""
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None)
 
     def restore(self) -> None:
+        """Set the generators to these states."""
         torch.set_rng_state(self.cpu)
         if self.cuda is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(self.cuda)
 
 
 def previous_of(path: Path) -> Path:
+    """Return the path under which `save_state` keeps the state before the last one."""
     return path.with_name(f"{path.stem}-previous{path.suffix}")
 
 
-def save_state(path: Path, progress: Progress, randoms: list[RngState], **states: Any) -> None:
-    """Writes the progress, each process's random state and the state_dicts, whole or not at all.
+def save_state(path: Path, progress: Progress, rng_states: list[RngState], **states: Any) -> None:
+    """Write the state of a training atomically; on an error the last state is left as it was.
 
-    `UserError` where the disk is full or must not be written to; the last state is left as it was.
+    Args:
+        path: the file.
+        progress: how far the training is.
+        rng_states: one per process.
+        states: name → an object with a `state_dict`.
+
+    Raises:
+        UserError: the disk is full or cannot be written to.
     """
-    # By way of memory: torch's own writer hides why a disk refuses.
+    # Serialised in memory first: torch's own writer hides why a disk refuses.
     payload = io.BytesIO()
     content = {name: value.state_dict() for name, value in states.items()}
-    randoms_saved = [(random.cpu, random.cuda) for random in randoms]
-    torch.save({"progress": asdict(progress), "random": randoms_saved, **content}, payload)
+    generators = [(rng_state.cpu, rng_state.cuda) for rng_state in rng_states]
+    torch.save({"progress": asdict(progress), "random": generators, **content}, payload)
     part = partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,21 +101,29 @@ def save_state(path: Path, progress: Progress, randoms: list[RngState], **states
             path.replace(previous_of(path))
         part.replace(path)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             part.unlink(missing_ok=True)
         raise UserError(
             f"the state after step {progress.step} cannot be written to {path.parent}: "
-            f"{error.strerror}; make room or mend it, and run the same command: it continues from the "
-            "last state that was written"
+            f"{error.strerror}; make room or repair the disk, and run the same command: it continues from "
+            "the last state that was written"
         ) from error
 
 
 def load_state(path: Path, process: int = 0, **states: Any) -> tuple[Progress, RngState | None]:
-    """Puts what `save_state` wrote last back into the given objects.
+    """Load what `save_state` wrote last into the given objects.
 
-    A damaged state is left out with a warning, and the one before it taken. Where there is none, a fresh
-    Progress. The random state is for the caller to restore, when nothing else is drawn any more; None where
-    another number of processes has left the state.
+    A damaged state is skipped with a warning, and the one before it is used.
+
+    Args:
+        path: the file.
+        process: index of this process.
+        states: name → an object with `load_state_dict`, named as for `save_state`.
+
+    Returns:
+        The progress, a fresh one where there is no state; and the state of the random number generators,
+        None where there is none for this process, since another number of processes wrote the state. The
+        caller restores it once nothing else draws random numbers.
     """
     for candidate in (path, previous_of(path)):
         saved = _read(candidate)
@@ -102,13 +131,14 @@ def load_state(path: Path, process: int = 0, **states: Any) -> tuple[Progress, R
             continue
         for name, value in states.items():
             value.load_state_dict(saved[name])
-        randoms = saved["random"]
-        random = RngState(*randoms[process]) if process < len(randoms) else None
-        return Progress(**saved["progress"]), random
+        generators = saved["random"]
+        rng_state = RngState(*generators[process]) if process < len(generators) else None
+        return Progress(**saved["progress"]), rng_state
     return Progress(), None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """Read a state file; None where it is missing or damaged."""
     if not path.exists():
         return None
     content = path.read_bytes()
@@ -116,7 +146,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     payload = memoryview(content)[head:]
     if content[:head] != MAGIC + hashlib.sha256(payload).digest():
         logger.warning(
-            "%s is damaged: it is left out, and what was trained since the one before is lost", path
+            "%s is damaged: it is skipped, and the training since the state before it is lost", path
         )
         return None
     saved: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

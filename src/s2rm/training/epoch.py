@@ -1,4 +1,4 @@
-"""One pass over the training expressions, from wherever the last one was left: loss, steps, logs, states."""
+"""Run one epoch, or the rest of an interrupted one: loss, optimiser steps, logs and saved states."""
 
 import time
 from collections.abc import Callable
@@ -22,35 +22,51 @@ LogMetrics = Callable[[dict[str, float], int], None]
 
 @dataclass
 class EpochLoop:
-    """What an epoch needs; `run` leaves its marks in model, optimiser, schedule and progress."""
+    """Trains one epoch at a time; `run` changes the model, the optimiser, the schedule and the progress."""
 
     accelerator: Accelerator
     model: Any
+    """As the accelerator prepared it, like the optimiser and the loader."""
     optimiser: Any
     schedule: Any
     loader: Any
     batches: GroupedBatchSampler
+    """The loader's sampler."""
     params: Params
     progress: Progress
-    steps: int  # optimiser steps in all
+    steps: int
+    """Optimiser steps of the whole training."""
     log: LogMetrics
+    """Called with metrics and the optimiser step."""
     save: Callable[[], None]
+    """Writes the state of the training."""
 
-    def run(self, epoch: int, random: RngState | None, stop: SignalFlag) -> dict[str, float]:
-        """One pass over the expressions, or the rest of one; the mean of each part of the loss.
+    def run(self, epoch: int, rng_state: RngState | None, stop: SignalFlag) -> dict[str, float]:
+        """Train on every expression once, or on the rest of an interrupted epoch.
 
-        `random` is the state to go on with, where one was loaded.
-        The losses stay on the device until they are logged: to look at each would make a GPU wait for it.
+        The losses stay on the device until they are logged: reading each one would synchronise with the GPU.
+
+        Args:
+            epoch: index of the epoch.
+            rng_state: where a state was loaded, that of its random number generators.
+            stop: tells whether a signal was received.
+
+        Returns:
+            train/<part> → the mean of each part of the loss over the expressions of the epoch.
+
+        Raises:
+            UserError: the loss is not finite.
+            StoppedError: a signal was received; the state is saved.
         """
         train, progress, accelerator = self.params.train, self.progress, self.accelerator
         self.batches.set_epoch(epoch)
         loader = self.loader
         if progress.batch:
             loader = accelerator.skip_first_batches(loader, progress.batch)
-        loader.set_epoch(epoch)  # else accelerate's own count, 0 after a restart, overrides it
-        if random is not None and not progress.batch:
-            random.restore()
-            random = None
+        loader.set_epoch(epoch)  # otherwise accelerate's own count, 0 after a restart, overrides it
+        if rng_state is not None and not progress.batch:
+            rng_state.restore()
+            rng_state = None
         self.model.train()
         sums = {name: torch.tensor(value, device=accelerator.device) for name, value in progress.sums.items()}
         seen, since, started = progress.seen, 0, time.perf_counter()
@@ -63,9 +79,9 @@ class EpochLoop:
             disable=not accelerator.is_main_process,
         )
         for batch in bar:
-            if random is not None:  # of inside the epoch, whose beginning drew from it already
-                random.restore()
-                random = None
+            if rng_state is not None:  # saved inside the epoch: the loader has drawn its own numbers now
+                rng_state.restore()
+                rng_state = None
             parts = self._step(batch)
             count = len(batch.token_ids)
             seen, since = seen + count, since + count
@@ -93,20 +109,24 @@ class EpochLoop:
                 self.save()
             if stopped:
                 stop.raise_stopped(progress.step, self.steps)
-        if random is not None:
-            random.restore()
+        if rng_state is not None:
+            rng_state.restore()
         _check_finite(sums["loss"], progress.step, self.params)
         totals, seen = self._total(sums, seen)
         return {f"train/{name}": round(value / seen, 6) for name, value in totals.items()}
 
     def _total(self, sums: dict[str, torch.Tensor], seen: int) -> tuple[dict[str, float], int]:
-        """Over all processes."""
+        """Add up the sums of the losses and the counts of all processes."""
         everything = torch.stack([*sums.values(), torch.tensor(float(seen), device=self.accelerator.device)])
         *totals, count = self.accelerator.reduce(everything, "sum").tolist()
         return dict(zip(sums, totals, strict=True)), int(count)
 
     def _step(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Forward, backward and, once enough batches are accumulated, an optimiser step; the loss's parts."""
+        """Run forward and backward and, once enough batches are accumulated, an optimiser step.
+
+        Returns:
+            The parts of the loss, as `segmentation_loss` returns them.
+        """
         with self.accelerator.accumulate(self.model):
             with self.accelerator.autocast():
                 masks = self.model(
@@ -121,7 +141,7 @@ class EpochLoop:
         return parts
 
     def _is_stopped(self, stop: SignalFlag) -> bool:
-        """Whether a signal has come to any process; several ask each other only when they log."""
+        """Return whether any process received a signal; several ask each other only when they log."""
         if self.accelerator.num_processes == 1:
             return stop.signal is not None
         if self.progress.step % self.params.train.log_every:
@@ -132,12 +152,12 @@ class EpochLoop:
 
 
 def _fetch(values: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Scalars of the device in one transfer."""
+    """Copy scalars from the device, in one transfer."""
     return dict(zip(values, torch.stack(list(values.values())).detach().tolist(), strict=True))
 
 
 def _check_finite(total: torch.Tensor, step: int, params: Params) -> None:
-    """`total`: the sum of the epoch's losses so far."""
+    """Raise a UserError where `total`, the sum of the epoch's losses so far, is not finite."""
     if not torch.isfinite(total):
         raise UserError(
             f"the loss became {total.item()} in one of the {params.train.log_every} steps up to step {step}: "

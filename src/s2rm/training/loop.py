@@ -1,4 +1,4 @@
-"""Trains one run: batches → loss → steps, validation, checkpoints. Accelerate owns the device."""
+"""Train one run: batches → loss → optimiser steps, validation, saved states. Accelerate owns the device."""
 
 import json
 import logging
@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, gather_object, set_seed
 from torch.utils.data import DataLoader
 
 from s2rm.acquire.hub.weights import find_weights
-from s2rm.config.params import Params, Run
+from s2rm.config.params import Params, Run, Train
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.data.dataset import ExpressionDataset
@@ -22,18 +23,19 @@ from s2rm.data.processor import Processor
 from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.model.create import create_for_training
+from s2rm.model.s2rm import S2RM
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.checkpoint import Progress, RngState, load_state, save_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
-from s2rm.training.failures import explain_faults
+from s2rm.training.failures import explain_failures
 from s2rm.training.optim import build_optimiser, build_schedule
 from s2rm.training.rows import load_rows
 from s2rm.training.signals import deferred_signals
-from s2rm.training.validation import summary, validate
+from s2rm.training.validation import summarise, validate
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_BATCH = 16  # LAVT's users saw trainings collapse below (LAVT-RIS issue 10)
+SMALLEST_BATCH = 16  # below it users of LAVT saw trainings collapse (LAVT-RIS issue 10)
 
 
 def train_run(
@@ -45,7 +47,7 @@ def train_run(
     weights: Path,
     output: Path,
     scratch: Path,
-    log: LogMetrics,
+    log: LogMetrics | None = None,
 ) -> Progress:
     """Train the model of `run` into the folder `output`.
 
@@ -57,10 +59,13 @@ def train_run(
         run: what is trained on.
         prepared: folder of the prepared tables.
         raw: the folder that their image paths start from.
-        weights: folder of the pretrained encoders, read only where the parameters want any.
+        weights: folder of the pretrained encoders, read only where the parameters ask for any.
         output: models/<run>.
-        scratch: where the state of an unfinished training is kept; a state found there is continued.
-        log: called with metrics and the optimiser step, in the main process.
+        scratch: folder of the state of an unfinished training; a state found there is resumed.
+        log: called with metrics and the optimiser step, in the main process; None logs nothing.
+
+    Returns:
+        The progress at the end.
 
     Raises:
         UserError: the parameters do not fit the machine or the data, or the training failed for a reason that
@@ -68,17 +73,95 @@ def train_run(
         StoppedError: a signal stopped the training, whose state is saved.
     """
     train = params.train
-    accelerator = _accelerator(params)
+    accelerator = _create_accelerator(train)
+    set_seed(train.seed)
+
+    table, validation = load_rows(params, run, prepared)
+    model, processor = _build_model(params, table["expression"], weights)
+    images = ImageFiles(raw)
+    batches, loader = _build_loader(ExpressionDataset(table, images, processor), train, accelerator)
+    _warn_of_small_batches(train.expressions_per_batch * train.accumulation)
+    optimiser = build_optimiser(model, train)
+    steps = math.ceil(len(batches) / accelerator.num_processes / train.accumulation) * train.epochs
+    schedule = build_schedule(optimiser, train, steps)
+
+    wrapped, optimiser, loader = accelerator.prepare(model, optimiser, loader)
+    model = accelerator.unwrap_model(wrapped)
+    states = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    state_file, best = scratch / "state.pt", scratch / "model"
+    progress, rng_state = _resume(accelerator, state_file, states)
+    if progress.step:
+        logger.info("continuing after step %d of %d", progress.step, steps)
+    if log is None or not accelerator.is_main_process:
+        log = _log_nothing
+    epochs = EpochLoop(
+        accelerator=accelerator,
+        model=wrapped,
+        optimiser=optimiser,
+        schedule=schedule,
+        loader=loader,
+        batches=batches,
+        params=params,
+        progress=progress,
+        steps=steps,
+        log=log,
+        save=lambda: _save(accelerator, state_file, progress, states),
+    )
+
+    with deferred_signals() as stop, explain_failures(train, progress):
+        for epoch in range(progress.epoch, train.epochs):
+            losses = epochs.run(epoch, rng_state, stop)
+            rng_state = None
+            progress.finish_epoch()
+            if progress.epoch % train.validate_every and progress.epoch < train.epochs:
+                continue
+            record = {"epoch": progress.epoch, "step": progress.step, **losses}
+            record |= validate(model, processor, validation, images, params, accelerator)
+            progress.history.append(record)
+            log({key: value for key, value in record.items() if key.startswith("val/")}, progress.step)
+            logger.info("epoch %d: %s", progress.epoch, summarise(record))
+            if accelerator.is_main_process and record[f"val/mean/{train.select_by}"] > progress.best:
+                progress.best = record[f"val/mean/{train.select_by}"]
+                model.save_pretrained(best)
+                processor.save_pretrained(best)
+            epochs.save()
+
+    if accelerator.is_main_process:
+        shutil.copytree(best, output, dirs_exist_ok=True)
+        lines = [json.dumps(record) + "\n" for record in progress.history]
+        replace_text(output / "history.jsonl", "".join(lines))
+    accelerator.wait_for_everyone()
+    return progress
+
+
+def _create_accelerator(train: Train) -> Accelerator:
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device is 'cuda', but torch sees no GPU: set train.device=cpu or auto")
+    accelerator = Accelerator(
+        cpu=train.device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision="bf16" if train.precision == "bf16" else "no",
+        gradient_accumulation_steps=train.accumulation,
+        dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
+        step_scheduler_with_optimizer=False,
+    )
     if train.expressions_per_batch % accelerator.num_processes:
         raise UserError(
             f"train.expressions_per_batch is {train.expressions_per_batch}: it must be a multiple of the "
             f"{accelerator.num_processes} processes, which share each batch"
         )
-    set_seed(train.seed)
+    return accelerator
 
-    table, validation = load_rows(params, run, prepared)
+
+def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple[S2RM, Processor]:
+    """Build the model to train, and the processor that makes its inputs.
+
+    Args:
+        params: all parameters.
+        expressions: those that are trained on; a vocabulary of our own is learned from them.
+        weights: folder of the pretrained encoders.
+    """
     start = find_weights(weights, params.vision, params.language)
-    tokenizer = build_tokenizer(table["expression"], params.language, start.language)
+    tokenizer = build_tokenizer(expressions, params.language, start.language)
     model = create_for_training(
         params, tokenizer, vision_weights=start.vision, language_weights=start.language
     )
@@ -90,11 +173,14 @@ def train_run(
         std=model.vision.std,
     )
     model = model.to(memory_format=torch.channels_last)
-    if train.activation_checkpointing:
+    if params.train.activation_checkpointing:
         checkpoint_activations(model)
+    return model, processor
 
-    images = ImageFiles(raw)
-    dataset = ExpressionDataset(table, images, processor)
+
+def _build_loader(
+    dataset: ExpressionDataset, train: Train, accelerator: Accelerator
+) -> tuple[GroupedBatchSampler, Any]:
     batches = GroupedBatchSampler(
         group_by_image(dataset.image_path),
         expressions=train.expressions_per_batch,
@@ -110,83 +196,7 @@ def train_run(
         persistent_workers=train.workers > 0,
         pin_memory=accelerator.device.type == "cuda",
     )
-    _warn_of_small_batches(train.expressions_per_batch * train.accumulation)
-    optimiser = build_optimiser(model, train)
-    steps = math.ceil(len(batches) / accelerator.num_processes / train.accumulation) * train.epochs
-    schedule = build_schedule(optimiser, train, steps)
-    model, optimiser, loader = accelerator.prepare(model, optimiser, loader)
-
-    states = {"model": accelerator.unwrap_model(model), "optimiser": optimiser, "schedule": schedule}
-    state_file = scratch / "state.pt"
-    progress, random = load_state(state_file, accelerator.process_index, **states)
-    if not accelerator.is_main_process:  # it alone logs, and takes up what all had summed
-        log = _log_nothing
-        progress.seen, progress.sums = 0, dict.fromkeys(progress.sums, 0.0)
-    if progress.step:
-        logger.info("continuing after step %d of %d", progress.step, steps)
-    training = EpochLoop(
-        accelerator=accelerator,
-        model=model,
-        optimiser=optimiser,
-        schedule=schedule,
-        loader=loader,
-        batches=batches,
-        params=params,
-        progress=progress,
-        steps=steps,
-        log=log,
-        save=lambda: _save(accelerator, state_file, progress, states),
-    )
-    kept = scratch / "model"
-
-    with deferred_signals() as stop, explain_faults(train, progress):
-        for epoch in range(progress.epoch, train.epochs):
-            losses = training.run(epoch, random, stop)
-            random = None
-            progress.epoch, progress.batch, progress.seen, progress.sums = epoch + 1, 0, 0, {}
-            if progress.epoch % train.validate_every and progress.epoch < train.epochs:
-                continue
-            plain = accelerator.unwrap_model(model)
-            record = {"epoch": progress.epoch, "step": progress.step, **losses}
-            record |= validate(plain, processor, validation, images, params, accelerator)
-            progress.history.append(record)
-            log({key: value for key, value in record.items() if key.startswith("val/")}, progress.step)
-            logger.info("epoch %d: %s", progress.epoch, summary(record))
-            if accelerator.is_main_process and record[f"val/mean/{train.select_by}"] > progress.best:
-                progress.best = record[f"val/mean/{train.select_by}"]
-                plain.save_pretrained(kept)
-                processor.save_pretrained(kept)
-            training.save()
-
-    if accelerator.is_main_process:
-        shutil.copytree(kept, output, dirs_exist_ok=True)
-        lines = [json.dumps(record) + "\n" for record in progress.history]
-        replace_text(output / "history.jsonl", "".join(lines))
-    accelerator.wait_for_everyone()
-    return progress
-
-
-def _log_nothing(metrics: dict[str, float], step: int) -> None:
-    pass
-
-
-def _save(accelerator: Accelerator, path: Path, progress: Progress, states: dict[str, Any]) -> None:
-    randoms = gather_object([RngState.now()]) if accelerator.num_processes > 1 else [RngState.now()]
-    if accelerator.is_main_process:
-        save_state(path, progress, randoms, **states)
-
-
-def _accelerator(params: Params) -> Accelerator:
-    train = params.train
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device is 'cuda', but torch sees no GPU: set train.device=cpu or auto")
-    return Accelerator(
-        cpu=train.device == "cpu" or not torch.cuda.is_available(),
-        mixed_precision="bf16" if train.precision == "bf16" else "no",
-        gradient_accumulation_steps=train.accumulation,
-        dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
-        step_scheduler_with_optimizer=False,
-    )
+    return batches, loader
 
 
 def _warn_of_small_batches(effective: int) -> None:
@@ -197,3 +207,22 @@ def _warn_of_small_batches(effective: int) -> None:
             effective,
             SMALLEST_BATCH,
         )
+
+
+def _resume(accelerator: Accelerator, path: Path, states: dict[str, Any]) -> tuple[Progress, RngState | None]:
+    """Load the last saved state into `states`; in a new training there is none."""
+    progress, rng_state = load_state(path, accelerator.process_index, **states)
+    if not accelerator.is_main_process:  # the main process alone resumes the sums, which are those of all
+        progress.seen, progress.sums = 0, dict.fromkeys(progress.sums, 0.0)
+    return progress, rng_state
+
+
+def _save(accelerator: Accelerator, path: Path, progress: Progress, states: dict[str, Any]) -> None:
+    """Save the state with the random number generators of all processes; every process must call this."""
+    rng_states = gather_object([RngState.now()]) if accelerator.num_processes > 1 else [RngState.now()]
+    if accelerator.is_main_process:
+        save_state(path, progress, rng_states, **states)
+
+
+def _log_nothing(metrics: dict[str, float], step: int) -> None:
+    """Take the place of `log` where nothing is logged."""

@@ -1,4 +1,4 @@
-"""AdamW with the encoders at their own rate, a linear warm-up and a polynomial decay."""
+"""Build the optimiser and its schedule: AdamW, a linear warm-up and a polynomial decay."""
 
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -8,7 +8,10 @@ from s2rm.model.s2rm import S2RM
 
 
 def build_optimiser(model: S2RM, train: Train) -> AdamW:
-    """Norms, biases and scalars take no weight decay, as in the peers' recipes."""
+    """Build AdamW with a learning rate of their own for the encoders.
+
+    Norms, biases and scalars have no weight decay, as in the peers' recipes.
+    """
     encoders = [model.vision.backbone] + ([model.language.bert] if model.language else [])
     encoder_parameters = {id(p) for encoder in encoders for p in encoder.parameters()}
     groups = []
@@ -26,7 +29,13 @@ def build_optimiser(model: S2RM, train: Train) -> AdamW:
 
 
 def build_schedule(optimiser: AdamW, train: Train, steps: int) -> LambdaLR:
-    """The factor on each group's rate at every optimiser step, of `steps` in all."""
+    """Build the schedule: a linear warm-up over a share of the steps, then a polynomial decay to 0.
+
+    Args:
+        optimiser: whose learning rates are scheduled; each group's rate is multiplied by the same factor.
+        train: the section `train`.
+        steps: optimiser steps of the whole training.
+    """
     warmup = max(1, round(train.warmup * steps))
 
     def factor(step: int) -> float:

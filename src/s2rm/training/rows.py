@@ -1,4 +1,4 @@
-"""The rows of the prepared tables that a run trains and validates on."""
+"""Select the rows of the prepared tables that a run trains and validates on."""
 
 import logging
 from collections.abc import Sequence
@@ -15,11 +15,22 @@ logger = logging.getLogger(__name__)
 
 
 def load_rows(params: Params, run: Run, prepared: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """The training rows of all benchmarks of the run, indexed 0..n−1, and benchmark → rows of its val split.
+    """Load the rows of all benchmarks that a run trains on.
 
-    A benchmark alone keeps its protocol, also where its own splits share images (RefCOCOg's Google
-    partition). Several together lose, by `train.drop_evaluated`, every training image that is in an
+    A single benchmark keeps its protocol, even where its own splits share images (RefCOCOg's Google
+    partition). From several benchmarks `train.drop_evaluated` drops every training image that is in an
     evaluation split of any prepared benchmark.
+
+    Args:
+        params: all parameters.
+        run: what is trained on.
+        prepared: folder of the prepared tables.
+
+    Returns:
+        The training rows, indexed 0..n−1, and benchmark → the rows of its val split.
+
+    Raises:
+        UserError: a table cannot be read, or there is nothing to train on.
     """
     names: list[str] = list(run.train_on)
     tables = {name: load_table(prepared / f"{name}.parquet") for name in names}
@@ -35,13 +46,14 @@ def load_rows(params: Params, run: Run, prepared: Path) -> tuple[pd.DataFrame, d
 def _drop_evaluated(train: pd.DataFrame, prepared: Path, benchmarks: Sequence[str]) -> pd.DataFrame:
     kept, dropped = drop_evaluated(train, read_image_splits(prepared, benchmarks).values())
     for name, lost in dropped.items():
-        logger.info(
-            "%s: %d training images (%d expressions) dropped, they are in evaluation splits of %s",
-            name,
-            lost.images,
-            lost.expressions,
-            ", ".join(benchmarks),
-        )
+        if lost.images:
+            logger.info(
+                "%s: %d training images (%d expressions) dropped, they are in evaluation splits of %s",
+                name,
+                lost.images,
+                lost.expressions,
+                ", ".join(benchmarks),
+            )
     if kept.empty:
         raise UserError(
             f"every training image is in an evaluation split of {', '.join(benchmarks)}: "

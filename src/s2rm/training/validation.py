@@ -1,4 +1,4 @@
-"""The metrics on the val splits, by which the best checkpoint is selected."""
+"""Compute the metrics on the val splits, by which the best checkpoint is selected."""
 
 import pandas as pd
 from accelerate import Accelerator
@@ -20,7 +20,23 @@ def validate(
     params: Params,
     accelerator: Accelerator,
 ) -> dict[str, float]:
-    """oIoU and mIoU at the model's size on the val split of each benchmark, and their means."""
+    """Score the model on the val split of each benchmark, at the model's size.
+
+    Args:
+        model: in training, without wrappers.
+        processor: the model's own.
+        tables: benchmark → the rows of its val split.
+        images: the files that `image_path` names.
+        params: all parameters.
+        accelerator: of the training; its processes share the images.
+
+    Returns:
+        val/<benchmark>/<metric> and val/mean/<metric>, the mean over the benchmarks, for oIoU and mIoU;
+        percent.
+
+    Raises:
+        UserError: no benchmark has a row.
+    """
     metrics: dict[str, float] = {}
     scored = [name for name, table in tables.items() if len(table)]
     if not scored:
@@ -47,8 +63,8 @@ def validate(
     return metrics
 
 
-def summary(record: dict[str, float]) -> str:
-    """One line for the log."""
+def summarise(record: dict[str, float]) -> str:
+    """Format a record of the history as one line for the log."""
     return (
         ", ".join(
             f"{key.removeprefix('val/').removesuffix('/mIoU')} {value:.1f}"

@@ -20,13 +20,13 @@ from tiny_refer import TinyRefer
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.archives.layout import lay_out_archives
 from s2rm.acquire.archives.store import ArchiveStore
-from s2rm.acquire.http.fetch import Patience
 from s2rm.config.params import Preprocess
 from s2rm.core.errors import UserError
 from s2rm.data.image_zip import ZipImages
 from s2rm.data.table import load_table
 from s2rm.refer.prepare import prepare
 from s2rm.refer.provenance import read_provenance
+from s2rm.transfer.fetch import Patience
 
 PARAMS = Preprocess(sentence="sent", faults="repair", statistics="warn")
 QUICK = Patience(connect=2, stall=1, attempts=2, first_wait=0.01, longest_wait=0.02)

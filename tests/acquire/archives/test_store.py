@@ -16,8 +16,8 @@ from faulty_server import Answer, FaultyServer
 
 from s2rm.acquire.archives.catalog import Catalog, load_catalog
 from s2rm.acquire.archives.store import ArchiveStore
-from s2rm.acquire.http.fetch import Patience
 from s2rm.core.errors import UserError
+from s2rm.transfer.fetch import Patience
 
 QUICK = Patience(connect=2, stall=1, attempts=2, first_wait=0.01, longest_wait=0.02)
 FACTS = {"needs": ["it"], "source": "tests", "licence": "none", "citation": "none"}

@@ -1,4 +1,4 @@
-"""BERT from a folder: its weights, or a clear line."""
+"""BERT from a folder: its weights, or one clear line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -69,36 +69,39 @@ def test_a_pretrained_tokenizer_is_never_trained(tiny_params: Callable[..., Para
 
 def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
     RobertaModel(RobertaConfig(**SIZES)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"holds a roberta, no BERT: set another language\.pretrained"):
+    with pytest.raises(
+        UserError, match=r"contains a roberta model, not a BERT: set another language\.pretrained"
+    ):
         pretrained_bert_config(tmp_path)
 
 
-def test_weights_that_lack_some_are_refused(folder: Path) -> None:
-    """transformers says so in its log, and would leave them random."""
+def test_missing_weights_are_refused(folder: Path) -> None:
+    """transformers only says so in its log, and would leave them random."""
     without(folder, "encoder.layer.0.output.dense.weight")
     with pytest.raises(
-        UserError, match=r"no weights for 1 parameters, encoder\.layer\.0\.output\.dense\.weight"
+        UserError, match=r"missing 1 weights of BERT \(e\.g\. encoder\.layer\.0\.output\.dense\.weight\)"
     ):
         build_bert(pretrained_bert_config(folder), folder)
 
 
-def test_weights_that_a_bert_has_not_are_refused(folder: Path) -> None:
+def test_weights_that_bert_does_not_have_are_refused(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["encoder.layer.1.output.dense.weight"] = torch.zeros(3)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(
-        UserError, match=r"has 1 weights that a BERT has not, encoder\.layer\.1\.output\.dense\.weight"
+        UserError,
+        match=r"1 weights that BERT does not have \(e\.g\. encoder\.layer\.1\.output\.dense\.weight\)",
     ) as caught:
         build_bert(pretrained_bert_config(folder), folder)
     assert "\n" not in str(caught.value)
 
 
 def test_the_published_layout_is_loaded_whole(tmp_path: Path) -> None:
-    """bert-base-uncased's: `bert.` before every name, LayerNorm's old names, pooler and heads beside."""
+    """As bert-base-uncased: `bert.` before every name, old names of LayerNorm, with pooler and heads."""
     for name, content in bert_files().items():
         (tmp_path / name).write_bytes(content)
     saved = load_file(tmp_path / "model.safetensors")
-    # Some lie there as buffers, too; transformers makes them itself.
+    # Some files hold buffers too, which transformers makes itself.
     save_file(
         saved | {"bert.embeddings.position_ids": torch.arange(32)[None]},
         tmp_path / "model.safetensors",
@@ -122,7 +125,7 @@ def test_a_broken_folder_gives_one_line(folder: Path, name: str, content: bytes 
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    with pytest.raises(UserError, match="holds no BERT") as caught:
+    with pytest.raises(UserError, match="does not contain a BERT model") as caught:
         build_bert(pretrained_bert_config(folder), folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -16,5 +16,5 @@ def test_bundling_is_symmetric_along_the_slice_only() -> None:
     assert not bundle(one_row, 2)[:, :, [0, 2, 3]].any()
 
 
-def test_rotations_cover_rows_and_columns_in_both_senses() -> None:
+def test_rotations_cover_rows_and_columns_in_both_directions() -> None:
     assert sorted(SWEEPS) == [(2, False), (2, True), (3, False), (3, True)]

@@ -35,7 +35,7 @@ def language() -> LanguageFeatures:
 
 
 def at(layer: nn.Module, x: Tensor) -> Tensor:
-    """A pointwise convolution at one place."""
+    """Apply a pointwise convolution at one position."""
     return layer.weight.flatten(1) @ x + layer.bias
 
 
@@ -99,7 +99,7 @@ def test_pwam_multiplies_the_gathered_words_into_the_vision_map(
     torch.testing.assert_close(fusion(vision, language, OWNERS), expected, **EXACT)
 
 
-def test_concat_joins_the_sentence_at_every_place(vision: Tensor, language: LanguageFeatures) -> None:
+def test_concat_joins_the_sentence_at_every_position(vision: Tensor, language: LanguageFeatures) -> None:
     fusion = ConcatFusion(WIDTH, LANGUAGE_WIDTH).double()
     expected = torch.empty(3, WIDTH, *SIZE, dtype=torch.float64)
     for n, row, column in PLACES:

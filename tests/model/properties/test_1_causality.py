@@ -32,8 +32,8 @@ def test_each_place_depends_on_what_lies_before_it(
 
     rows, columns = torch.meshgrid(*(torch.arange(side) for side in size), indexing="ij")
     before, distance = rows <= row, (columns - column).abs()
-    # The generator's slice is bundled by the kernel; the parsed context is read place by place. The gate
-    # sees the parsed context at every slice before, so that it too matters, but never ahead.
+    # The generator's slice is bundled by the kernel; the parsed context is read position by position. The
+    # gate sees the parsed context at every slice before, so that it matters too, but never ahead.
     assert torch.equal(matters(by_generator), before & (distance <= kernel // 2))
     assert torch.equal(matters(by_parsed), before & (distance == 0))
 
@@ -44,7 +44,7 @@ def matters(gradient: Tensor) -> Tensor:
 
 @EVERY_RECURRENCE
 def test_rotation_0_is_row_by_row(recurrence: str, state: str) -> None:
-    """The same in the words of the design, without rotations: nothing of the test's own to trust."""
+    """The same without rotations, which need no code of the test's own."""
     generator, parsed = (values(2, 8, 5, 3, seed=i).requires_grad_() for i in range(2))
     semantic = build_coparse(8, 3, recurrence, 1, state, seed=0)(generator, parsed)[0]
     for t in range(5):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from references import EXACT, coparse_plainly, scan_plainly
 from torch import Tensor
 
-from s2rm.model.scan import implementation_for, numba_cpu, reference, sweep
+from s2rm.scan import implementation_for, numba_cpu, reference, sweep
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,
@@ -58,7 +58,7 @@ def test_the_scan_is_the_plain_recurrence(
 
 
 def test_the_blocks_and_threads_of_the_cpu_join_without_a_seam() -> None:
-    """Several blocks a line, the last one narrower, in two threads: the same bits as in one."""
+    """Several blocks per line, the last one narrower: two and three threads give the same bits as one."""
     shape = 2, numba_cpu.BLOCK + 40, 9, 30
     z, c = gates(*shape, seed=0), values(*shape, seed=1)
     upstream = [values(*shape, seed=2), values(*shape, seed=3)]
@@ -135,7 +135,7 @@ def test_the_coparsing_is_the_plain_sweep_of_the_rotated_contexts(
     layout: str,
     seed: int,
 ) -> None:
-    """Outputs, and gradients by both contexts and every weight; one of the contexts may be of images."""
+    """Outputs, and gradients by both contexts and every weight; one context may belong to the images."""
     coparse = build_coparse(width, kernel, recurrence, rotations, state, seed)
     images, owners = grouping
     index = torch.tensor(owners)

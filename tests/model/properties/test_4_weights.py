@@ -82,7 +82,7 @@ def test_weights_come_from_the_semantics_themselves() -> None:
 def test_a_fusion_is_its_vision_map_and_the_balanced_semantics(
     coparsing: str, balancing: bool, size: tuple[int, int], grouping: tuple[int, list[int]], seed: int
 ) -> None:
-    """Each cell of balancing × coparsing; without coparsing the contexts themselves are weighed."""
+    """For all balancing × coparsing; without coparsing the contexts themselves are weighted."""
     torch.manual_seed(seed)
     fusion = S2RMFusion(
         8,

@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from s2rm.acquire.archives.catalog import Archive, Catalog
 from s2rm.acquire.archives.verify import compute_digest, verify_archive
-from s2rm.acquire.http.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
+from s2rm.transfer.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from s2rm.acquire.archives.catalog import Archive
 from s2rm.acquire.archives.unpack import read_members
-from s2rm.acquire.http.fetch import WrongContentError
 from s2rm.core.errors import UserError
+from s2rm.transfer.fetch import WrongContentError
 
 
 def verify_archive(path: Path, archive: Archive) -> None:

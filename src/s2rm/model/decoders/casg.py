@@ -2,7 +2,7 @@
 
 "Emphasise the foreground of the referent, finally integrating different grained features at a
 comparatively low cost" [paper], by the previous stage's cross-scale features and the language
-feature [summary]. The equations are ours. Top-down from stride 32 to 4, at each stage i:
+feature [summary]. The equations are ours. From top to bottom, stride 32 to 4, at each stage i:
 
     f_{i+1} = Σ σ(m_{i+1}) X_{i+1} / Σ σ(m_{i+1})   the coarser map pooled under its own foreground
     a_i = MLP([s; f_{i+1}])                        the abstract semantic, one vector
@@ -10,6 +10,9 @@ feature [summary]. The equations are ours. Top-down from stride 32 to 4, at each
     X_i = separable(G_i + up(X_{i+1})),   m_i = mask(X_i)
 
 Each stage's mask m_i yields the next abstract semantic and takes an auxiliary loss.
+
+Shapes: N expressions, C channels, H×W positions, D width of the text. C_i, H_i and W_i belong to stage i;
+within the decoder every map has C channels.
 """
 
 import torch
@@ -20,7 +23,7 @@ from s2rm.model.layers import Pointwise, group_norm
 
 
 class CASG(nn.Module):
-    """Decodes the fused maps of the four stages into mask logits at stride 4, and coarse ones."""
+    """Decode the fused maps of the four stages into mask logits at stride 4, and coarser ones."""
 
     def __init__(
         self,
@@ -31,7 +34,15 @@ class CASG(nn.Module):
         language_guidance: bool,
         foreground_guidance: bool,
     ) -> None:
-        """`language_width` None: a language-blind model, which no sentence may guide."""
+        """Build the decoder.
+
+        Args:
+            widths: channels C_i of the fused maps, from stride 4 to stride 32.
+            width: channels C of the decoder's maps.
+            language_width: D; None for a language-blind model, which no sentence may guide.
+            language_guidance: whether the sentence guides the stages.
+            foreground_guidance: whether the foreground of the coarser stage guides a stage.
+        """
         super().__init__()
         self.language_guidance = language_guidance and language_width is not None
         self.foreground_guidance = foreground_guidance
@@ -40,7 +51,7 @@ class CASG(nn.Module):
         self.lateral = nn.ModuleList(Pointwise(fused, width) for fused in widths)
         self.merge = nn.ModuleList(SeparableConv(width) for _ in widths)
         self.mask = nn.ModuleList(Pointwise(width, 1) for _ in widths)
-        # The coarsest stage has no coarser foreground: the sentence is all that can guide it.
+        # The coarsest stage has no coarser foreground, so only the sentence can guide it.
         last = len(widths) - 1
         semantics = [sentence_width + (foreground_width if i < last else 0) for i in range(len(widths))]
         self.guide = nn.ModuleList(
@@ -48,12 +59,14 @@ class CASG(nn.Module):
         )
 
     def forward(self, fused: list[Tensor], sentence: Tensor | None) -> list[Tensor]:
-        """
+        """Predict a mask at each stage, from the coarsest to the finest.
+
         Args:
-            fused: F_1..F_4, (N, C_i, H_i, W_i) at strides 4, 8, 16, 32.
+            fused: F_1..F_4, (N, C_i, H_i, W_i) each, at strides 4, 8, 16 and 32.
             sentence: (N, D); None for a language-blind model.
 
-        Returns: mask logits (N, 1, H_i, W_i), finest (stride 4) first.
+        Returns:
+            Mask logits (N, 1, H_i, W_i) of each stage, the finest (stride 4) first.
         """
         logits: list[Tensor] = []
         coarser = foreground = None
@@ -61,21 +74,27 @@ class CASG(nn.Module):
             parts = [sentence] if self.language_guidance and sentence is not None else []
             if foreground is not None:
                 parts.append(foreground)
-            x = self.lateral[i](fused[i])
-            x = self.guide[i](x, torch.cat(parts, dim=1) if parts else None)
+            x = self.lateral[i](fused[i])  # (N, C, H_i, W_i)
+            x = self.guide[i](x, torch.cat(parts, dim=1) if parts else None)  # parts: (N, D) and (N, C)
             if coarser is not None:
                 x = x + F.interpolate(coarser, x.shape[-2:], mode="bilinear")
-            coarser = self.merge[i](x)
-            logits.insert(0, self.mask[i](coarser))
-            if self.foreground_guidance and i > 0:  # the finest stage guides no other
-                foreground = pool_foreground(coarser, logits[0])
+            coarser = self.merge[i](x)  # X_i, (N, C, H_i, W_i)
+            logits.insert(0, self.mask[i](coarser))  # m_i, (N, 1, H_i, W_i)
+            if self.foreground_guidance and i > 0:  # no stage follows the finest
+                foreground = pool_foreground(coarser, logits[0])  # f_i, (N, C)
         return logits
 
 
 class AbstractSemanticGuide(nn.Module):
-    """Guides a map by an abstract semantic: per channel (a gate), and in space (a similarity)."""
+    """Guide a map by an abstract semantic: per channel (a gate), and in space (a similarity)."""
 
     def __init__(self, semantic_width: int, width: int) -> None:
+        """Build the guide of one stage.
+
+        Args:
+            semantic_width: width of [s; f], from which the abstract semantic is made.
+            width: channels C of the guided map.
+        """
         super().__init__()
         self.abstract = nn.Sequential(nn.Linear(semantic_width, width), nn.SiLU())
         self.gate = nn.Linear(width, width)
@@ -85,11 +104,19 @@ class AbstractSemanticGuide(nn.Module):
         self.shift = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, x: Tensor, semantic: Tensor) -> Tensor:
-        """x: (N, C, H, W); semantic: (N, D') → (N, C, H, W)."""
-        abstract = self.abstract(semantic)
+        """Scale a map by the gate of each channel and by the lift of each position.
+
+        Args:
+            x: F_i, (N, C, H, W).
+            semantic: [s; f], (N, semantic_width): the sentence, the coarser foreground, or both.
+
+        Returns:
+            G_i before the coarser map is added, (N, C, H, W).
+        """
+        abstract = self.abstract(semantic)  # a_i, (N, C)
         direction = F.normalize(self.match(abstract), dim=1)
         key = self.key(x)
-        # The product is divided, not the map: a pass over the map less, forward and backward.
+        # Dividing the product rather than the map saves one pass over the map, forward and backward.
         product = torch.einsum("nchw,nc->nhw", key, direction)
         similarity = product / torch.linalg.vector_norm(key, dim=1).clamp_min(1e-6)
         lift = 1 + torch.sigmoid(self.shift + self.scale * similarity)[:, None]
@@ -100,27 +127,38 @@ class NoGuide(nn.Module):
     """A stage that no abstract semantic guides (both guidances off, or nothing coarser yet)."""
 
     def forward(self, x: Tensor, semantic: Tensor | None) -> Tensor:
+        """Return x, (N, C, H, W), as it is."""
         return x
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3×3, then pointwise: the low cost."""
+    """A residual block of a depthwise 3×3 and two pointwise convolutions, which cost little."""
 
     def __init__(self, width: int) -> None:
+        """Build the block for maps of C = `width` channels."""
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
             group_norm(width),
             Pointwise(width, 2 * width),
-            nn.ReLU(),  # a GELU costs more, and at stride 4 this is the largest map of all
+            nn.ReLU(),  # a GELU costs more, and at stride 4 this is the model's largest map
             Pointwise(2 * width, width),
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
         return x + self.layers(x)
 
 
 def pool_foreground(x: Tensor, logits: Tensor) -> Tensor:
-    """The mean of x (N, C, H, W) under the foreground that logits (N, 1, H, W) predict: (N, C)."""
+    """Average a map over its predicted foreground.
+
+    Args:
+        x: (N, C, H, W).
+        logits: of the foreground, (N, 1, H, W).
+
+    Returns:
+        (N, C).
+    """
     foreground = logits.sigmoid()
     return (x * foreground).sum((2, 3)) / foreground.sum((2, 3)).clamp_min(1e-4)

@@ -1,0 +1,1 @@
+"""The encoders of images (a timm backbone) and of expressions (BERT)."""

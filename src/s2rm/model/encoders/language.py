@@ -1,4 +1,7 @@
-"""The language encoder: a BERT of transformers, pretrained or small and from scratch."""
+"""The language encoder: a BERT of transformers, pretrained or small and from scratch.
+
+Shapes: N expressions, T tokens, D width of the text.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,33 +16,42 @@ from s2rm.config.params import Language
 from s2rm.core.errors import UserError
 
 PRETRAINED_POSITIONS, PRETRAINED_TYPES = 512, 2  # of BERT-base
-# What a published BERT has beside the encoder: what it was pretrained with.
+# A published BERT also holds the heads that it was pretrained with.
 LEFT_OUT = ("pooler.", "bert.pooler.", "cls.")
 
 
 @dataclass(frozen=True)
 class LanguageFeatures:
-    """The N expressions of a batch, encoded."""
+    """The encoded expressions of a batch."""
 
-    words: Tensor  # (N, T, D)
-    word_mask: Tensor  # (N, T), true for words, false for padding
-    sentence: Tensor  # (N, D)
+    words: Tensor
+    """(N, T, D)."""
+    word_mask: Tensor
+    """(N, T), boolean: true for tokens, false for padding."""
+    sentence: Tensor
+    """(N, D)."""
 
 
 class LanguageEncoder(nn.Module):
-    """Token ids (N, T) → words (N, T, D) and a sentence vector (N, D).
+    """Encode each expression as word vectors and a sentence vector.
 
-    The sentence vector is the mean of the words (ours): it needs no pretrained pooler.
+    The sentence vector is the mean of the words [ours], which needs no pretrained pooler.
     """
 
     def __init__(self, bert: BertModel) -> None:
+        """Wrap a BERT without a pooler."""
         super().__init__()
         self.bert = bert
         self.width: int = bert.config.hidden_size
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> LanguageFeatures:
-        """attention_mask: (N, T), 1 for words, 0 for padding."""
-        words = self.bert(input_ids=token_ids, attention_mask=attention_mask).last_hidden_state
+        """Encode N expressions.
+
+        Args:
+            token_ids: (N, T).
+            attention_mask: (N, T), 1 for tokens, 0 for padding.
+        """
+        words = self.bert(input_ids=token_ids, attention_mask=attention_mask).last_hidden_state  # (N, T, D)
         mask = attention_mask.bool()
         weights = mask[..., None].to(words.dtype)
         sentence = (words * weights).sum(1) / weights.sum(1)
@@ -47,7 +59,14 @@ class LanguageEncoder(nn.Module):
 
 
 def random_bert_config(language: Language, *, vocabulary: int, pad_token_id: int) -> BertConfig:
-    """A BERT as wide and deep as params.yaml's `language` says, also where that is pretrained."""
+    """Return the configuration of a BERT with random weights.
+
+    Args:
+        language: its width, depth and dropout. Where it names a pretrained model, the numbers of positions
+            and token types are those of BERT-base.
+        vocabulary: number of token ids.
+        pad_token_id: id of the padding token.
+    """
     return BertConfig(
         vocab_size=vocabulary,
         hidden_size=language.hidden,
@@ -65,20 +84,33 @@ def random_bert_config(language: Language, *, vocabulary: int, pad_token_id: int
 
 
 def pretrained_bert_config(folder: Path) -> BertConfig:
-    """What config.json in `folder` says; `UserError` where it is of another kind of model."""
+    """Read config.json in `folder`.
+
+    Raises:
+        UserError: the file is missing or cannot be read, or describes another kind of model.
+    """
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no BERT: {' '.join(str(error).split())[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder} does not contain a BERT model: {reason}") from None
     if not isinstance(config, BertConfig):
-        raise UserError(f"{folder} holds a {config.model_type}, no BERT: set another language.pretrained")
+        raise UserError(
+            f"{folder} contains a {config.model_type} model, not a BERT: set another language.pretrained"
+        )
     return config
 
 
 def build_bert(config: BertConfig, weights: Path | None = None) -> BertModel:
-    """A BERT without its pooler; `weights` is a folder that transformers reads, None leaves it random.
+    """Build a BERT without its pooler.
 
-    Every weight comes from there and, but for `LEFT_OUT`, every one there is used; else `UserError`.
+    Args:
+        config: its sizes.
+        weights: a folder that transformers reads; None leaves the weights random.
+
+    Raises:
+        UserError: the folder cannot be read, lacks a weight of this BERT, or holds one that this BERT does
+            not have (other than `LEFT_OUT`).
     """
     if weights is None:
         return BertModel(config, add_pooling_layer=False)
@@ -93,13 +125,14 @@ def build_bert(config: BertConfig, weights: Path | None = None) -> BertModel:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{weights} holds no BERT: {' '.join(str(error).split())[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{weights} does not contain a BERT model: {reason}") from None
     bert, found = loaded
-    missing = sorted(found["missing_keys"])  # transformers leaves them random
+    missing = sorted(found["missing_keys"])  # transformers would leave them random
     if missing:
-        raise UserError(f"{weights} has no weights for {len(missing)} parameters, {missing[0]} among them")
+        raise UserError(f"{weights} is missing {len(missing)} weights of BERT (e.g. {missing[0]})")
     unused = sorted(key for key in found["unexpected_keys"] if not key.startswith(LEFT_OUT))
     if unused:
-        raise UserError(f"{weights} has {len(unused)} weights that a BERT has not, {unused[0]} among them")
+        raise UserError(f"{weights} has {len(unused)} weights that BERT does not have (e.g. {unused[0]})")
     assert isinstance(bert, BertModel)
     return bert

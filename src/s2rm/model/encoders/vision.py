@@ -1,4 +1,7 @@
-"""The vision encoder: a timm backbone's four stages, normalised and projected to the fusion widths."""
+"""The vision encoder: a timm backbone's four stages, normalised and projected to the fusion widths.
+
+Shapes: B images, C channels, H×W positions; C_i, H_i and W_i belong to stage i, at stride 4, 8, 16 or 32.
+"""
 
 import difflib
 from pathlib import Path
@@ -16,7 +19,12 @@ STRIDES = [4, 8, 16, 32]
 
 
 class VisionEncoder(nn.Module):
-    """(B, 3, H, W) → V_1..V_4, (B, C_i, H/4, W/4) … (B, C_i, H/32, W/32), rounded up."""
+    """Encode images as the projected maps V_1..V_4.
+
+    Attributes:
+        mean: of the colour channels in 0…1, subtracted from the images that the backbone expects.
+        std: of the colour channels in 0…1, by which these images are divided.
+    """
 
     def __init__(
         self,
@@ -28,6 +36,19 @@ class VisionEncoder(nn.Module):
         coordinates: bool,
         options: dict[str, object],
     ) -> None:
+        """Build the backbone and the projections.
+
+        Args:
+            backbone: name of a timm model.
+            widths: channels C_i of the projected maps, from stride 4 to stride 32.
+            weights: see `build_backbone`.
+            image_size: see `build_backbone`.
+            coordinates: whether each projected map receives the coordinates of its pixels.
+            options: see `build_backbone`.
+
+        Raises:
+            UserError: see `build_backbone`.
+        """
         super().__init__()
         self.backbone = build_backbone(backbone, weights=weights, image_size=image_size, options=options)
         self.channels_last_features = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
@@ -39,6 +60,14 @@ class VisionEncoder(nn.Module):
         self.mean, self.std = normalisation["mean"], normalisation["std"]
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Encode normalised images.
+
+        Args:
+            images: (B, 3, H, W).
+
+        Returns:
+            V_1..V_4, (B, C_i, H_i, W_i) each; H_i and W_i are H and W over the stride, rounded up.
+        """
         maps = self.backbone(images)
         if self.channels_last_features:
             maps = [stage.permute(0, 3, 1, 2) for stage in maps]
@@ -46,21 +75,36 @@ class VisionEncoder(nn.Module):
 
 
 class StageProjection(nn.Module):
-    """Normalises a stage and projects it to the fusion width, with pixel coordinates (ours)."""
+    """Normalise the map of a stage and project it to the fusion width; add pixel coordinates [ours]."""
 
     def __init__(self, channels: int, width: int, *, coordinates: bool) -> None:
+        """Build the projection.
+
+        Args:
+            channels: C of the backbone's map.
+            width: channels of the projected map.
+            coordinates: whether a projection of the pixels' coordinates is added.
+        """
         super().__init__()
         self.norm = nn.GroupNorm(1, channels)
         self.project = Pointwise(channels, width)
         self.place = Pointwise(2, width, bias=False) if coordinates else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, width, H, W)."""
         projected = self.project(self.norm(x))
         return projected if self.place is None else projected + self.place(coordinate_map(x))
 
 
 def coordinate_map(x: Tensor) -> Tensor:
-    """The centres of the pixels of x (…, H, W) in [−1, 1], column then row: (1, 2, H, W)."""
+    """Return the coordinates of the pixel centres of x, from −1 to 1 across the map.
+
+    Args:
+        x: (…, H, W); sets the size, the device and the dtype.
+
+    Returns:
+        (1, 2, H, W), the column first, then the row.
+    """
     rows, columns = (
         (2 * torch.arange(size, device=x.device, dtype=x.dtype) + 1) / size - 1 for size in x.shape[-2:]
     )
@@ -71,21 +115,27 @@ def coordinate_map(x: Tensor) -> Tensor:
 def build_backbone(
     name: str, *, weights: Path | None, image_size: int, options: dict[str, object]
 ) -> FeatureListNet:
-    """The last four stages of a timm backbone, at strides 4, 8, 16 and 32.
+    """Build the last four stages of a timm backbone, at strides 4, 8, 16 and 32.
 
-    `weights` is a safetensors file of the whole timm model; None leaves it random. Every parameter
-    comes from there, by timm's own conversion to another image size, and the file holds nothing that
-    the whole model has not; else `UserError`.
+    Args:
+        name: of a timm model.
+        weights: a safetensors file of the whole timm model; None leaves the weights random. timm itself
+            converts them to another image size.
+        image_size: side of the square input, in pixels.
+        options: further keyword arguments of `timm.create_model`.
+
+    Raises:
+        UserError: timm does not know the name, refuses the options, or builds features at other strides;
+            or the file cannot be read, lacks a parameter of the model, or holds one that it does not have.
     """
     if not timm.is_model(name.split(".")[0]):
         nearest = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise UserError(
-            f"vision.backbone is {name!r}, which timm does not know; near it: {', '.join(nearest)}"
-        )
+        hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
+        raise UserError(f"vision.backbone is {name!r}, which timm does not know{hint}")
     arguments: dict[str, object] = {"features_only": True, "out_indices": (-4, -3, -2, -1), **options}
-    if name.startswith("swin"):  # window attention is built for one grid, but may be used on others
+    if name.startswith("swin"):  # window attention is built for one grid, but works on others
         arguments = {"img_size": image_size, "strict_img_size": False, **arguments}
-    if weights is not None:  # named as a file, or else timm asks the Hub
+    if weights is not None:  # given as a file, because timm would otherwise ask the Hub
         arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
     try:
         backbone = timm.create_model(name, **arguments)
@@ -101,21 +151,24 @@ def build_backbone(
         raise UserError(f"vision.backbone={name} has features at strides {strides}: {STRIDES} are needed")
     if unset:
         raise UserError(
-            f"{weights} has no weights for {len(unset)} parameters of vision.backbone={name}, {unset[0]} "
-            "among them: it is of another model"
+            f"{weights} is missing {len(unset)} parameters of vision.backbone={name} (e.g. {unset[0]}): "
+            "it belongs to another model"
         )
     return backbone
 
 
 def _check_file(backbone: nn.Module, name: str, arguments: dict[str, object]) -> list[str]:
-    """The parameters that are not from the file; RuntimeError where it is not exactly the whole model's.
+    """Return the parameters that did not come from the file.
 
-    Of a backbone's stages timm passes over what the file lacks and what it has too much, so the
-    whole model is loaded as well, which timm does strictly, and compared.
+    For the stages of a backbone timm ignores what the file lacks and what it has in excess. So the whole
+    model is loaded as well, which timm does strictly, and compared.
+
+    Raises:
+        RuntimeError: the file is not exactly that of the whole model.
     """
     whole_arguments = {key: arguments[key] for key in arguments.keys() - {"features_only", "out_indices"}}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() + 1)  # what neither takes from the file comes out otherwise
+        torch.manual_seed(torch.initial_seed() + 1)  # so a parameter that neither loads differs in the two
         whole = timm.create_model(name, **whole_arguments)
     loaded = {_plain(path): parameter for path, parameter in whole.named_parameters()}
     return [
@@ -126,5 +179,5 @@ def _check_file(backbone: nn.Module, name: str, arguments: dict[str, object]) ->
 
 
 def _plain(path: str) -> str:
-    """timm's backbones rename what they take: layers.0.weight is layers_0.weight or model.layers.0.weight."""
+    """Undo the renaming of a backbone: layers_0.weight and model.layers.0.weight are layers.0.weight."""
     return path.removeprefix("model.").replace("_", ".")

@@ -2,7 +2,7 @@
 
 They are trained by the same code under the same budget, so that every number of S²RM has a reference point.
 
-Shapes: B images, N expressions, C channels, H×W positions.
+Shapes: B images, N expressions, C channels, H×W positions, D width of the text.
 """
 
 import torch
@@ -14,41 +14,43 @@ from s2rm.model.layers import Pointwise, expand_to_expressions
 
 
 class PixelWordAttention(nn.Module):
-    """`fusion.kind=pwam`: words gathered by each pixel, multiplied into the vision map.
+    """Multiply the words that each pixel gathers into the vision map (`fusion.kind=pwam`).
 
     The idea of LAVT's pixel-word attention module (Yang et al., CVPR 2022), but lateral.
     """
 
     def __init__(self, width: int, language_width: int, *, query: str) -> None:
+        """Build the module for C = `width` and D = `language_width`; see `DistributeByAttention`."""
         super().__init__()
         self.attention = DistributeByAttention(width, language_width, query=query)
         self.vision = nn.Sequential(Pointwise(width, width), nn.GELU())
         self.out = nn.Sequential(Pointwise(width, width), nn.GELU())
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
-        """Fuse as `S2RMFusion.forward`: (B, C, H, W) and N expressions to (N, C, H, W)."""
+        """Fuse a map (B, C, H, W) with N expressions to (N, C, H, W); see `S2RMFusion.forward`."""
         gathered = self.attention(vision, language, expression_to_image)
         fused = expand_to_expressions(self.vision(vision), expression_to_image) * gathered
         return expand_to_expressions(vision, expression_to_image) + self.out(fused)
 
 
 class ConcatFusion(nn.Module):
-    """`fusion.kind=concat`: the sentence tiled over the map, concatenated, one 1×1 convolution."""
+    """Concatenate the tiled sentence to the vision map, then one 1×1 convolution (`fusion.kind=concat`)."""
 
     def __init__(self, width: int, language_width: int) -> None:
+        """Build the module for C = `width` and D = `language_width`."""
         super().__init__()
         self.tile = DistributeByTiling(width, language_width)
         self.out = nn.Sequential(Pointwise(2 * width, width), nn.GELU())
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
-        """Fuse as `S2RMFusion.forward`: (B, C, H, W) and N expressions to (N, C, H, W)."""
+        """Fuse a map (B, C, H, W) with N expressions to (N, C, H, W); see `S2RMFusion.forward`."""
         tile = self.tile(vision, language, expression_to_image)
         vision = expand_to_expressions(vision, expression_to_image)
         return vision + self.out(torch.cat([vision, tile], dim=1))
 
 
 class NoFusion(nn.Module):
-    """A stage without language: `fusion.kind=none`, and stages that fusion.stages leaves out."""
+    """A stage without language: `fusion.kind=none`, or a stage that `fusion.stages` leaves out."""
 
     def forward(
         self, vision: Tensor, language: LanguageFeatures | None, expression_to_image: Tensor

@@ -11,15 +11,17 @@ slice. With u = bundle(g), at slice t:
 
 The equations are ours; the paper's abstract gives the idea in words. With `fusion.state=match` the
 state carries what correlates in the two contexts instead, m_t = φ(W_u u_t + W_p p_t): gate σ(W_z m_t),
-candidate tanh(W_c m_t); another reading of "recurrently correlate". Both modalities play both
-roles, and each sweep runs under the rotations 0°, 90°, 180°, 270° [paper], so that rows and columns
+candidate tanh(W_c m_t); this is another reading of "recurrently correlate" [ours]. Both modalities play
+both roles, and each sweep runs under the rotations 0°, 90°, 180°, 270° [paper], so that rows and columns
 are read in both directions.
 
 A rotation is never computed: sweeping the map rotated by k·90° (counter-clockwise, as
 `torch.rot90`) slice by slice is sweeping the map itself along another axis or in the other direction,
-and the result lies unrotated at once. The weights are shared by the rotations and the bundling
-kernel is symmetric (both ours), so the projections are computed once an axis and the sweep is
+and the result needs no rotation back. The weights are shared by the rotations and the bundling
+kernel is symmetric [both ours], so the projections are computed once per axis and the sweep is
 exactly rotation-equivariant.
+
+Shapes: B images, N expressions, C channels, H×W positions.
 """
 
 import math
@@ -31,20 +33,34 @@ from torch import Tensor, nn
 
 from s2rm.model.fusion.sweeps import SWEEPS
 from s2rm.model.layers import Pointwise, expand_to_expressions
-from s2rm.model.scan import sweep
+from s2rm.scan import sweep
 
 
 class Bundle(nn.Module):
-    """A depthwise 1-D convolution along each slice with a symmetric kernel of `size`."""
+    """A depthwise 1-D convolution along each slice, with a symmetric kernel."""
 
     def __init__(self, width: int, size: int) -> None:
+        """Build the convolution.
+
+        Args:
+            width: channels C.
+            size: of the kernel, in positions; odd.
+        """
         super().__init__()
         self.size = size
         self.weight = nn.Parameter(torch.zeros(width, 1, size))
         nn.init.normal_(self.weight, std=1 / math.sqrt(size))
 
     def forward(self, x: Tensor, sweep_dim: int) -> Tensor:
-        """x: (B, C, H, W); rows are bundled along W (sweep_dim=2), columns along H (3)."""
+        """Bundle each position with those around it in its slice.
+
+        Args:
+            x: (B, C, H, W).
+            sweep_dim: 2 where rows are swept, which are bundled along W; 3 for columns, bundled along H.
+
+        Returns:
+            u, (B, C, H, W).
+        """
         kernel = (self.weight + self.weight.flip(-1)) / 2
         rows = sweep_dim == 2
         return F.conv2d(
@@ -56,9 +72,18 @@ class Bundle(nn.Module):
 
 
 class Coparse(nn.Module):
-    """One role: a generator context is swept, the other context is parsed by it."""
+    """Play one role: the generator context is swept, and the other context is parsed by its states."""
 
     def __init__(self, width: int, slice_kernel: int, recurrence: str, rotations: int, state: str) -> None:
+        """Build the role; the arguments are the parameters of `s2rm.config.network.Fusion`.
+
+        Args:
+            width: channels C.
+            slice_kernel: size of the bundling kernel, in positions.
+            recurrence: "scan" or "gru".
+            rotations: number of sweeps: 4, 2 or 1.
+            state: "generator" or "match".
+        """
         super().__init__()
         self.rotations = rotations
         self.bundle = Bundle(width, slice_kernel)
@@ -75,35 +100,45 @@ class Coparse(nn.Module):
         generator_index: Tensor | None = None,
         parsed_index: Tensor | None = None,
     ) -> list[Tensor]:
-        """
-        Args:
-            generator, parsed: (N, C, H, W); or (B, C, H, W) with an index (N,) that says which of
-                the B maps belongs to each of the N results, so that what depends on an image only
-                is computed once an image.
+        """Parse one context by sweeps over the other.
 
-        Returns: the parsed semantics, (N, C, H, W) each, one a rotation, laid back unrotated.
+        A context belongs either to the expressions, (N, C, H, W), or to the images, (B, C, H, W). In the
+        second case its index names the map of each expression, so that what depends on the image alone is
+        computed once per image.
+
+        Args:
+            generator: the swept context, (N, C, H, W) or (B, C, H, W).
+            parsed: the parsed context, (N, C, H, W) or (B, C, H, W).
+            generator_index: (N,), in 0..B−1, where the generator belongs to the images.
+            parsed_index: (N,), in 0..B−1, where the parsed context belongs to the images.
+
+        Returns:
+            The parsed semantics, one per rotation, (N, C, H, W) each, in the orientation of the contexts.
         """
         states: dict[int, Tensor] = {}
         for sweep_dim in (2, 3):
             sweeps = [k for k, (dim, _) in enumerate(SWEEPS[: self.rotations]) if dim == sweep_dim]
             if not sweeps:
                 continue
-            bundled = self.bundle(generator, sweep_dim)
+            bundled = self.bundle(generator, sweep_dim)  # u, of the generator's shape
+            # What the recurrence reads, (N, C, H, W) each; the two directions of an axis share it.
             inputs = self.recurrence.project(bundled, parsed, generator_index, parsed_index)
             directions = [SWEEPS[k][1] for k in sweeps]
+            # h, (N, C, H, W) for each direction
             states |= zip(sweeps, self.recurrence(inputs, sweep_dim, directions), strict=True)
-        parsed = expand_to_expressions(parsed, parsed_index)
+        parsed = expand_to_expressions(parsed, parsed_index)  # p, (N, C, H, W)
         semantics = []
         for k in range(self.rotations):
             gate = self.gate(states[k]).sigmoid()
-            semantics.append(torch.addcmul(self.read(states[k]), parsed, gate))
+            semantics.append(torch.addcmul(self.read(states[k]), parsed, gate))  # y, (N, C, H, W)
         return semantics
 
 
 class Match(nn.Module):
-    """m = φ(W_u u + W_p p): what the generator and the parsed context have in common at a place."""
+    """What the generator and the parsed context have in common at a position: m = φ(W_u u + W_p p)."""
 
     def __init__(self, width: int) -> None:
+        """Build the projections for C = `width` channels."""
         super().__init__()
         self.generator = Pointwise(width, width)
         self.parsed = Pointwise(width, width, bias=False)
@@ -111,6 +146,11 @@ class Match(nn.Module):
     def forward(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
     ) -> Tensor:
+        """Match a bundled generator with a parsed context; shapes as for `Coparse.forward`.
+
+        Returns:
+            m, (N, C, H, W).
+        """
         generator = expand_to_expressions(self.generator(bundled), generator_index)
         return (generator + expand_to_expressions(self.parsed(parsed), parsed_index)).relu()
 
@@ -119,6 +159,7 @@ class ScanRecurrence(nn.Module):
     """The gated linear recurrence above (`fusion.recurrence=scan`)."""
 
     def __init__(self, width: int, state: str) -> None:
+        """Build the gates and candidates for C = `width` channels; `state` is "generator" or "match"."""
         super().__init__()
         self.match = Match(width) if state == "match" else None
         self.gate = Pointwise(width, width)  # W_z, of the match or of the generator
@@ -132,7 +173,7 @@ class ScanRecurrence(nn.Module):
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """The gates z and candidates c of all slices, (N, C, H, W) each."""
+        """Compute the gates z and candidates c of all slices, (N, C, H, W) each; see `Coparse.forward`."""
         if self.match is not None:
             match = self.match(bundled, parsed, generator_index, parsed_index)
             return self.gate(match).sigmoid(), self.candidate(match).tanh()
@@ -143,7 +184,13 @@ class ScanRecurrence(nn.Module):
         return z.sigmoid(), c
 
     def forward(self, inputs: tuple[Tensor, ...], dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
-        """The states of all slices for each direction (true: last to first), (N, C, H, W) each."""
+        """Sweep along `dim`: the states of all slices, (N, C, H, W) for each direction.
+
+        Args:
+            inputs: as `project` returned them.
+            dim: 2 sweeps the rows, 3 the columns.
+            directions: false from first to last slice, true from last to first.
+        """
         z, c = inputs
         return sweep(z, c, dim, directions)
 
@@ -152,6 +199,7 @@ class GRURecurrence(nn.Module):
     """The sequential reading, a GRU over the slices (`fusion.recurrence=gru`), to compare with."""
 
     def __init__(self, width: int, state: str) -> None:
+        """Build the GRU for C = `width` channels; `state` is "generator" or "match"."""
         super().__init__()
         self.match = Match(width) if state == "match" else None
         self.gru = nn.GRU(width if self.match else 2 * width, width)
@@ -159,14 +207,20 @@ class GRURecurrence(nn.Module):
     def project(
         self, bundled: Tensor, parsed: Tensor, generator_index: Tensor | None, parsed_index: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """The match, (N, C, H, W), or [u; p], (N, 2C, H, W)."""
+        """Compute the GRU's inputs, (N, C, H, W) of the match or (N, 2C, H, W) of [u; p]."""
         if self.match is not None:
             return (self.match(bundled, parsed, generator_index, parsed_index),)
         generator = expand_to_expressions(bundled, generator_index)
         return (torch.cat([generator, expand_to_expressions(parsed, parsed_index)], dim=1),)
 
     def forward(self, inputs: tuple[Tensor, ...], dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
-        """The states of all slices for each direction (true: last to first), (N, C, H, W) each."""
+        """Sweep along `dim`: the states of all slices, (N, C, H, W) for each direction.
+
+        Args:
+            inputs: as `project` returned them.
+            dim: 2 sweeps the rows, 3 the columns.
+            directions: false from first to last slice, true from last to first.
+        """
         x = inputs[0] if dim == 2 else inputs[0].transpose(2, 3)
         count, channels, length, breadth = x.shape
         steps = x.permute(2, 0, 3, 1).reshape(length, count * breadth, channels)

@@ -1,9 +1,10 @@
-"""Names of the sweeps of coparsing: rotations, what they read over the image, the roles. Loads no torch.
+"""The sweeps of coparsing and their names: rotations, directions over the image, roles.
 
-A rotation is an index into SWEEPS, a role a key of `S2RMFusion.coparse`.
+A rotation is an index into SWEEPS, a role is a key of `S2RMFusion.coparse`. This module loads no torch, so
+that reports can use it.
 """
 
-# (dim of the slices in an NCHW map, last to first?) of the rotations by 0°, 90°, 180°, 270°
+# For the rotations by 0°, 90°, 180°, 270°: dim of the slices in an NCHW map, and whether the last is first.
 SWEEPS = ((2, False), (3, True), (2, True), (3, False))
 ROLES = {
     "language_to_vision": "language swept, vision parsed",
@@ -19,5 +20,5 @@ _SLICES = {(2, False): "rows ↓", (3, False): "columns →", (2, True): "rows �
 
 
 def name_sweep(rotation: int) -> str:
-    """Name what the sweep under a rotation reads over the unrotated image, and in which direction."""
+    """Return what the sweep under a rotation reads over the unrotated image, with an arrow: "rows ↓"."""
     return _SLICES[SWEEPS[rotation]]

@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import requests
 
-from s2rm.acquire.http.answer import Answer, is_web_page, total_beyond
-from s2rm.acquire.http.partial import ContentOrigin, PartialFile
-from s2rm.acquire.http.transport import BrokenError, Mirror, Patience, RefusedError, Session, ask, read
+from s2rm.transfer.answer import Answer, is_web_page, total_beyond
+from s2rm.transfer.partial import ContentOrigin, PartialFile
+from s2rm.transfer.transport import BrokenError, Mirror, Patience, RefusedError, Session, ask, read
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class WrongContentError(Exception):
 class Download:
     """The download of one file from one mirror, in as many requests as it takes.
 
-    The arguments are those of `s2rm.acquire.http.fetch.fetch`.
+    The arguments are those of `s2rm.transfer.fetch.fetch`.
     """
 
     mirror: Mirror

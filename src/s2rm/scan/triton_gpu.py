@@ -1,19 +1,21 @@
 """The sweep on a GPU by Triton: float32, bfloat16 or float16 maps by their strides, float32 state.
 
-A line is what one sweep runs along: all slices at one image, channel and place. A program takes a block
-of lines from end to end and keeps their states in registers. Neighbours in a block are neighbours in z's
-memory: channels of channels-last maps, places of contiguous maps swept over the rows. In contiguous maps
-swept over the columns memory runs along the lines instead; there the values of a chunk lie side by side,
-and the first-level cache has to put a thread's reads together.
+A line is what one sweep runs along: all slices at one expression, channel and position in the slice. A
+program sweeps a block of lines from end to end and keeps their states in registers. Lines that are adjacent
+in a block are adjacent in z's memory: channels of channels-last maps, positions of contiguous maps swept
+over the rows. In contiguous maps swept over the columns, memory runs along the lines instead; there the
+values of a chunk are adjacent, and the first-level cache has to combine the reads of a thread.
 
 Memory traffic per map element, for both directions of an axis: forward reads z and c once per direction (the
-second time from the second-level cache, as long as what is under way fits in) and writes two states.
-Backward reads z, c and one gradient, then z, c and both gradients, and writes two; besides, two float32
+second time from the second-level cache, as long as the blocks in progress fit into it) and writes two states.
+Backward reads z, c and one gradient, then z, c and both gradients, and writes two; in addition, two float32
 values per chunk are written and read again. Each value is written once, by one program: there are no
 atomics, and each run gives the same bits.
+
+Shapes: N expressions, C channels, H×W positions.
 """
 
-# Triton reads a kernel's annotations itself, and its tuples grow by + alone:
+# Triton interprets the annotations of a kernel, and its tuples can only be extended by +:
 # mypy: allow-untyped-defs, disable-error-code="assignment"
 # ruff: noqa: RUF005
 
@@ -24,12 +26,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 128  # lines a program; one a thread
-CHUNK = 8  # slices whose loads are issued together, as memory is slow to answer but answers many at once
+BLOCK = 128  # lines per program, one per thread
+CHUNK = 8  # slices whose loads are issued together, to hide the latency of memory
 
 
 def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
-    """The states (N, C, H, W) for each of one or two directions, laid out as z."""
+    """Compute the states, (N, C, H, W) for each direction, laid out as z; see `scan.sweep`."""
     states = [torch.empty_like(z) for _ in directions]
     sizes, strides = _lines(z, dim)
     with torch.cuda.device_of(z):
@@ -46,11 +48,11 @@ def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[
 def backward(
     z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """From the gradients by the states of each direction those by z and by c, laid out as z."""
-    by_sense = dict(zip(directions, gradients, strict=True))
-    assert len(by_sense) == len(directions)
-    zero = z.new_zeros(()).expand(z.shape)  # of a direction that was not swept; stride 0, so no traffic
-    up, down = by_sense.get(False, zero), by_sense.get(True, zero)
+    """Compute the gradients with respect to z and c, laid out as z; see `reference.backward`."""
+    by_direction = dict(zip(directions, gradients, strict=True))
+    assert len(by_direction) == len(directions)
+    zero = z.new_zeros(()).expand(z.shape)  # for a direction that was not swept; stride 0, so no traffic
+    up, down = by_direction.get(False, zero), by_direction.get(True, zero)
     z_gradient, c_gradient = torch.empty_like(z), torch.empty_like(z, dtype=c.dtype)
     sizes, strides = _lines(z, dim)
     chunks = triton.cdiv(z.shape[dim], CHUNK)
@@ -67,15 +69,16 @@ def backward(
 
 
 def _lines(z: Tensor, dim: int) -> tuple[tuple[int, ...], Callable[[Tensor], tuple[int, ...]]]:
-    """How lines are counted: along `inner`, which is closer together in z's memory, `outer`, then images.
+    """Number the lines: along `inner`, the axis that is denser in z's memory, then `outer`, then expressions.
 
-    Returns: the sizes (lines, outer, inner, slices), and what gives a map's strides by (image, outer, inner,
-        slice).
+    Returns:
+        The sizes (lines, outer, inner, slices), and a function from a map to its strides (expression, outer,
+        inner, slice).
     """
     other = 5 - dim
     outer, inner = (1, other) if z.stride(other) < z.stride(1) else (other, 1)
     lines = z.shape[0] * z.shape[outer] * z.shape[inner]
-    assert lines < 2**31  # a program counts them in int32; a map may hold more values
+    assert lines < 2**31  # the kernels count lines in int32; a map may hold more values
     sizes = (lines, z.shape[outer], z.shape[inner], z.shape[dim])
     return sizes, lambda x: tuple(x.stride(axis) for axis in (0, outer, inner, dim))
 
@@ -133,12 +136,13 @@ def _backward(
     lines, outers, inners, slices,
     chunk: tl.constexpr, block: tl.constexpr,
 ):
-    """`up` and `down`: the gradients by the states of the sweeps from first to last and last to first slice.
+    """Write the gradients dz and dc, given those with respect to the states of two sweeps.
 
-    A sweep's state h runs with it and its gradient against it, e being what a slice gets from the next of
-    the sweep. So h of up and e of down run upwards: a first pass keeps them as they enter each chunk. The
-    second pass takes the chunks downwards with h of down and e of up, computes in each chunk again what
-    runs upwards, and so has all four at every slice.
+    `up` belongs to the sweep from first to last slice, `down` to the sweep from last to first. The state h of
+    a sweep runs with it, and its gradient against it; e is the part of the gradient that a slice receives
+    from the next slice of the sweep. So h of up and e of down run upwards: a first pass stores them as they
+    enter each chunk. The second pass takes the chunks downwards with h of down and e of up, and recomputes in
+    each chunk what runs upwards; so it has all four at every slice.
     """
     # fmt: on
     line = tl.program_id(0) * block + tl.arange(0, block)
@@ -174,7 +178,7 @@ def _backward(
         kept += kept_chunk
         left -= chunk
 
-    tl.debug_barrier()  # another thread may read what one kept
+    tl.debug_barrier()  # a thread may read what another one stored
     up += (chunks - 1) * chunk * up_slice
     dz += (chunks - 1) * chunk * d_slice
     dc += (chunks - 1) * chunk * d_slice
@@ -212,14 +216,14 @@ def _backward(
 
 @triton.jit
 def _step(z, c, g, h, e):
-    """The state after h, what the slice hands on of its gradient D = g + e, and D."""
+    """Return the state after h, the part of the gradient D = g + e that the slice passes on, and D."""
     d = g + e
     return z * c + (1 - z) * h, (1 - z) * d, d
 
 
 @triton.jit
 def _at(pointer, by_image, by_outer, by_inner, line, outers, inners):
-    """Where the lines begin; in int64, as maps may have more than 2^31 values."""
+    """Return pointers to the first slice of lines; in int64, as maps may have more than 2^31 values."""
     image, outer, inner = line // inners // outers, line // inners % outers, line % inners
     image, outer, inner = tl.cast(image, tl.int64), tl.cast(outer, tl.int64), tl.cast(inner, tl.int64)
     return pointer + image * by_image + outer * by_outer + inner * by_inner
@@ -227,7 +231,7 @@ def _at(pointer, by_image, by_outer, by_inner, line, outers, inners):
 
 @triton.jit
 def _load(slices, by_slice, left, chunk: tl.constexpr):
-    """A chunk in float32; past the slices `left` zeros, which pass states and gradients on as they are."""
+    """Load a chunk in float32; after the slices `left` zeros, which leave states and gradients unchanged."""
     values = ()
     for k in tl.static_range(chunk):
         value = tl.load(slices + k * by_slice, k < left, other=0)

@@ -1,9 +1,11 @@
 """The sweep on a CPU by numba: each value is read and written once, nothing is stored for backward.
 
-A map is taken as (outer, slices, inner), the inner values side by side in memory: channels-last maps
-(N, H, W, C) are (N, H, W·C) for rows and (N·H, W, C) for columns. A task sweeps a block of inner values
-that stays in the core's own cache with all its slices, in each direction; so the second direction, and the
-states that the backward pass computes again, cost no further trip to memory.
+A map is viewed as (outer, slices, inner), the inner values side by side in memory: channels-last maps
+(N, H, W, C) are (N, H, W·C) for rows and (N·H, W, C) for columns. A task sweeps a block of inner values,
+with all its slices, in each direction. The block stays in the core's own cache; so the second direction, and
+the states that the backward pass computes again, cost no further access to memory.
+
+Shapes: N expressions, C channels, H×W positions.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,15 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 256  # inner values; 60 slices of it in float32 are 60 kB a map
+BLOCK = 256  # inner values; 60 slices of them in float32 are 60 kB per map
 
-SMALLEST_SHARED = 65_536  # values; below, a second thread costs more than it takes over
+SMALLEST_SHARED = 65_536  # values of a map; below, a second thread costs more time than it saves
 
 _compile = numba.njit(nogil=True, cache=True, fastmath={"contract"})
 
 
 def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
-    """The states (N, C, H, W) for each direction, laid out channels last."""
+    """Compute the states, (N, C, H, W) for each direction, in channels-last memory; see `scan.sweep`."""
     z, c = _lay(z), _lay(c)
     states = [torch.empty_like(z) for _ in directions]
     maps = _as_slices(z, dim), _as_slices(c, dim), tuple(_as_slices(state, dim) for state in states)
@@ -37,7 +39,7 @@ def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[
 def backward(
     z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """From the gradients by the states of each direction those by z and by c, laid out channels last."""
+    """Compute the gradients with respect to z and c, in channels-last memory; see `reference.backward`."""
     z, c = _lay(z), _lay(c)
     z_gradient, c_gradient = torch.empty_like(z), torch.empty_like(z)
     maps = [_as_slices(tensor, dim) for tensor in (z, c, z_gradient, c_gradient)]
@@ -118,19 +120,19 @@ def _backward(
 
 
 def _lay(x: Tensor) -> Tensor:
-    """Dense and channels last, also where an axis has length 1 and any stride would do."""
+    """Return x dense and channels last, also where an axis has length 1 and torch accepts any stride."""
     return x.detach().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def _as_slices(x: Tensor, dim: int) -> NDArray[Any]:
-    """A channels-last map (N, C, H, W) as (outer, slices, inner), the same memory."""
+    """View a channels-last map (N, C, H, W) as (outer, slices, inner)."""
     count, channels, height, width = x.shape
     shape = (count, height, width * channels) if dim == 2 else (count * height, width, channels)
     return x.permute(0, 2, 3, 1).reshape(shape).numpy()
 
 
 def _in_threads(view: NDArray[Any], kernel: Callable[[int, int, int], None]) -> None:
-    """All blocks of a map shaped (outer, slices, inner), in as many threads as torch has.
+    """Run a kernel over all blocks of a map (outer, slices, inner), in as many threads as torch uses.
 
     A block is the same whichever thread sweeps it, so the number of threads changes no bit.
     """
@@ -148,5 +150,5 @@ def _in_threads(view: NDArray[Any], kernel: Callable[[int, int, int], None]) -> 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Plain threads, as the kernels hold no lock: numba's own would have to be told after each fork."""
+    """Return plain threads: the kernels release Python's lock; numba's own threads need care after a fork."""
     return ThreadPoolExecutor(threads, "sweep")

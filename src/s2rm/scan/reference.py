@@ -1,4 +1,7 @@
-"""The sweep by torch's own kernels, one a slice: any device, any floating dtype."""
+"""The sweep by torch's own kernels, one per slice: any device, any floating dtype.
+
+Shapes: N expressions, C channels, H×W positions.
+"""
 
 from collections.abc import Sequence
 
@@ -7,14 +10,25 @@ from torch import Tensor
 
 
 def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
-    """The states (N, C, H, W) for each direction."""
+    """Compute the states, (N, C, H, W) for each direction; the arguments are those of `scan.sweep`."""
     return [_states(z, c, dim, reverse) for reverse in directions]
 
 
 def backward(
     z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """From the gradients by the states of each direction those by z and by c."""
+    """Compute the gradients with respect to z and c.
+
+    Args:
+        z: gates, (N, C, H, W).
+        c: candidates, (N, C, H, W).
+        gradients: with respect to the states of each direction, (N, C, H, W) each.
+        dim: 2 sweeps the rows, 3 the columns.
+        directions: of the sweeps: false from first to last slice, true from last to first.
+
+    Returns:
+        Two tensors, (N, C, H, W) each.
+    """
     z_gradient, c_gradient = torch.zeros_like(z), torch.zeros_like(c)
     for gradient, reverse in zip(gradients, directions, strict=True):
         states = _states(z, c, dim, reverse)

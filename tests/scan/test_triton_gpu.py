@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2rm.model.scan import reference
+from s2rm.scan import reference
 
 pytest.importorskip("triton", reason="Triton is not installed: it comes with torch on Linux only")
 
-from s2rm.model.scan import triton_gpu
+from s2rm.scan import triton_gpu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SENSES = ((False,), (True,), (False, True), (True, False))
+DIRECTIONS = ((False,), (True,), (False, True), (True, False))
 BOTH = (False, True)
 
 Shape = tuple[int, int, int, int]  # (N, C, H, W)
@@ -38,10 +38,10 @@ def _seed() -> None:
     torch.manual_seed(1)
 
 
-@pytest.mark.parametrize("directions", SENSES)
+@pytest.mark.parametrize("directions", DIRECTIONS)
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_layout_is_swept_in_any_sense(layout: str, dim: int, directions: Sequence[bool]) -> None:
+def test_any_layout_is_swept_in_any_direction(layout: str, dim: int, directions: Sequence[bool]) -> None:
     shape = (2, 4, 10, 19) if dim == 3 else (2, 4, 19, 10)  # 80 lines of 2 chunks and 3 slices
     z, c = LAYOUTS[layout](shape), LAYOUTS[layout](shape) - 0.5
     _check(z, c, [LAYOUTS[layout](shape) - 0.5 for _ in directions], dim, directions)
@@ -70,7 +70,7 @@ def test_any_number_of_slices(slices: int, dim: int) -> None:
 @pytest.mark.parametrize(
     "lines", [1, triton_gpu.BLOCK - 1, triton_gpu.BLOCK, triton_gpu.BLOCK + 1, 3 * triton_gpu.BLOCK - 5]
 )
-@pytest.mark.parametrize("directions", SENSES)
+@pytest.mark.parametrize("directions", DIRECTIONS)
 def test_any_number_of_lines(lines: int, directions: Sequence[bool]) -> None:
     shape = (1, lines, 3, 1)
     _check(_uniform(shape), _uniform(shape) - 0.5, [_uniform(shape) for _ in directions], 2, directions)
@@ -106,7 +106,7 @@ def test_a_repeated_sweep_gives_the_same_bits() -> None:
     assert all(map(torch.equal, *runs))
 
 
-def test_lines_of_a_block_are_neighbours_in_memory() -> None:
+def test_lines_of_a_block_are_adjacent_in_memory() -> None:
     rows = LAYOUTS["contiguous"]((2, 3, 4, 5))
     channels_last = rows.to(memory_format=torch.channels_last)
     for z, dim in ((rows, 2), (rows.transpose(2, 3), 3), (channels_last, 2), (channels_last, 3)):

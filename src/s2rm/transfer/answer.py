@@ -8,7 +8,7 @@ from http.client import responses
 
 import requests
 
-from s2rm.acquire.http.transport import BrokenError, RefusedError
+from s2rm.transfer.transport import BrokenError, RefusedError
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 _NUMBER = r"[0-9]{1,18}"

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from s2rm.acquire.http.download import Download, WrongContentError
-from s2rm.acquire.http.partial import PartialFile, part_of
-from s2rm.acquire.http.transport import Mirror, Patience, RefusedError
+from s2rm.transfer.download import Download, WrongContentError
+from s2rm.transfer.partial import PartialFile, part_of
+from s2rm.transfer.transport import Mirror, Patience, RefusedError
 
 __all__ = ["FetchError", "Mirror", "Patience", "WrongContentError", "fetch", "part_of"]
 

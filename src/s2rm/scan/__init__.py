@@ -1,17 +1,22 @@
 """The linear recurrence of the sweep, h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ c_t with h_0 = 0.
 
-The gates depend on inputs only, so there is no matrix product inside the loop: what bounds the sweep
-is reading and writing its maps, and the implementations here do that once. The backward pass is the
-same kind of recurrence, run the other way:
+The gates depend on inputs only, so the loop contains no matrix product: the time of a sweep is the time to
+read and write its maps. The backward pass is the same kind of recurrence, run the other way, with the
+gradient g_t with respect to h_t:
 
     D_t = g_t + (1 − z_{t+1}) ⊙ D_{t+1},   ∂c_t = z_t ⊙ D_t,   ∂z_t = (c_t − h_{t−1}) ⊙ D_t
 
 Two directions of one axis (rotations by 0° and 180°, or 90° and 270°) share gates and candidates, and are
-swept together. A rotation is an axis and a direction, hence strides: no map is ever rotated or copied.
+swept together. A rotation is an axis and a direction, hence strides: no map is ever rotated.
 
-    numba_cpu.py    numba: blocks of channels that stay in the cache; the states are computed again backward
-    triton_gpu.py    Triton: bf16 or float32 maps, float32 state
-    reference.py   torch, a kernel a slice: what runs anywhere, and what the others are compared with
+    numba_cpu.py    numba on a CPU: float32 and float64, blocks of channels that stay in the cache
+    triton_gpu.py   Triton on a GPU: float32, bfloat16 and float16 maps, float32 state
+    reference.py    torch, one operation per slice: any device and dtype; the others are compared with it
+
+Each of them has the same two functions, `forward` and `backward`; none stores the states for the backward
+pass, which computes them again.
+
+Shapes: N expressions, C channels, H×W positions.
 """
 
 from collections.abc import Sequence
@@ -22,29 +27,32 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2rm.model.scan import reference
+from s2rm.scan import reference
 
 
 def sweep(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
-    """The states of all slices along `dim`, once for each direction: first to last, or last to first (true).
+    """Compute the states of all slices along `dim`, once for each direction.
 
     Args:
-        z: gates in [0, 1], (N, C, H, W); dim: 2 sweeps the rows, 3 the columns.
-        c: candidates, same shape.
+        z: gates in [0, 1], (N, C, H, W).
+        c: candidates, (N, C, H, W).
+        dim: 2 sweeps the rows, 3 the columns.
+        directions: one or two different ones: false from first to last slice, true from last to first.
 
-    Returns: the states h, same shape each.
+    Returns:
+        The states h, (N, C, H, W) for each direction.
     """
     return _Sweep.apply(z, c, dim, tuple(directions), implementation_for(z))
 
 
 def implementation_for(z: Tensor) -> ModuleType:
-    """The fastest implementation that takes `z`."""
+    """Return the module of the fastest implementation for the device and dtype of `z`."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
-        from s2rm.model.scan import numba_cpu
+        from s2rm.scan import numba_cpu
 
         return numba_cpu
     if z.device.type == "cuda" and z.dtype in (torch.float32, torch.bfloat16, torch.float16):
-        from s2rm.model.scan import triton_gpu
+        from s2rm.scan import triton_gpu
 
         return triton_gpu
     return reference
@@ -56,7 +64,7 @@ class _Sweep(torch.autograd.Function):
         ctx: Any, z: Tensor, c: Tensor, dim: int, directions: tuple[bool, ...], implementation: ModuleType
     ) -> tuple[Tensor, ...]:
         states = implementation.forward(z, c, dim, directions)
-        # What reads the states keeps them anyway, but they would have to be read once more.
+        # The states are not saved: to compute them again costs less than to read them once more.
         ctx.save_for_backward(z, c)
         ctx.dim, ctx.directions, ctx.implementation = dim, directions, implementation
         return tuple(states)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from faulty_server import Answer, FaultyServer
 
-from s2rm.acquire.http.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
 from s2rm.core.errors import UserError
+from s2rm.transfer.fetch import FetchError, Mirror, Patience, WrongContentError, fetch, part_of
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
 
@@ -371,7 +371,7 @@ def test_an_endless_answer_is_not_written_without_end(fetched: Fetched, chunked:
 def test_a_file_of_unknown_size_has_an_end(
     fetched: Fetched, length: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s2rm.acquire.http.download.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("s2rm.transfer.download.MOST_BYTES", 1_000_000)
     fetched.server.always("file.bin", Answer(endless=True, headers={"Content-Length": length}))
     fetched.fails(match=r"sends more than 1,000,000 bytes$", size=None)
     assert not fetched.part.exists()
@@ -911,7 +911,7 @@ def test_progress_may_stop_a_long_wait(fetched: Fetched) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from s2rm.acquire.http.fetch import Mirror, fetch
+from s2rm.transfer.fetch import Mirror, fetch
 mirrors, target, pinned = [Mirror(sys.argv[1])], Path(sys.argv[2]), sys.argv[3] == "pinned"
 fetch(mirrors, target, size=None, check=lambda path: None, pinned=pinned)
 """
@@ -1004,7 +1004,7 @@ def draw_fault(draw: random.Random) -> Answer:
 def test_after_any_faults_the_file_is_exact_or_absent(
     fetched: Fetched, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s2rm.acquire.http.download.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("s2rm.transfer.download.MOST_BYTES", 1_000_000)
     draw = random.Random(seed)
     for name in ("file.bin", "second.bin"):
         fetched.server.plan(name, *[draw_fault(draw) for _ in range(draw.randrange(8))])

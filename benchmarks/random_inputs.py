@@ -1,4 +1,7 @@
-"""A model with random weights and batches of random values, for the benchmarks of speed and memory."""
+"""A model with random weights and batches of random values, shared by the benchmarks of speed and memory.
+
+Shapes: B images, k expressions per image, S the side of the model's input, T tokens.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,9 @@ from s2rm.model.s2rm import S2RM
 
 
 @dataclass(frozen=True)
-class Made:
+class RandomBatch:
+    """What a training step reads."""
+
     images: Tensor  # (B, 3, S, S)
     token_ids: Tensor  # (B·k, T)
     attention_mask: Tensor  # (B·k, T)
@@ -20,21 +25,22 @@ class Made:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
+        """The arguments of `S2RM.forward`."""
         return self.images, self.token_ids, self.attention_mask, self.expression_to_image
 
 
 def make_model(params: Params) -> S2RM:
-    """On the CPU, laid out as training and evaluation lay it out there."""
+    """Create the model on the CPU, in the memory layout that training and evaluation use there."""
     torch.manual_seed(0)
     return create_untrained(params).to(memory_format=torch.channels_last)
 
 
-def make_batch(params: Params, images: int, each: int) -> Made:
-    """`each` expressions an image, all as long as the parameters admit."""
+def make_batch(params: Params, images: int, each: int) -> RandomBatch:
+    """Make a batch with `each` expressions per image, all as long as the parameters allow."""
     size, tokens = params.vision.image_size, params.language.tokens
     count = images * each
     ids = torch.randint(5, params.language.vocabulary, (count, tokens))
-    return Made(
+    return RandomBatch(
         images=torch.randn(images, 3, size, size).contiguous(memory_format=torch.channels_last),
         token_ids=ids,
         attention_mask=torch.ones_like(ids),
