@@ -131,7 +131,7 @@ def test_each_data_file_counts_where_it_is_read(checkout: Path) -> None:
         before = after
     assert readers.keys() - MARKERS >= {"s2rm/refer/split_sizes.csv", "s2rm/reporting/published.csv"}
     assert {name for name, stages in readers.items() if not stages} <= MARKERS
-    assert {"preprocess", "report"} <= readers["s2rm/refer/split_sizes.csv"]
+    assert "preprocess" in readers["s2rm/refer/split_sizes.csv"]
     assert readers["s2rm/reporting/published.csv"] == {"report"}
 
 
