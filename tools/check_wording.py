@@ -161,7 +161,7 @@ def list_texts(paths: Iterable[Path]) -> Iterator[Path]:
             if (
                 file.is_file()
                 and file.suffix in SUFFIXES
-                and "__pycache__" not in file.parts
+                and not any(part == "__pycache__" or part.endswith(".egg-info") for part in file.parts)
                 and not excluded
             ):
                 yield file
