@@ -33,8 +33,8 @@ demo: setup ## run the whole pipeline on RefShapes (CPU, minutes)
 test: setup ## run the tests except the slow ones (at most 5 minutes)
 	$(PYTEST) -m "not slow"
 
-test-slow: setup ## run only the slow tests
-	$(PYTEST) -m slow
+test-slow: setup ## run the slow tests that CI runs after `make test`
+	$(PYTEST) -m "slow and not long"
 
 test-all: setup ## run all tests, and require a coverage of 95 %
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95

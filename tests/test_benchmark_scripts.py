@@ -136,6 +136,7 @@ def test_the_first_batch_is_made_as_in_training(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by Linux's own means")
 @pytest.mark.parametrize(
     "script",
@@ -176,6 +177,7 @@ def test_the_step_without_each_measure_is_compared_with_the_whole(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("without", ["everything", "the fused sweep"])
 def test_a_variant_of_the_step_is_timed_in_its_own_process(without: str, tiny_file: Path) -> None:
     command = [sys.executable, "benchmarks/step.py", "--params", str(tiny_file), "--without", without]
@@ -185,6 +187,7 @@ def test_a_variant_of_the_step_is_timed_in_its_own_process(without: str, tiny_fi
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_studies_without_training_print_one_json_object() -> None:
     shares = _run("structured_solvers", "--images", "3", "--json")
     assert set(shares["all"]) == {"expressions", "attributes", "position", "blind"}

@@ -160,6 +160,7 @@ def test_the_preset_is_copied_as_the_readme_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_readme_s_description_of_the_model() -> None:
     (words,) = [words for words in commands(ROOT / "README.md") if words[:2] == ["s2rm", "describe"]]
     command = [sys.executable, "-m", "s2rm.cli", *words[1:], "--json"]

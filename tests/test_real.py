@@ -83,6 +83,7 @@ def test_preprocess_evaluate_and_predict_run_on_photographs(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_model_can_overfit_the_photographs(prepared: Path, tmp_path: Path) -> None:
     """Overfitting works only if photographs, masks and words are aligned in every step."""

@@ -64,6 +64,7 @@ print(json.dumps({
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("overrides", VARIANTS, ids=lambda value: "-".join(value) or "full")
 def test_every_variant_trains_within_12_gigabytes(overrides: tuple[str, ...]) -> None:
@@ -84,6 +85,7 @@ def test_every_variant_trains_within_12_gigabytes(overrides: tuple[str, ...]) ->
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_fusion_and_decoder_cost_little_beside_the_encoders() -> None:
     parts = describe(load_params(PAPER))
     ours = sum(part.parameters for name, part in parts.items() if name not in ("vision", "language", "total"))
@@ -92,6 +94,7 @@ def test_fusion_and_decoder_cost_little_beside_the_encoders() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_swin_b_starts_from_the_published_layout(tmp_path: Path) -> None:
     """The file holds the whole model for 384×384 with its 21,841 classes; the backbone is for 480×480."""
     vision = load_params(PAPER).vision
@@ -129,6 +132,7 @@ def test_swin_b_starts_from_the_published_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_bert_base_starts_from_the_published_layout(tmp_path: Path) -> None:
     """As bert-base-uncased: 110,106,428 numbers, which include its pooler and heads."""
     config = BertConfig()

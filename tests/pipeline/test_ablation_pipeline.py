@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clone import Clone, make_model_small
 
-pytestmark = [pytest.mark.timeout(3600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.slow, pytest.mark.long]
 GRID = ["-S", "fusion.balancing=true,false", "-S", "fusion.coparsing=both,none"]
 VARIANTS = {
     "full": "2",

@@ -22,7 +22,7 @@ from served import write_catalog
 
 from s2rm.config.benchmarks import BENCHMARKS
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.real]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.real, pytest.mark.slow]
 PAPER = "presets/paper.yaml"
 TARGETS = [f"preprocess@{name}" for name in BENCHMARKS]
 KILLS = 20
@@ -112,7 +112,7 @@ def test_counts_that_are_not_official_stop_the_stage(
     assert "Traceback" not in output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_preset_with_small_models(
     server: FaultyServer, archives: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -159,8 +159,8 @@ def finish(clone: Clone) -> bool:
     return torn
 
 
-@pytest.mark.slow
 @pytest.mark.kill
+@pytest.mark.long
 def test_kill_9_at_any_moment_loses_nothing(
     server: FaultyServer, archives: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from clone import Clone, make_model_small
 from mlflow import MlflowClient
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.kill]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.kill, pytest.mark.slow]
 PATIENCE = 120.0  # seconds
 
 

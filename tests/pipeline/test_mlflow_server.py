@@ -12,7 +12,7 @@ from clone import Clone, make_model_small
 from mlflow import MlflowClient
 from servers import mlflow_server, postgres
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(900), pytest.mark.slow]
 RUNS = ("refcoco_unc", "refcocog_umd")
 
 

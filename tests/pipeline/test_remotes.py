@@ -13,7 +13,7 @@ import yaml
 from clone import Clone, make_model_small
 from servers import s3_store
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -130,7 +130,7 @@ def test_a_cache_that_a_team_shares(clone: Clone, origin: Path, tmp_path: Path) 
     assert model.stat().st_nlink > 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_queue_with_two_workers(clone: Clone) -> None:
     for seed in (2, 3):
         clone.dvc("exp", "run", "--queue", "--name", f"seed{seed}", "--set-param", f"train.seed={seed}")

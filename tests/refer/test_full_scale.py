@@ -49,6 +49,7 @@ def test_a_hundredth_has_its_counts_no_issue_and_the_same_bytes_twice(tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc, which only Linux has")
 def test_the_whole_takes_less_than_two_gigabytes_and_has_the_official_counts(tmp_path: Path) -> None:
     from full_refcoco import prepare_apart, write_refcoco

@@ -10,7 +10,7 @@ from apart import RUN, SETTINGS, Apart, nothing
 from s2rm.config.params import Params
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(
     tmp_path_factory: pytest.TempPathFactory, tiny_data: Any, tiny_params: Callable[..., Params]
 ) -> Apart:

@@ -83,6 +83,7 @@ def cut_to_steps(wanted: int) -> None:
     loop.load_rows = rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_the_weights_after_twenty_steps(
     tmp_path: Path, tiny_data: Any, tiny_params: TINY, accumulation: int

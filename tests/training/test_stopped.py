@@ -28,6 +28,7 @@ def test_a_killed_training_ends_with_the_same_bits(whole: Apart, start: Start, m
 
 @pytest.mark.kill
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("moment", range(100, 130))
 def test_a_training_killed_at_thirty_random_moments(whole: Apart, start: Start, moment: int) -> None:
     killed_and_finished(whole, start(), random.Random(moment))
@@ -64,6 +65,7 @@ def test_a_stopped_training_loses_no_step(
     assert training.files == whole.files
 
 
+@pytest.mark.slow
 def test_stopped_at_every_second_step(whole: Apart, start: Start) -> None:
     """The ends of epochs are among these steps."""
     training = start()

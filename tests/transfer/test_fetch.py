@@ -1049,7 +1049,7 @@ def test_without_a_checksum_contents_are_never_mixed(fetched: Fetched, seed: int
 
 
 def test_the_server_runs_in_its_own_process(fetched: Fetched) -> None:
-    script = Path(__file__).parents[2] / "helpers" / "faulty_server.py"
+    script = Path(__file__).parents[1] / "helpers" / "faulty_server.py"
     arguments = [sys.executable, str(script), str(fetched.server.folder), "--throttle", "10000000"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

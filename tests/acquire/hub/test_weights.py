@@ -594,6 +594,7 @@ S2RM.from_pretrained(Path(folder) / "model")
 """
 
 
+@pytest.mark.slow
 def test_a_training_asks_nobody_and_starts_from_the_weights(
     hub: HubServer,
     stage: Stage,
@@ -623,7 +624,7 @@ def test_a_training_asks_nobody_and_starts_from_the_weights(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    trained = load_file(stage.folder / "model" / "last.safetensors")
+    trained = load_file(stage.folder / "model" / "model.safetensors")
     resnet, bert = (load(encoders[name]["model.safetensors"]) for name in (RESNET, BERT))
     for trained_name, started in (
         ("vision.backbone.layer4.0.conv1.weight", resnet["layer4.0.conv1.weight"]),
