@@ -131,6 +131,18 @@ def test_a_loader_process_that_dies(start: Start, whole: Apart, tmp_path: Path) 
     one_line_and_on(training, whole, "a loader process died", "train.workers (1)")
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_loader_process_that_dies_while_it_passes_on_a_batch(
+    error: Exception, tiny_params: Callable[..., Params]
+) -> None:
+    params = tiny_params("train.workers=3")
+    with (
+        pytest.raises(UserError, match=r"a loader process died after step 7, .*train\.workers \(3\)"),
+        explain_failures(params.train, Progress(step=7)),
+    ):
+        raise error
+
+
 def raise_corrupt() -> None:
     raise UserError("train2014/1.jpg cannot be read as an image: fetch it again")
 

@@ -37,17 +37,23 @@ def explain_failures(train: Train, progress: Progress) -> Iterator[None]:
     except RuntimeError as error:
         text = str(error)
         if "DataLoader worker" in text:
-            raise UserError(
-                f"a loader process died after step {progress.step}, possibly because memory ran out: lower "
-                f"train.workers ({train.workers}); {RESUME}"
-            ) from error
+            raise UserError(_loader_died(train, progress)) from error
         if "not enough memory" in text or "can't allocate memory" in text:  # torch's allocator on a CPU
             raise UserError(_out_of_memory(train, progress)) from error
         raise
+    except (ConnectionError, EOFError) as error:  # a loader process died while it passed on a batch
+        raise UserError(_loader_died(train, progress)) from error
     except (OSError, SafetensorError) as error:  # the weights' writer has an exception of its own
         raise UserError(
             f"after step {progress.step}: {error}; make room or repair the disk, then {RESUME}"
         ) from error
+
+
+def _loader_died(train: Train, progress: Progress) -> str:
+    return (
+        f"a loader process died after step {progress.step}, possibly because memory ran out: lower "
+        f"train.workers ({train.workers}); {RESUME}"
+    )
 
 
 def _out_of_memory(train: Train, progress: Progress) -> str:
