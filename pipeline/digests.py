@@ -1,11 +1,12 @@
-"""Stage 0: digests of the code that each stage loads → .digests/<stage>.json.
+"""Stage 0: digests of what DVC does not see of each stage's inputs → .digests/<stage>.json.
 
     python pipeline/digests.py
 
 Every other stage depends on its own file, not on source files: it runs again when code that it loads has
 changed, and does not when a comment, a docstring or the code of other stages has. Reads the sources in src/
 and pipeline/ (see source_tree.py and code_digest.py) and writes one digest per module, so `git diff
-.digests` shows which modules changed. Takes half a second.
+.digests` shows which modules changed; and, with data.source=folder, one of that folder (own_data.py). Takes
+half a second, and runs every time: of a folder elsewhere DVC cannot know whether it has changed.
 
 Where a change of code cannot change the results, `dvc commit STAGE` keeps them.
 """
@@ -17,8 +18,10 @@ from pathlib import Path
 import context
 from code_digest import digest_scripts, join_names, list_changes
 from logs import set_up_logging
+from own_data import digest_own_data, find_own_data
 from paths import DIGESTS
 
+from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text
 
@@ -30,11 +33,16 @@ def main() -> None:
     set_up_logging()
     stages = find_stages(context.CHECKOUT / "pipeline")
     digests = digest_scripts(context.CHECKOUT, [f"pipeline.{stage}" for stage in stages])
+    data = load_params().data
+    if data.source == "folder":
+        digests["pipeline.download"]["the data folder"] = digest_own_data(
+            find_own_data(data), data.benchmarks
+        )
     for stage in stages:
         path, now = DIGESTS / f"{stage}.json", digests[f"pipeline.{stage}"]
         before = _read(path)
         if before is not None and (changed := list_changes(before, now)):
-            logger.info("the code of %s changed: %s", stage, join_names(changed))
+            logger.info("what %s depends on changed: %s", stage, join_names(changed))
         replace_text(path, json.dumps(now, indent=2) + "\n")
     for path in DIGESTS.glob("*.json"):
         if path.stem not in stages:

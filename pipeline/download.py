@@ -6,13 +6,13 @@ Reads the catalog of archives (archives.yaml) or the folder `data.folder`; write
 data/raw/images/. Downloads are kept in .scratch/archives/. The demo draws its data in about ten seconds.
 """
 
-import os
 import shutil
 from pathlib import Path
 
 import context  # noqa: F401
 from arguments import is_offline
 from logs import set_up_logging
+from own_data import find_own_data
 from paths import RAW, ROOT
 
 from s2rm.acquire.archives.catalog import load_catalog
@@ -34,7 +34,7 @@ def main() -> None:
     if data.source == "refshapes":
         write_refshapes(data.refshapes, benchmarks, RAW)
     elif data.source == "folder":
-        lay_out_folder(Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)), benchmarks, RAW)
+        lay_out_folder(find_own_data(data), benchmarks, RAW)
     else:
         catalog = load_catalog(Path(data.catalog))
         # Downloads are kept outside of the stage's outputs, which DVC deletes before it runs the stage.

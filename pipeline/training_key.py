@@ -1,6 +1,6 @@
 """The key of a training: an unfinished training is continued only under the same key.
 
-It covers all that decides the result: the parameters that the training reads, the prepared tables, the
+It covers all that decides the result: the parameters that decide what is learnt, the prepared tables, the
 pretrained weights, the code that the train stage loads (code_digest.py) and the version of torch. Beside an
 unfinished state lie the parts of its key, so that a training that starts over can say what has changed.
 """
@@ -18,7 +18,7 @@ from paths import ROOT, SCRATCH
 from scratch import find_unfinished
 
 from s2rm.acquire.hub.weights import RECORD
-from s2rm.config.params import Params, Run
+from s2rm.config.params import MACHINE, Params, Run
 from s2rm.core.files import replace_text
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,10 @@ def describe_training(params: Params, run: Run, prepared: Path, weights: Path) -
     """
     sections = params.model_dump(mode="json", include=SECTIONS)
     parameters = {
-        f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()
+        full_key: value
+        for name, section in sections.items()
+        for key, value in section.items()
+        if (full_key := f"{name}.{key}") not in MACHINE
     }
     # A joint training drops the images of the evaluation splits of all benchmarks.
     tables = run.train_on if len(run.train_on) == 1 else params.data.benchmarks

@@ -166,8 +166,9 @@ def test_real_data_have_their_names_and_parts_are_labelled(
 
 def test_models_that_share_no_benchmark_are_one_row(tiny_params: Make, tmp_path: Path) -> None:
     """Like the paper's five models; a variant that lacks one of them has no mean."""
-    full = tiny_params("runs={a: {train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}, "
-                       "b: {train_on: [refcocog_umd], evaluate_on: [refcocog_umd]}}")  # fmt: skip
+    full = tiny_params("+runs.a={train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}",
+                       "+runs.b={train_on: [refcocog_umd], evaluate_on: [refcocog_umd]}",
+                       "~runs.joint")  # fmt: skip
     runs = [("full", "a", 1, 0.6), ("full", "b", 1, 0.6), ("full", "b", 2, 0.6), (WORSE, "a", 1, 0.5)]
     benchmarks = {"a": ["refcoco_unc"], "b": ["refcocog_umd"]}
     parts = [make_run(variant, run, seed, benchmarks[run], iou) for variant, run, seed, iou in runs]
@@ -185,8 +186,9 @@ def test_models_that_share_no_benchmark_are_one_row(tiny_params: Make, tmp_path:
 
 
 def test_models_that_share_a_benchmark_are_separate(tiny_params: Make, tmp_path: Path) -> None:
-    full = tiny_params("runs={a: {train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}, "
-                       "b: {train_on: [refcocog_umd], evaluate_on: [refcoco_unc]}}")  # fmt: skip
+    full = tiny_params("+runs.a={train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}",
+                       "+runs.b={train_on: [refcocog_umd], evaluate_on: [refcoco_unc]}",
+                       "~runs.joint")  # fmt: skip
     parts = [make_run("full", run, 1, ["refcoco_unc"], iou) for run, iou in (("a", 0.7), ("b", 0.4))]
     render_ablation(pd.concat(parts), full, tmp_path)
     rows = list(csv.DictReader((tmp_path / "ablation.csv").read_text().splitlines()))

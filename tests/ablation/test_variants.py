@@ -21,7 +21,7 @@ Make = Callable[..., Params]
         ),
         (["fusion.stages=[3, 4]"], "fusion.stages=[3,4]"),
         (["language.pretrained=bert"], "language.pretrained=bert"),
-        (["vision.options={}"], "vision.options.channels=null"),
+        (["~vision.options.channels"], "vision.options.channels=null"),
         (["vision.options.channels=[8, 8]"], "vision.options.channels=[8,8]"),
         (
             [

@@ -136,13 +136,13 @@ def test_overrides() -> None:
         PARAMS,
         [
             "fusion.balancing=false",
-            "vision.options={a: [1, 2]}",
+            "+vision.options.a=[1, 2]",
             "data.refshapes.seed=9",
-            "language.pretrained=a=b",
+            "language.pretrained='a=b'",
         ],
     )
     assert params.fusion.balancing is False
-    assert params.vision.options == {"a": [1, 2]}
+    assert params.vision.options == {"channels": [32, 48, 64, 96], "a": [1, 2]}
     assert params.data.refshapes.seed == 9
     assert params.language.pretrained == "a=b"
     assert load_params(PARAMS, ["train.seed=5", "train.seed=6"]).train.seed == 6
@@ -156,7 +156,12 @@ def test_overrides() -> None:
         ("trian.seed=1", "unknown parameter trian.seed"),
         ("fusion.kind.deeper=1", "unknown parameter fusion.kind.deeper"),
         ("fusion.zzz=1", "unknown parameter fusion.zzz; known are kind, widths"),
-        ("fusion.kind=[", "is not valid YAML"),
+        ("fusion.kind=[", "invalid override 'fusion.kind=[': no viable alternative"),
+        ("vision.options={a: 1}", "+vision.options.KEY=VALUE adds one, ~vision.options.KEY removes one"),
+        ("~vision.options.chanels", "'vision.options.chanels' does not exist"),
+        ("train.seed=1,2", "`dvc exp run --queue` makes an experiment of each"),
+        ("language.pretrained=${nothing}", "Interpolation key 'nothing' not found"),
+        ("", "expected section.key=value"),
     ],
 )
 def test_invalid_overrides(override: str, said: str) -> None:

@@ -136,7 +136,6 @@ def test_parameters_may_not_be_changed_later() -> None:
         ("fusion.kind=s2r", ["fusion.kind is 's2r'", "'s2rm', 'pwam', 'concat' or 'none'"]),
         ("fusion.rotations=3", ["fusion.rotations is 3", "4, 2 or 1"]),
         ("fusion.widths=[8, 8]", ["fusion.widths is [8, 8]", "4 items"]),
-        ("fusion.stages=[]", ["fusion.stages is []", "1 item"]),
         ("fusion.stages=[1, 5]", ["fusion.stages.1 is 5", "1, 2, 3 or 4"]),
         ("fusion.stages=[1, 1]", ["fusion.stages is [1, 1]", "each stage once"]),
         ("fusion.slice_kernel=4", ["fusion.slice_kernel is 4", "odd"]),
@@ -157,12 +156,7 @@ def test_parameters_may_not_be_changed_later() -> None:
         ("data.source=folder", ["data.folder is null", "data.source=folder needs"]),
         ("data.benchmarks=[refcoco]", ["data.benchmarks.0 is 'refcoco'", "refcoco_unc"]),
         ("data.benchmarks=[refcocog_umd]", ["data.benchmarks lacks", "refcoco_unc", "runs."]),
-        ("runs={}", ["runs is {}", "1 item"]),
-        (
-            "runs={a/b: {train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}}",
-            ["runs.a/b is not a valid run name", "letters, digits"],
-        ),
-        ("runs={a: {train_on: [], evaluate_on: [refcoco_unc]}}", ["runs.a.train_on is []", "1 item"]),
+        ("runs.joint.train_on=[]", ["runs.joint.train_on is []", "1 item"]),
         ("tracking.enabled=null", ["tracking.enabled is None", "boolean"]),
     ],
 )
@@ -172,6 +166,51 @@ def test_values_that_are_not_allowed(override: str, said: list[str]) -> None:
     assert message.startswith(f"{PARAMS}: ")
     for part in said:
         assert part in message
+
+
+def change(key: str, value: Any) -> Params:
+    """params.yaml with one value replaced, which an override would merge."""
+    tree = load_params(PARAMS).model_dump()
+    *sections, last = key.split(".")
+    inner = tree
+    for section in sections:
+        inner = inner[section]
+    inner[last] = value
+    return Params.model_validate(tree)
+
+
+RUN = {"train_on": ["refcoco_unc"], "evaluate_on": ["refcoco_unc"]}
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "", " ", "a b", "..", ".a", "-a", "é", "a²", "a" * 65, "a\n", "a+b", "a@b"]
+)
+def test_names_that_a_file_a_stage_or_mlflow_cannot_have(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid run name: use up to 64 letters"):
+        change("runs", {name: RUN})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("runs", {}, "at least 1 item"),
+        ("runs", {"Joint": RUN, "joint": RUN}, "differ in case only"),
+        ("fusion.stages", [], "at least 1 item"),
+        ("data.benchmarks", ["refcoco_unc", "refcoco_unc"], "refcoco_unc twice"),
+        ("runs.joint.train_on", ["refcoco_unc", "refcoco_unc"], "refcoco_unc twice"),
+        ("runs.joint.evaluate_on", ["referit_berkeley"] * 3, "referit_berkeley twice"),
+        ("tracking.experiment", "", "tracking.experiment is ''"),
+        ("tracking.experiment", " s2rm", "tracking.experiment is ' s2rm'"),
+        ("tracking.experiment", "a\tb", "tracking.experiment is"),
+        ("tracking.experiment", "x" * 501, "tracking.experiment is"),
+        ("train.learning_rate", float("inf"), "finite number"),
+        ("train.clip", float("nan"), "finite number"),
+        ("loss.bce", float("inf"), "finite number"),
+    ],
+)
+def test_values_that_cannot_be_meant(key: str, value: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        change(key, value)
 
 
 def test_a_single_semantic_leaves_nothing_to_balance() -> None:

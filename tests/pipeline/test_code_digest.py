@@ -15,6 +15,8 @@ from code_digest import digest_scripts, join_names, list_changes
 from digests import find_stages
 from source_tree import SourceTree
 
+from s2rm.config.params import MACHINE, Evaluate, Train
+
 ROOT = Path(__file__).parents[2]
 STAGES = find_stages(ROOT / "pipeline")
 SCRIPTS = [f"pipeline.{stage}" for stage in STAGES]
@@ -23,7 +25,8 @@ MARKERS = {"s2rm/py.typed"}  # for type checkers; no stage reads it
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of src/ and pipeline/."""
+    """A copy of src/, pipeline/ and params.yaml."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     for name in ("src", "pipeline"):
         shutil.copytree(
             ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -39,13 +42,20 @@ def read_stages() -> dict[str, dict[str, Any]]:
 
 def test_dvc_yaml_names_no_source_file_but_depends_on_the_digests() -> None:
     stages = read_stages()
-    assert stages.pop("digests")["deps"] == ["pipeline", "src/s2rm"]
+    assert stages.pop("digests")["always_changed"]
     assert len(stages) >= 6
     for name, stage in stages.items():
         script = Path(stage["cmd"].split()[1]).stem
         assert script in STAGES
         found = [dep for dep in stage["deps"] if dep.startswith(("src", "pipeline", ".digests"))]
         assert found == [f".digests/{script}.json"], name
+
+
+def test_a_training_depends_on_each_parameter_that_decides_what_is_learnt() -> None:
+    named = {key for stage in ("train", "evaluate") for key in read_stages()[stage]["params"]}
+    known = {f"{s.__name__.lower()}.{key}" for s in (Train, Evaluate) for key in s.model_fields}
+    assert {key for key in named if key.startswith(("train.", "evaluate."))} == known - set(MACHINE)
+    assert set(MACHINE) < known
 
 
 def test_a_broken_statement_changes_the_digest_of_each_stage_that_loads_it_and_of_no_other(
@@ -244,7 +254,7 @@ def test_the_stage_writes_one_file_per_stage_and_names_what_changed(checkout: Pa
     module = checkout / "src/s2rm/model/fusion/coparse.py"
     module.write_text(module.read_text() + "_broken = 1\n")
     assert [line for line in stage.run().splitlines() if "train" in line] == [
-        "the code of train changed: s2rm.model.fusion.coparse"
+        "what train depends on changed: s2rm.model.fusion.coparse"
     ]
     assert list_changes(first["train"], stage.read()["train"]) == ["s2rm.model.fusion.coparse"]
     assert stage.read()["download"] == first["download"]

@@ -195,7 +195,7 @@ def test_runs_with_similar_names_have_separate_files(inspected, tmp_path):
     for name in ("a", "b-a"):
         shutil.copytree(inspected.results, tmp_path / "results" / name)
     run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"
-    params = inspected.params("refshapes", f"runs={{a: {run}, b-a: {run}}}")
+    params = inspected.params("refshapes", f"+runs.a={run}", f"+runs.b-a={run}", "~runs.joint")
     rendered = render(params, tmp_path / "results", tmp_path / "reports", shared=SHARED)
     assert set(rendered.figures) == {"a", "b-a"}
     for name, paths in rendered.figures.items():

@@ -9,16 +9,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from s2rm.config.params import Params, flatten
+from s2rm.config.params import MACHINE, Params, flatten
 
 VARIES = ("vision", "language", "fusion", "decoder", "loss", "train")
-IGNORED = (
-    "train.seed",
-    "train.device",
-    "train.workers",
-    "train.activation_checkpointing",
-    "train.log_every",
-)
+IGNORED = ("train.seed", *MACHINE)
 FULL = "full"
 _SEPARATOR = ", "
 

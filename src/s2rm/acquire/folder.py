@@ -10,6 +10,7 @@ The user's files are never linked: DVC's cache would make them read-only.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from s2rm.config.benchmarks import Benchmark, get_benchmark
@@ -49,6 +50,15 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         write_provenance(target, Provenance("folder"))
     for images, names in mentioned.items():
         pack_images(ImageFiles(folder), images, names, raw / f"{images}.zip")
+
+
+def list_sources(folder: Path, benchmarks: Sequence[str]) -> list[Path]:
+    """Return the files and folders of `folder` that `lay_out_folder` may read, whether or not they exist."""
+    sources = []
+    for spec in map(get_benchmark, benchmarks):
+        images = folder / spec.images
+        sources += [_annotation_folder(folder, spec), images, images.with_name(f"{images.name}.zip")]
+    return list(dict.fromkeys(sources))
 
 
 def _annotation_folder(folder: Path, spec: Benchmark) -> Path:

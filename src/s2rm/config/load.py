@@ -1,17 +1,15 @@
 """Read a parameter file, override single values, and explain what is wrong in one line."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import ValidationError
 
+from s2rm.config.overrides import apply_overrides, name_nearest
 from s2rm.config.params import Params
 from s2rm.config.section import Section
 from s2rm.core.errors import UserError
-from s2rm.core.files import read_yaml
 
 
 def load_params(path: str | Path = "params.yaml", overrides: Iterable[str] = ()) -> Params:
@@ -20,16 +18,14 @@ def load_params(path: str | Path = "params.yaml", overrides: Iterable[str] = ())
     Args:
         path: a YAML file that holds every parameter: none takes its default, so that a file says all of
             an experiment.
-        overrides: `section.key=value` each, as for DVC's -S; a later one wins.
+        overrides: `section.key=value` each, with the meaning that they have for DVC's -S; a later one wins.
 
     Raises:
         UserError: the file cannot be read, or a key or a value is not allowed. The message is one line
             that names the key, what was given and what is allowed.
     """
     path = Path(path)
-    tree = read_yaml(path, "the parameters in")
-    for override in overrides:
-        _override(tree, override)
+    tree = apply_overrides(path, list(overrides), "the parameters in")
     missing = next(find_missing(tree, Params), None)
     try:
         params = Params.model_validate(tree)
@@ -63,28 +59,6 @@ def find_missing(tree: Mapping[str, Any], section: type[Section], prefix: str = 
                     yield from find_missing(part, inner, f"{path}.")
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    *sections, last = key.split(".")
-    if not equals:
-        raise UserError(
-            f"invalid override {override!r}: expected section.key=value, as fusion.balancing=false"
-        )
-    for section in sections:
-        tree = tree.get(section) if isinstance(tree, dict) else None  # type: ignore[assignment]
-    if not isinstance(tree, dict) or last not in tree:
-        raise UserError(f"unknown parameter {key}{_nearest(last, tree if isinstance(tree, dict) else [])}")
-    try:
-        tree[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"the value of {override!r} is not valid YAML") from None
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else f"; known are {', '.join(known)}"
-
-
 def _explain(error: ValidationError, missing: str | None) -> str:
     """Return the first fault as one line: key, what was given, what is allowed."""
     faults = error.errors()
@@ -98,7 +72,7 @@ def _explain(error: ValidationError, missing: str | None) -> str:
     if fault["type"] == "value_error":  # our own checks: the message is complete
         return str(fault["ctx"]["error"])
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {key}={given!r}{_nearest(path[-1], _keys_at(path[:-1]))}"
+        return f"unknown key {key}={given!r}{name_nearest(path[-1], _keys_at(path[:-1]))}"
     allowed = fault["msg"].removeprefix("Input should be ")
     return f"{key} is {given!r}: it must be {allowed}"
 

@@ -6,7 +6,8 @@ and the evaluation default to the full method at the paper's scale (presets/pape
 values of params.yaml.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
@@ -149,6 +150,18 @@ class Train(Section):
     """Optimiser steps between logged metrics."""
 
 
+# What decides speed, memory and records, but not what is learnt: an unfinished training goes on when these
+# change, and a finished one is not repeated. (Another device or number of processes rounds differently.)
+MACHINE = (
+    "train.device",
+    "train.save_every",
+    "train.workers",
+    "train.activation_checkpointing",
+    "train.log_every",
+    "evaluate.workers",
+)
+
+
 class Evaluate(Section):
     """The evaluation of each run."""
 
@@ -181,6 +194,16 @@ class Tracking(Section):
     experiment: str = "s2rm"
     """Name of the MLflow experiment; `$MLFLOW_TRACKING_URI` selects another store."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        name = self.experiment
+        if name != name.strip() or not name or not name.isprintable() or len(name) > 500:
+            raise ValueError(
+                f"tracking.experiment is {name!r}: it must be 1 to 500 printable characters, without spaces "
+                "around them"
+            )
+        return self
+
 
 class Params(Section):
     """All parameters of the pipeline."""
@@ -201,12 +224,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _refuse_repeated("data.benchmarks", self.data.benchmarks)
+        _check_names(self.runs)
         for name, run in self.runs.items():
-            if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(
-                    f"runs.{name} is not a valid run name: use letters, digits, '_' and '-' only"
-                )
             for key, wanted in (("train_on", run.train_on), ("evaluate_on", run.evaluate_on)):
+                _refuse_repeated(f"runs.{name}.{key}", wanted)
                 missing = [benchmark for benchmark in wanted if benchmark not in self.data.benchmarks]
                 if missing:
                     raise ValueError(
@@ -228,6 +250,24 @@ class Params(Section):
     def flatten(self) -> dict[str, Any]:
         """Return every parameter by its full key, as `fusion.kind`."""
         return flatten(self.model_dump())
+
+
+def _check_names(runs: Collection[str]) -> None:
+    """Refuse names that a file, a stage of DVC or an entry in MLflow cannot have."""
+    for name in runs:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+            raise ValueError(
+                f"runs has {name!r}, which is not a valid run name: use up to 64 letters (a–z), digits, "
+                "'_' and '-', the first a letter or a digit"
+            )
+    if len({name.lower() for name in runs}) < len(runs):
+        raise ValueError(f"runs has names that differ in case only, of which files do not: {', '.join(runs)}")
+
+
+def _refuse_repeated(key: str, names: Sequence[str]) -> None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise ValueError(f"{key} has {repeated} twice")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

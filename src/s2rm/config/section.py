@@ -16,4 +16,6 @@ class Section(BaseModel):
     The docstring below a field becomes its description, which `s2rm.config.parameter_docs` prints.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from s2rm.core.errors import UserError
 
@@ -53,7 +53,9 @@ def link(source: Path, target: Path) -> Path:
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """Return the mapping in a YAML file.
+    """Return the mapping in a YAML file, read as DVC reads it: by the rules of YAML 1.2.
+
+    PyYAML would apply those of YAML 1.1, to which 5e-5 is a text, `on` is true and 010 is eight.
 
     Args:
         path: the file.
@@ -63,10 +65,14 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         UserError: the file cannot be read, is not valid YAML, or does not hold a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    try:
+        tree = YAML(typ="safe").load(text)
+    except Exception as error:  # besides YAMLError the reader raises what its constructors do
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds {type(tree).__name__}, not a mapping")

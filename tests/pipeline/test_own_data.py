@@ -1,0 +1,93 @@
+"""Data outside of the project: a change in them is seen, wherever they lie and whatever names them."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clone import Clone, make_model_small
+from own_data import digest_own_data, find_own_data
+from paths import ROOT
+from tiny_refer import TinyRefer
+
+from s2rm.config.benchmarks import COCO_IMAGES
+from s2rm.config.params import Data
+
+BENCHMARKS = ["refcoco_unc"]
+
+
+@pytest.fixture
+def folder(tiny_refer: TinyRefer) -> Path:
+    tiny_refer.write()
+    (tiny_refer.raw / "refcoco_unc").rename(tiny_refer.raw / "refcoco")
+    return tiny_refer.raw
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: touch(folder / "refcoco/refs(unc).p"),
+        lambda folder: (folder / "refcoco/instances.json").unlink(),
+        lambda folder: (folder / "refcoco").rename(folder / "refcoco_unc"),
+        lambda folder: touch(next((folder / COCO_IMAGES).iterdir())),
+        lambda folder: next((folder / COCO_IMAGES).iterdir()).unlink(),
+        lambda folder: (folder / COCO_IMAGES / "new.jpg").write_bytes(b""),
+        lambda folder: (folder / f"{COCO_IMAGES}.zip").write_bytes(b""),
+        lambda folder: shutil.rmtree(folder),
+    ],
+)
+def test_what_changes_the_digest(folder: Path, change: Callable[[Path], object]) -> None:
+    before = digest_own_data(folder, BENCHMARKS)
+    change(folder)
+    assert digest_own_data(folder, BENCHMARKS) != before
+
+
+def test_what_does_not_change_the_digest(folder: Path) -> None:
+    before = digest_own_data(folder, BENCHMARKS)
+    (folder / "notes.txt").write_text("not read")
+    (folder / "refcocog").mkdir()
+    moved = folder.rename(folder.with_name("moved"))
+    assert digest_own_data(moved, BENCHMARKS) == before
+    assert digest_own_data(shutil.copytree(moved, folder), BENCHMARKS) == before
+
+
+def test_the_variable_comes_first_and_a_relative_path_starts_at_the_project(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = Data(source="folder", folder="mine", benchmarks=["refcoco_unc"])
+    monkeypatch.delenv("S2RM_REAL_DATA", raising=False)
+    assert find_own_data(data) == ROOT / "mine"
+    monkeypatch.setenv("S2RM_REAL_DATA", str(tmp_path))
+    assert find_own_data(data) == tmp_path
+    monkeypatch.setenv("S2RM_REAL_DATA", "~/data")
+    assert find_own_data(data) == Path.home() / "data"
+
+
+@pytest.mark.slow
+def test_changed_or_exchanged_data_are_taken_over(folder: Path, tmp_path: Path) -> None:
+    def use_folder(params: dict[str, Any]) -> None:
+        make_model_small(params)
+        params["data"] |= {"source": "folder", "folder": str(folder), "benchmarks": BENCHMARKS}
+        params["runs"] = {"own": {"train_on": BENCHMARKS, "evaluate_on": BENCHMARKS}}
+        params["preprocess"]["statistics"] = "warn"
+
+    clone = Clone(tmp_path / "clone", use_folder)
+    stages = ("repro", "preprocess@refcoco_unc")
+    assert clone.ran(clone.dvc(*stages)) == ["digests", "download", "preprocess@refcoco_unc"]
+    assert clone.ran(clone.dvc(*stages)) == ["digests"]
+    mended = TinyRefer(tmp_path / "mended")
+    mended.refs[0]["sentences"][0]["sent"] = "another sentence"
+    mended.write()
+    shutil.copy(mended.raw / "refcoco_unc/refs(unc).p", folder / "refcoco")
+    assert clone.ran(clone.dvc(*stages)) == ["digests", "download", "preprocess@refcoco_unc"]
+    other = shutil.copytree(folder, tmp_path / "other")
+    clone.environment["S2RM_REAL_DATA"] = str(other)
+    assert clone.ran(clone.dvc(*stages)) == ["digests"], "the same data elsewhere"
+    touch(other / "refcoco/instances.json")
+    assert clone.ran(clone.dvc(*stages)) == ["digests", "download"], "other files with the same content"
