@@ -1,4 +1,4 @@
-"""Stage 4: score one run on every split of its benchmarks → results/<run>/, reports/metrics/<run>.json.
+"""Stage 4: score one run on every split of its benchmarks → results/<run>/.
 
     python pipeline/evaluate.py RUN
 
@@ -17,7 +17,7 @@ import context  # noqa: F401
 from arguments import read_name
 from launch import launch
 from logs import is_main_process, set_up_logging
-from paths import HISTORY, INCOMPLETE, METRICS, MODELS, OVERLAP, PREPARED, RAW, RESULTS, RUN_ID
+from paths import HISTORY, INCOMPLETE, MODELS, OVERLAP, PREPARED, RAW, RESULTS, RUN_ID
 from scratch import discard_finished
 
 from s2rm.config.load import load_params
@@ -37,7 +37,7 @@ def main() -> None:
     launch()
     set_up_logging()
     keep_freed_memory()
-    metrics = evaluate_benchmarks(
+    evaluate_benchmarks(
         MODELS / name,
         list(params.get_run(name).evaluate_on),
         prepared=PREPARED,
@@ -50,7 +50,6 @@ def main() -> None:
     _describe_data(params, name)
     shutil.copyfile(MODELS / name / HISTORY, RESULTS / name / HISTORY)
     shutil.copyfile(MODELS / f"{name}.mlflow.json", RESULTS / name / RUN_ID)
-    replace_text(METRICS / f"{name}.json", json.dumps(metrics, indent=2) + "\n")
     discard_finished(MODELS / name)
 
 

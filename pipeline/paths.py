@@ -10,7 +10,6 @@ SCRATCH = ROOT / ".scratch"  # unfinished work, which DVC must not delete before
 DIGESTS = Path(".digests")
 RAW, WEIGHTS, PREPARED = Path("data/raw"), Path("data/weights"), Path("data/prepared")
 MODELS, RESULTS, REPORTS = Path("models"), Path("results"), Path("reports")
-METRICS = REPORTS / "metrics"
 
 # In results/<run>/
 HISTORY = "history.jsonl"  # of the training, as in models/<run>/

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Queues the ablation study of docs/ablations.md; every variant is trained on the same number of expressions:
 #
-#   cp presets/study.yaml params.yaml && dvc repro        # the data and the full model, seed 1
+#   cp presets/study.yaml params.yaml && git commit params.yaml -m "The study"
+#   dvc repro                                             # the data and the full model, seed 1
 #   presets/study.sh && OMP_NUM_THREADS=1 dvc queue start --jobs 2
-#   make ablation                                         # when `dvc queue status` shows them all done
+#   s2rm ablation --name study                            # when `dvc queue status` shows them all done
 set -euo pipefail
 
 # Seed by seed, so that a study that is cut short still compares equal seeds.

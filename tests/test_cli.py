@@ -178,14 +178,15 @@ def test_ablation_renders_recorded_runs_and_later_their_kept_scores(
     code, out, err = run("ablation")
     assert code == 0
     assert "Downloading" not in err
-    written = [f"reports/ablation.{end}" for end in ("md", "tex", "csv", "parquet")]
-    first, *rest = out.splitlines()
+    written = [f"reports/ablations/ablation.{end}" for end in ("md", "tex", "csv", "parquet")]
+    full, first, *rest = out.splitlines()
+    assert full == "full model = params.yaml, which is not committed in git"
     assert first.startswith("left out: joint (")
     assert rest == written
     before = [Path(name).read_bytes() for name in written]
 
     (tmp_path / "mlflow.db").unlink()
-    assert run("ablation") == (0, "".join(f"{name}\n" for name in written), "")
+    assert run("ablation") == (0, "".join(f"{line}\n" for line in (full, *written)), "")
     assert [Path(name).read_bytes() for name in written] == before
     assert not (tmp_path / "mlflow.db").exists()
 

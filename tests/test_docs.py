@@ -232,8 +232,18 @@ def test_the_faults_of_the_data_are_all_listed() -> None:
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(RULES)
 
 
+def test_each_environment_variable_of_ours_is_in_the_table() -> None:
+    page = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    code = "".join(
+        path.read_text() for folder in ("src", "pipeline") for path in (ROOT / folder).rglob("*.py")
+    )
+    internal = {"S2RM_LAUNCHED"}
+    named = set(re.findall(r"`(\w+)`", page.partition("| variable | decides |")[2].partition("\n\n")[0]))
+    assert set(re.findall(r"\bS2RM_[A-Z_]+\b", code)) - internal <= named
+
+
 def test_the_demo_s_result_is_the_committed_one() -> None:
-    metrics = json.loads((ROOT / "reports" / "metrics" / "joint.json").read_text())
+    metrics = json.loads((ROOT / "docs" / "example" / "metrics.json").read_text())
     result = f"{mean(splits['val']['model']['mIoU'] for splits in metrics.values()):.1f}"
     for name in ("README.md", "docs/results.md"):
         assert f"| {result} |" in (ROOT / name).read_text(encoding="utf-8"), name

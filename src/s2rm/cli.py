@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,9 +52,13 @@ def _parser() -> argparse.ArgumentParser:
 
     ablation = commands.add_parser(
         "ablation",
-        help="compare the recorded runs with the full model, that of params.yaml",
-        description="Renders reports/ablation.md, .tex and .csv from the runs in MLflow, and keeps their "
-        "scores in reports/ablation.parquet, from which the tables are rendered where nothing is recorded.",
+        help="compare the recorded runs with the full model, that of the committed params.yaml",
+        description="Renders reports/ablations/NAME.md, .tex and .csv from the runs in MLflow, and keeps "
+        "their scores in NAME.parquet, from which the tables are rendered where nothing is recorded.",
+    )
+    ablation.add_argument("--name", default="ablation", help="name of the study (default: ablation)")
+    ablation.add_argument(
+        "--full", type=Path, help="parameters of the full model (default: params.yaml as last committed)"
     )
     ablation.set_defaults(command=_ablation)
 
@@ -140,17 +145,21 @@ def _describe(arguments: argparse.Namespace) -> None:
 def _ablation(arguments: argparse.Namespace) -> None:
     """Render the tables that compare the recorded runs with the full model."""
     from s2rm.ablation.effects_table import render_ablation
+    from s2rm.ablation.full_model import load_full
     from s2rm.ablation.runs import collect, save_scores
-    from s2rm.config.load import load_params
     from s2rm.tracking import MlflowStore, has_store
 
-    full, root, reports = load_params(), Path.cwd(), Path("reports")
-    kept = reports / "ablation.parquet"
+    name, root, reports = arguments.name, Path.cwd(), Path("reports/ablations")
+    if not re.fullmatch(r"[\w-]+", name):
+        raise UserError(f"--name is {name!r}: use letters, digits, '_' and '-' only")
+    full, origin = load_full(arguments.full)
+    print(f"full model = {origin}")
+    kept = reports / f"{name}.parquet"
     store = MlflowStore(root, full.tracking.experiment) if has_store(root) else None
     scores, left_out = collect(full, store, kept)
     for line in left_out:
         print(f"left out: {line}")
-    written = render_ablation(scores, full, reports)
+    written = render_ablation(scores, full, reports, name)
     for path in (*written, save_scores(scores, full, kept)):
         print(path)
 

@@ -202,6 +202,8 @@ def test_without_the_full_model_nothing_is_written(
     scores: pd.DataFrame, tiny_params: Make, tmp_path: Path
 ) -> None:
     for found in (scores[scores["variant"] != "full"], scores.iloc[:0]):
-        with pytest.raises(UserError, match=r"no run 'joint' of the full model .* is recorded: `dvc repro`"):
+        with pytest.raises(
+            UserError, match=r"no run 'joint' of the full model is recorded here: `dvc repro`"
+        ):
             render_ablation(found, tiny_params(), tmp_path)
     assert not list(tmp_path.iterdir())

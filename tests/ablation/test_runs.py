@@ -142,18 +142,21 @@ def test_the_store_takes_precedence_over_the_saved_file(
     assert mean(scores, NONE, 2) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_saved_file_of_another_full_model_starts_over(
+def test_a_study_of_another_full_model_is_not_overwritten(
     store: MlflowStore, make: Make, tmp_path: Path
 ) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     kept = save_scores(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
-    scores, left_out = collect(make("train.epochs=9"), None, kept)
-    assert scores.empty
-    assert left_out == [f"{kept}: starts over, its full model is another one (train.epochs)"]
-    scores, left_out = collect(make(NONE), store, kept)
+    with pytest.raises(
+        UserError, match=r"kept.parquet is a study of another full model, of which train.epochs"
+    ):
+        collect(make("train.epochs=9"), None, kept)
+    with pytest.raises(UserError, match=r"fusion.coparsing differs: choose another --name"):
+        collect(make(NONE), store, kept)
+    scores, left_out = collect(make(NONE), store, tmp_path / "another.parquet")
     assert runs(scores) == [("full", 1), ("fusion.coparsing=both", 1)]
-    assert len(left_out) == 1
+    assert left_out == []
 
 
 @pytest.mark.hostile

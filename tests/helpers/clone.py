@@ -79,8 +79,9 @@ class Clone:
         )
 
     def ran(self, output: str) -> list[str]:
-        """The stages that were executed, in order."""
-        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+        """The stages that were executed, in order, without `digests`, which always is."""
+        stages = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+        return [stage for stage in stages if stage != "digests"]
 
     def runs(self) -> list[Any]:
         client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")

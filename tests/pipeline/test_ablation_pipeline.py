@@ -52,7 +52,7 @@ def test_a_grid_and_seeds_from_a_fresh_clone(tmp_path: Path) -> None:
     out = subprocess.run(command, cwd=clone.folder, env=clone.environment, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     assert "left out" not in out.stdout
-    rows = list(csv.DictReader((clone.folder / "reports/ablation.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((clone.folder / "reports/ablations/ablation.csv").read_text().splitlines()))
     places = [("refcocog_umd", "val"), ("refcocog_umd", "test"), ("mean", "val")]
     assert [(row["variant"], row["benchmark"], row["split"]) for row in rows] == [
         (variant, *place) for variant in VARIANTS for place in places

@@ -132,7 +132,7 @@ def test_the_whole_preset_with_small_models(
         ]
         clone.dvc("exp", "run", *(part for each in small for part in ("-S", each)))
     for name in BENCHMARKS:
-        metrics = json.loads((clone.folder / f"reports/metrics/{name}.json").read_text())
+        metrics = json.loads((clone.folder / f"results/{name}/metrics.json").read_text())
         assert list(metrics[name]) == list(BENCHMARKS[name].evaluation_splits)
     for table in ("oIoU", "mIoU", "precision"):
         assert "this project" in (clone.folder / f"reports/tables/{table}.csv").read_text()

@@ -50,7 +50,7 @@ def test_repro_runs_every_stage_once_and_writes_the_contracts(clone: Clone) -> N
             "report",
         ]
     )
-    metrics = json.loads((clone.folder / "reports/metrics/tiny.json").read_text())
+    metrics = json.loads((clone.folder / "results/tiny/metrics.json").read_text())
     for split in ("val", "test"):
         scores = pd.read_parquet(clone.folder / f"results/tiny/refcocog_umd-{split}.parquet")
         for protocol in ("model", "original"):
@@ -141,7 +141,7 @@ def test_the_training_run_holds_curves_and_evaluation(clone: Clone) -> None:
     assert run.info.status == "FINISHED"
     assert run.data.params["fusion.kind"] == "s2rm"
     assert "train/loss" in run.data.metrics
-    metrics = json.loads((clone.folder / "reports/metrics/tiny.json").read_text())
+    metrics = json.loads((clone.folder / "results/tiny/metrics.json").read_text())
     published = run.data.metrics["refcocog_umd/test/original/P_0.5"]
     assert published == pytest.approx(metrics["refcocog_umd"]["test"]["original"]["P_0.5"])
     assert run.data.tags["mlflow.source.git.commit"]

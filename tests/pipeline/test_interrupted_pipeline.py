@@ -142,9 +142,9 @@ def test_the_same_training_at_once_is_done_once(clone: Clone) -> None:
 @pytest.mark.distributed
 def test_stages_by_two_processes(clone: Clone) -> None:
     launch = "torchrun --standalone --nproc-per-node 2"
-    metrics = (clone.folder / "reports/metrics/tiny.json").read_bytes()
+    metrics = (clone.folder / "results/tiny/metrics.json").read_bytes()
     stage(clone, "pipeline/evaluate.py", "tiny", launch=launch)
-    assert (clone.folder / "reports/metrics/tiny.json").read_bytes() == metrics
+    assert (clone.folder / "results/tiny/metrics.json").read_bytes() == metrics
     before = {run.info.run_id for run in clone.runs()}
     shutil.rmtree(clone.folder / "models/tiny")
     output = stage(clone, "pipeline/train.py", "tiny", launch=launch)
@@ -158,12 +158,12 @@ def test_stages_by_two_processes(clone: Clone) -> None:
 @pytest.mark.distributed
 def test_accelerate_as_launcher(clone: Clone) -> None:
     """It starts several processes on GPUs only; here one, which does not launch itself again."""
-    metrics = (clone.folder / "reports/metrics/tiny.json").read_bytes()
+    metrics = (clone.folder / "results/tiny/metrics.json").read_bytes()
     launch = (
         "accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no"
     )
     stage(clone, "pipeline/evaluate.py", "tiny", launch=launch)
-    assert (clone.folder / "reports/metrics/tiny.json").read_bytes() == metrics
+    assert (clone.folder / "results/tiny/metrics.json").read_bytes() == metrics
 
 
 def test_a_launcher_that_is_not_there(clone: Clone) -> None:

@@ -68,7 +68,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, origin: Path) -> Clone:
 def has_everything(clone: Clone, machine: Machine) -> None:
     """Nothing is left to run, and the model is the same."""
     assert "Data and pipelines are up to date" in machine.dvc("repro")
-    for name in ("models/tiny/model.safetensors", "reports/metrics/tiny.json"):
+    for name in ("models/tiny/model.safetensors", "results/tiny/metrics.json"):
         assert (machine.folder / name).read_bytes() == (clone.folder / name).read_bytes()
 
 
@@ -105,7 +105,7 @@ def test_s3_as_remote(clone: Clone, origin: Path, bucket: str, tmp_path: Path) -
 
 def test_an_experiment_goes_to_another_machine(clone: Clone, origin: Path, tmp_path: Path) -> None:
     clone.dvc("exp", "run", "--name", "threshold", "--set-param", "evaluate.threshold=0.3")
-    metrics = json.loads((clone.folder / "reports/metrics/tiny.json").read_text())
+    metrics = json.loads((clone.folder / "results/tiny/metrics.json").read_text())
     clone.git("checkout", "-q", ".")
     clone.dvc("push")
     clone.dvc("exp", "push", "origin", "threshold")
@@ -115,7 +115,7 @@ def test_an_experiment_goes_to_another_machine(clone: Clone, origin: Path, tmp_p
     machine.dvc("exp", "apply", "threshold")
     params = yaml.safe_load((machine.folder / "params.yaml").read_text())
     assert params["evaluate"]["threshold"] == 0.3
-    assert json.loads((machine.folder / "reports/metrics/tiny.json").read_text()) == metrics
+    assert json.loads((machine.folder / "results/tiny/metrics.json").read_text()) == metrics
     assert "Data and pipelines are up to date" in machine.dvc("repro")
 
 

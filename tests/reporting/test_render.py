@@ -36,6 +36,7 @@ ALWAYS = {
     "plots/training.csv",
     "plots/precision.csv",
     "index.html",
+    "summary.json",
 }
 
 

@@ -1,7 +1,7 @@
 """Write the ablation table: what differs from the full model, and what that does to mIoU.
 
-<output>/ablation.{md,tex}   for people: the val splits
-<output>/ablation.csv        for machines: one row per variant, benchmark and split
+<output>/<name>.{md,tex}   for people: the val splits
+<output>/<name>.csv        for machines: one row per variant, benchmark and split
 """
 
 from collections.abc import Collection
@@ -24,13 +24,14 @@ from s2rm.reporting.table_writers import Table, to_latex, to_markdown
 CSV_DECIMALS = 4
 
 
-def render_ablation(scores: pd.DataFrame, full: Params, output: Path) -> list[Path]:
-    """Write <output>/ablation.{md,tex,csv}.
+def render_ablation(scores: pd.DataFrame, full: Params, output: Path, name: str = "ablation") -> list[Path]:
+    """Write <output>/<name>.{md,tex,csv}.
 
     Args:
         scores: result of `collect`.
         full: parameters of the full model.
         output: folder of the files.
+        name: name of the study.
 
     Returns:
         The paths of the files.
@@ -41,14 +42,15 @@ def render_ablation(scores: pd.DataFrame, full: Params, output: Path) -> list[Pa
     for run in full.runs:
         if not ((scores["run"] == run) & (scores["variant"] == FULL)).any():
             raise UserError(
-                f"no run {run!r} of the full model (params.yaml as it is) is recorded: `dvc repro` makes one"
+                f"no run {run!r} of the full model is recorded here: `dvc repro` with its parameters trains "
+                "and records it; what was recorded in a store that is gone, `s2rm track sync` records again"
             )
     effects = measure_effects(scores, full)
     table = build_ablation(effects, full, _find_incomplete(scores, full))
     columns = COLUMNS if effects["run"].eq("").all() else ["run", *COLUMNS]
     numbers = effects[columns].round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
     texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": numbers}
-    return [replace_text(output / f"{table.name}.{end}", text) for end, text in texts.items()]
+    return [replace_text(output / f"{name}.{end}", text) for end, text in texts.items()]
 
 
 def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[str] = ()) -> Table:

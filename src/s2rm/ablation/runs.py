@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from s2rm.ablation.variants import (
     FULL,
+    IGNORED,
     describe_full,
     find_differing,
     must_equal,
@@ -71,11 +72,11 @@ def collect(full: Params, store: MlflowStore | None, saved: Path) -> tuple[pd.Da
         run that is left out, with the reason.
 
     Raises:
-        UserError: `saved` was not written by `save_scores`.
+        UserError: `saved` was not written by `save_scores`, or for another full model.
     """
     scores: Scores = {}
     left_out = _add_recorded(scores, full, store) if store else []
-    left_out += _add_saved(scores, full, saved)
+    _add_saved(scores, full, saved)
     for run in full.runs:
         left_out += _drop_unpaired(scores, run)
     variants = order_variants({key.variant for key in scores}, full)
@@ -144,9 +145,9 @@ def _read_scores(params: Params, run: str, results: Path) -> Iterator[pd.DataFra
                 yield scores.sort_values("sent_id").assign(benchmark=benchmark, split=split)
 
 
-def _add_saved(scores: Scores, full: Params, path: Path) -> list[str]:
+def _add_saved(scores: Scores, full: Params, path: Path) -> None:
     if not path.exists():
-        return []
+        return
     try:
         table = pq.read_table(path)
         described = json.loads((table.schema.metadata or {})[FULL_MODEL])
@@ -155,12 +156,15 @@ def _add_saved(scores: Scores, full: Params, path: Path) -> list[str]:
         raise UserError(
             f"{path} was not written by `s2rm ablation`: restore it with `git checkout` or delete it"
         ) from None
+    described = {key: value for key, value in described.items() if key not in IGNORED}
     differing = find_differing(describe_full(full), described)
     if differing:
-        return [f"{path}: starts over, its full model is another one ({', '.join(differing)})"]
+        raise UserError(
+            f"{path} is a study of another full model, of which {', '.join(differing[:8])} differs: "
+            "choose another --name, or its full model with --full"
+        )
     for key, part in saved.groupby(list(RunKey._fields), sort=False):
         scores.setdefault(RunKey._make(key), part)
-    return []
 
 
 def _drop_unpaired(scores: Scores, run: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Name a variant by the parameters in which it differs from the *full model*, which is params.yaml as it is.
+"""Name a variant by the parameters in which it differs from the *full model*, whose parameters are given.
 
 A variant may differ in the sections of VARIES only: data, splits and threshold are the same, so that its
 numbers are comparable. Parameters that matter to a machine only are ignored, and so is `train.seed`, which

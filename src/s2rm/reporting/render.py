@@ -8,6 +8,7 @@
 <output>/figures/{precision,training,examples,gates}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/index.html
+<output>/summary.json                              few numbers of each run
 """
 
 from collections.abc import Collection
@@ -30,6 +31,7 @@ from s2rm.reporting.plots import Ious, write_plots
 from s2rm.reporting.published import load_published
 from s2rm.reporting.run_metrics import Measured, all_synthetic, load_scores
 from s2rm.reporting.scores_io import load_history, load_ious
+from s2rm.reporting.summary import write_summary
 from s2rm.reporting.table_writers import write_table
 
 
@@ -108,7 +110,8 @@ def render(
         ]
     plots = write_plots(ious, histories, output / "plots")
     page = write_page(output / "index.html", params, run_names, above=above, figures=shown, below=below)
-    return Rendered(tables, figures, [*plots, page])
+    summary = write_summary(output / "summary.json", runs)
+    return Rendered(tables, figures, [*plots, page, summary])
 
 
 def _load_run(params: Params, name: str, results: Path, incomplete: Collection[str]) -> Measured:
