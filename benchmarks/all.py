@@ -29,6 +29,7 @@ RUNS: dict[str, tuple[str, ...]] = {  # name → script and arguments
     "train": ("train.py", *PAPER, "--repeats", "5"),
     "train-demo": ("train.py", "--repeats", "15"),
     "step": ("step.py", "--repeats", "3"),
+    "busy": ("busy.py", "--repeats", "3"),
     "overhead": ("overhead.py", "--repeats", "5"),
     "loader": ("loader.py", *PAPER, "--repeats", "3"),
     "prepare": ("prepare.py", "--repeats", "3"),

@@ -1,7 +1,8 @@
-"""Put this checkout's own src/ first on Python's path; each script imports this module first.
+"""Set what must be set before anything is imported; each script imports this module first.
 
-The environment's installed s2rm is the code of the folder that `make setup` ran in. An experiment's copy of
-the project must run its own code.
+This checkout's own src/ comes first on Python's path: the environment's installed s2rm is the code of the
+folder that `make setup` ran in, and an experiment's copy of the project must run its own code. Threads are
+bound to cores before torch starts them.
 """
 
 import sys
@@ -9,3 +10,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]  # where the running code comes from
 sys.path.insert(0, str(CHECKOUT / "src"))
+
+from s2rm.core.process import bind_threads  # noqa: E402
+
+bind_threads()

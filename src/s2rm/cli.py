@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from s2rm.core.errors import UserError, exit_on_user_error
+from s2rm.core.process import bind_threads
 
 
 def main() -> None:
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _predict(arguments: argparse.Namespace) -> None:
     """Write the masks that a trained model predicts for expressions about an image."""
+    bind_threads()  # before torch is imported
     # The input is checked before torch is loaded, which takes seconds.
     from s2rm.data.images import read_image
 

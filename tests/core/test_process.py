@@ -1,10 +1,13 @@
 """Settings of the whole process."""
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from s2rm.core.process import ARRANGED, choose_binding
 
 COUNT = """
 import resource, sys
@@ -55,3 +58,48 @@ def test_the_settings_load_no_torch_before_they_need_it() -> None:
     code = "import sys, s2rm.core.process; print('torch' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed == "False\n"
+
+
+@pytest.mark.parametrize("name", ARRANGED)
+def test_threads_that_somebody_has_arranged_are_left_alone(name: str) -> None:
+    assert choose_binding({"HOME": "/"}, gpu=False) == {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
+    assert choose_binding({name: "1"}, gpu=False) == {}
+    assert choose_binding({}, gpu=True) == {}
+
+
+BOUND = """
+import os
+from functools import partial
+from s2rm.core import process
+process.NVIDIA = process.Path("/nothing")
+process.bind_threads()
+import torch
+from torch.utils.data import DataLoader
+from s2rm.scan.numba_cpu import _pool
+torch.ones(10**7).mul_(2)  # starts the threads
+threads = [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")]
+class Cores:
+    def __len__(self):
+        return 1
+    def __getitem__(self, index):
+        return len(os.sched_getaffinity(0))
+loader = DataLoader(Cores(), num_workers=1, worker_init_fn=partial(process.use_cores, process.get_cores()))
+bound = {core for cores in threads if len(cores) == 1 for core in cores}
+print(len(bound), torch.get_num_threads(), int(next(iter(loader))),
+      _pool(1).submit(lambda: len(os.sched_getaffinity(0))).result(), len(os.sched_getaffinity(0)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no threads")
+def test_each_thread_has_a_core_and_loaders_have_all() -> None:
+    cores = len(os.sched_getaffinity(0))
+    if cores < 2:
+        pytest.skip("one core: there is nothing to bind")
+    environment = {name: value for name, value in os.environ.items() if name not in ARRANGED}
+    done = subprocess.run(
+        [sys.executable, "-c", BOUND], env=environment, capture_output=True, text=True, check=True
+    )
+    bound, threads, loader, sweep, main = map(int, done.stdout.split())
+    assert bound == threads > 1
+    assert loader == sweep == cores
+    assert main == 1

@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2rm.core.process import get_cores, use_cores
+
 BLOCK = 256  # inner values; 60 slices of them in float32 are 60 kB per map
 
 SMALLEST_SHARED = 65_536  # values of a map; below, a second thread costs more time than it saves
@@ -151,4 +153,4 @@ def _in_threads(view: NDArray[Any], kernel: Callable[[int, int, int], None]) -> 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Return plain threads: the kernels release Python's lock; numba's own threads need care after a fork."""
-    return ThreadPoolExecutor(threads, "sweep")
+    return ThreadPoolExecutor(threads, "sweep", initializer=use_cores, initargs=(get_cores(),))

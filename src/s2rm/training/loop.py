@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run, Train
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
+from s2rm.core.process import get_cores, use_cores
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
@@ -193,6 +195,7 @@ def _build_loader(
         batch_sampler=batches,
         collate_fn=dataset.collate,
         num_workers=train.workers,
+        worker_init_fn=partial(use_cores, get_cores()),
         persistent_workers=train.workers > 0,
         pin_memory=accelerator.device.type == "cuda",
     )
