@@ -35,6 +35,8 @@ ALWAYS = {
     "figures/gates-joint.png",
     "plots/training.csv",
     "plots/precision.csv",
+    "examples/1.png",
+    "examples/expressions.csv",
     "index.html",
     "summary.json",
 }

@@ -1,8 +1,9 @@
 """Read what evaluation found inside a run: examples, one view of the gates, balancing weights."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 
 from s2rm.config.benchmarks import Source, name_benchmark
 from s2rm.core.errors import UserError
+from s2rm.core.files import replace, replace_text
 from s2rm.data.images import read_image
 from s2rm.data.rle import decode
 from s2rm.reporting.overlays import Example
+
+MOST_SAVED = 6
 
 
 @dataclass(frozen=True)
@@ -87,3 +91,23 @@ def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str]
         raise UserError(f"{folder} cannot be read: {reason}; evaluate the run again") from None
     shown = [key for key, in_sheet in zip(examples, table["in_sheet"], strict=True) if in_sheet]
     return Inspection([examples[key] for key in shown], view, weights)
+
+
+def save_examples(examples: Sequence[Example], folder: Path) -> list[Path]:
+    """Write images with their expressions, to try the model on: 1.png, 2.png, … and expressions.csv.
+
+    Args:
+        examples: of them the first MOST_SAVED are written.
+        folder: where to.
+
+    Returns:
+        The written files.
+    """
+    chosen = examples[:MOST_SAVED]
+    images = [folder / f"{number}.png" for number in range(1, len(chosen) + 1)]
+    for path, example in zip(images, chosen, strict=True):
+        replace(path, partial(example.image.save, format="PNG", optimize=True))
+    rows = [(path.name, each.expression, each.title) for path, each in zip(images, chosen, strict=True)]
+    table = pd.DataFrame(rows, columns=["image", "expression", "data"])
+    text = table.to_csv(index=False, lineterminator="\n")
+    return [*images, replace_text(folder / "expressions.csv", text)]

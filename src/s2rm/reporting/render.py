@@ -7,6 +7,7 @@
 <output>/tables/refshapes-{iou,precision,leakage,balancing}.{md,csv,tex}    the same on RefShapes
 <output>/figures/{precision,training,examples,gates}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
+<output>/examples/                                 images and expressions to try the first run on
 <output>/index.html
 <output>/summary.json                              few numbers of each run
 """
@@ -22,7 +23,7 @@ from s2rm.core.files import replace
 from s2rm.reporting.balancing import build_balancing
 from s2rm.reporting.comparison import build_comparison
 from s2rm.reporting.curves import draw_precision, draw_training
-from s2rm.reporting.examples import SweepView, load_inspection
+from s2rm.reporting.examples import SweepView, load_inspection, save_examples
 from s2rm.reporting.gates import draw_gates
 from s2rm.reporting.overlays import Example, draw_sheet
 from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
@@ -110,8 +111,9 @@ def render(
         ]
     plots = write_plots(ious, histories, output / "plots")
     page = write_page(output / "index.html", params, run_names, above=above, figures=shown, below=below)
+    examples = save_examples(inspections[run_names[0]].examples, output / "examples")
     summary = write_summary(output / "summary.json", runs)
-    return Rendered(tables, figures, [*plots, page, summary])
+    return Rendered(tables, figures, [*plots, page, *examples, summary])
 
 
 def _load_run(params: Params, name: str, results: Path, incomplete: Collection[str]) -> Measured:
