@@ -122,9 +122,12 @@ def _describe(arguments: argparse.Namespace) -> None:
 
     from dataclasses import asdict
 
+    from s2rm.model.create import explain_options
     from s2rm.model.profile import describe
 
     parts = {name: asdict(part) for name, part in describe(params).items()}
+    if line := explain_options(params.vision):
+        print(line, file=sys.stderr)
     if arguments.json:
         print(json.dumps(parts, indent=2))
         return

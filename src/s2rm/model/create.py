@@ -1,6 +1,7 @@
 """Creates models: by name, of given parameters, or as the start of a training."""
 
 import difflib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from transformers import PreTrainedTokenizerBase
 from s2rm.config.params import Decoder, Fusion, Language, Params, Vision
 from s2rm.core.errors import UserError
 from s2rm.model.build import ModelConfig
+from s2rm.model.encoders.backbone import describe_options, require_trainable
 from s2rm.model.encoders.language import pretrained_bert_config, random_bert_config
 from s2rm.model.s2rm import S2RM
+
+logger = logging.getLogger(__name__)
 
 _SMALL: dict[str, dict[str, Any]] = {
     "vision": {
@@ -108,7 +112,7 @@ def create_for_training(
         language_weights: the folder that BERT starts from, where `language.pretrained` is set.
 
     Raises:
-        UserError: weights are missing or belong to another model, or the backbone cannot be built.
+        UserError: weights are missing or belong to another model, or the backbone cannot be built or trained.
     """
     if params.vision.pretrained and vision_weights is None:
         raise UserError("vision.pretrained is true, but its weights are not given")
@@ -127,7 +131,26 @@ def create_for_training(
         decoder=params.decoder,
         bert=bert.to_dict(),
     )
+    vision = params.vision
+    require_trainable(vision.backbone, image_size=vision.image_size, options=vision.options)
+    if line := explain_options(vision):
+        logger.info(line)
     return S2RM(config, vision_weights=vision_weights, language_weights=language_weights)
+
+
+def explain_options(vision: Vision) -> str | None:
+    """Say how `vision.options` changes the size of the backbone, as `describe_options` does.
+
+    Args:
+        vision: the parameters of the vision encoder, with a backbone that can be built.
+
+    Returns:
+        The line; None also where the options are those of one of `MODELS` for its backbone.
+    """
+    known = [sections["vision"] for sections in MODELS.values() if "vision" in sections]
+    if any((vision.backbone, vision.options) == (own["backbone"], own["options"]) for own in known):
+        return None
+    return describe_options(vision.backbone, image_size=vision.image_size, options=vision.options)
 
 
 def _untrained_config(vision: Vision, language: Language, fusion: Fusion, decoder: Decoder) -> ModelConfig:
