@@ -30,15 +30,10 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         raw: the folder to write into.
 
     Raises:
-        UserError: an annotation file or a whole image folder is missing; the message says where each must be
-            placed, and nothing is written.
+        UserError: see `require_folder`; nothing is written.
     """
-    if not folder.is_dir():
-        raise UserError(f"the data folder {folder} is missing: set data.folder to a folder of REFER data")
+    require_folder(folder, benchmarks)
     specs = [get_benchmark(name) for name in benchmarks]
-    missing = [place for spec in specs for place in _find_missing(folder, spec)]
-    if missing:
-        raise UserError(f"{folder} lacks REFER data: place " + " and ".join(map(str, dict.fromkeys(missing))))
     mentioned: dict[str, set[str]] = {}
     for spec in specs:
         source, target = _annotation_folder(folder, spec), raw / spec.name
@@ -49,6 +44,24 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         write_provenance(target, Provenance("folder"))
     for images, names in mentioned.items():
         pack_images(ImageFiles(folder), images, names, raw / f"{images}.zip")
+
+
+def require_folder(folder: Path, benchmarks: list[str]) -> None:
+    """Check that a folder has the annotation files and the image folders of the benchmarks.
+
+    Args:
+        folder: the user's folder.
+        benchmarks: names of the benchmarks.
+
+    Raises:
+        UserError: the folder, an annotation file or a whole image folder is missing; the message says where
+            each must be placed.
+    """
+    if not folder.is_dir():
+        raise UserError(f"the data folder {folder} is missing: set data.folder to a folder of REFER data")
+    missing = [place for name in benchmarks for place in _find_missing(folder, get_benchmark(name))]
+    if missing:
+        raise UserError(f"{folder} lacks REFER data: place " + " and ".join(map(str, dict.fromkeys(missing))))
 
 
 def _annotation_folder(folder: Path, spec: Benchmark) -> Path:
