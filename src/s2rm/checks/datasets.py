@@ -33,14 +33,14 @@ def check_data(params: Params, root: Path) -> Iterator[Finding]:
     prepared = set()
     for name in params.data.benchmarks:
         finding = _check_benchmark(name, params.data.source, root)
-        if finding.status != "not checked":
+        if finding.status == "ok":
             prepared.add(name)
         yield finding
     for run, chosen in params.runs.items():
         if prepared >= {*chosen.train_on, *chosen.evaluate_on}:
             yield _check_run(params, root, run)
         else:
-            yield Finding(f"run {run}", "not checked", "its data are not prepared yet")
+            yield Finding(f"run {run}", "not checked", "its data are not prepared")
 
 
 def _check_catalog(params: Params, root: Path) -> str:

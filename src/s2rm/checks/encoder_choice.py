@@ -133,8 +133,8 @@ def _ask_hub(name: str) -> Any:
     )
     if answer.status_code in (401, 403, 404):
         raise UserError(
-            f"the Hub answers {answer.status_code} for {CONFIG} of {name}: correct language.pretrained, or set "
-            "HF_TOKEN if it is private"
+            f"the Hub answers {answer.status_code} for {CONFIG} of {name}: correct language.pretrained, or "
+            "set HF_TOKEN if it is private"
         )
     try:
         answer.raise_for_status()

@@ -61,6 +61,8 @@ def _find_repository(root: Path) -> str:
 
 def _check_identity(root: Path) -> Finding:
     """Check the name that git gives to commits: DVC's experiments are commits."""
+    if not shutil.which("git"):
+        return Finding("git identity", "not checked", "git is not installed")
     given = {
         key: os.environ.get(f"GIT_COMMITTER_{key.upper()}")
         or _git(root, "config", f"user.{key}").stdout.strip()
@@ -73,8 +75,6 @@ def _check_identity(root: Path) -> Finding:
 
 
 def _git(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    if not shutil.which("git"):
-        return subprocess.CompletedProcess(arguments, 1, "", "")
     return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
 
 
