@@ -143,6 +143,12 @@ def link_to_nothing(root: Path, _: pytest.MonkeyPatch) -> None:
     (root / "models").symlink_to(root / "other disk")
 
 
+def many_processes(root: Path, patch: pytest.MonkeyPatch) -> None:
+    set_param("train.device", "auto")(root, patch)
+    patch.setenv("S2RM_LAUNCH", "python launch --num_processes=4")
+    patch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
 def backbone(name: str, size: int = 80, **options: object) -> Break:
     return set_params(vision__backbone=name, vision__options=options, vision__image_size=size)
 
@@ -166,6 +172,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     "no git": (without_git, "git", "error", "git is not installed"),
     "no identity": (without_identity, "git identity", "warning", 'git config user.name "your name"'),
     "no .dvc": (remove(".dvc"), "DVC", "error", "git checkout .dvc"),
+    "a conflict in dvc.lock": (write("dvc.lock", "<<<<<<< HEAD\n"), "DVC", "error", "git checkout dvc.lock"),
     "another python": (other_python, "python", "error", "stages would run with"),
     "TMPDIR": (set_variable("TMPDIR", "{root}/none"), "temporary files", "error", "TMPDIR is"),
     "a file as folder": (write("models", ""), "outputs", "error", "models is not a folder"),
@@ -245,6 +252,8 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     "little shared memory": (
         set_params(train__workers=10**6), "shared memory", "warning", "docker run --shm-size",
     ),
+    "processes without GPUs": (many_processes, "S2RM_LAUNCH", "error", "this machine has 2 GPUs"),
+    "an unknown method": (set_param("report.methods", ["LAVTT"]), "report", "error", "did you mean 'LAVT'?"),
     "no database": (write("mlflow.db", "no database"), "MLflow", "error", "is not a SQLite database"),
 }  # fmt: skip
 

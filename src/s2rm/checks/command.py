@@ -8,13 +8,15 @@ from pathlib import Path
 
 from s2rm.checks.datasets import check_data
 from s2rm.checks.encoder_choice import check_encoders
-from s2rm.checks.findings import Finding, format_findings
+from s2rm.checks.findings import Finding, attempt, format_findings
 from s2rm.checks.machine import check_machine
 from s2rm.checks.recording import check_recording
 from s2rm.checks.surroundings import check_surroundings
 from s2rm.config.load import load_params
+from s2rm.config.params import Report
 from s2rm.core.errors import UserError
 from s2rm.core.project import PIPELINE_FILE, find_root
+from s2rm.reporting.published import load_published
 
 
 def run_checks(path: Path | None, overrides: Sequence[str], *, as_json: bool, offline: bool) -> bool:
@@ -66,4 +68,9 @@ def check_all(root: Path, path: Path, overrides: Sequence[str], *, offline: bool
     yield from check_data(params, root)
     yield from check_encoders(params, root, offline=offline)
     yield from check_machine(params, root)
+    yield attempt("report", lambda: _check_report(params.report))
     yield check_recording(params.tracking, root)
+
+
+def _check_report(report: Report) -> str:
+    return f"{load_published(report.methods)['method'].nunique()} published methods"

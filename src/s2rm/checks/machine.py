@@ -152,4 +152,15 @@ def _check_launcher(launcher: str, params: Params) -> str:
             f"S2RM_LAUNCH starts {processes} processes, and train.expressions_per_batch is "
             f"{params.train.expressions_per_batch}: it must be a multiple of them"
         )
+    gpus = 0 if params.train.device == "cpu" else _count_gpus()
+    if gpus and processes > gpus:
+        raise UserError(f"S2RM_LAUNCH starts {processes} processes, but this machine has {gpus} GPUs")
     return launcher
+
+
+def _count_gpus() -> int:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.cuda.device_count()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from s2rm.checks.findings import Finding, attempt
 from s2rm.core.errors import UserError
+from s2rm.core.files import read_yaml
 from s2rm.core.project import (
     DIGESTS,
     MODELS,
@@ -25,7 +26,8 @@ from s2rm.core.project import (
     require_writable,
 )
 
-OUTPUTS = (RAW, WEIGHTS, PREPARED, MODELS, RESULTS, REPORTS, DIGESTS, SCRATCH)
+LOCK = "dvc.lock"
+OUTPUTS = (RAW, WEIGHTS, PREPARED, MODELS, RESULTS, REPORTS, DIGESTS, SCRATCH, Path(".dvc"))
 
 
 def check_surroundings(root: Path) -> Iterator[Finding]:
@@ -85,6 +87,11 @@ def _find_dvc(root: Path) -> str:
         raise UserError("DVC is not installed in this environment: run `make setup`") from None
     if not (root / ".dvc" / "config").is_file():
         raise UserError(f"{root / '.dvc' / 'config'} is missing: restore it with `git checkout .dvc`")
+    if (root / LOCK).exists():
+        try:
+            read_yaml(root / LOCK, "the record of finished stages")
+        except UserError as error:
+            raise UserError(f"{error}; restore it with `git checkout {LOCK}`") from None
     return found
 
 
@@ -120,7 +127,7 @@ def _find_temporary() -> str:
 
 
 def _check_outputs(root: Path) -> str:
-    faults = []
+    faults = [] if os.access(root, os.W_OK) else [f"this user may not write to {root}"]
     for output in OUTPUTS:
         try:
             require_writable(root / output)
