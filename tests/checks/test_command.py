@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -20,6 +22,7 @@ from huggingface_hub import constants
 
 from s2rm import cli
 from s2rm.checks import machine
+from s2rm.checks.findings import Finding
 from s2rm.core import memory
 from s2rm.data.table import SCHEMA, load_table
 
@@ -149,6 +152,29 @@ def many_processes(root: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "device_count", lambda: 2)
 
 
+def gpu(patch: pytest.MonkeyPatch, *, bf16: bool = True) -> None:
+    """As far as torch tells of one."""
+    patch.setattr(torch.cuda, "is_available", lambda: True)
+    patch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")
+    patch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=8e10))
+    patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+
+
+def without_compiler(root: Path, patch: pytest.MonkeyPatch) -> None:
+    set_param("train.device", "auto")(root, patch)
+    gpu(patch)
+    tools = root.parent / "bin"
+    tools.mkdir()
+    (tools / "git").symlink_to(str(shutil.which("git")))
+    patch.setenv("PATH", f"{Path(sys.executable).parent}:{tools}")
+
+
+def old_gpu(root: Path, patch: pytest.MonkeyPatch) -> None:
+    set_params(train__device="cuda", train__precision="bf16")(root, patch)
+    gpu(patch, bf16=False)
+    patch.setattr(machine, "_check_compiler", lambda: Finding("compiler", "ok", ""))
+
+
 def backbone(name: str, size: int = 80, **options: object) -> Break:
     return set_params(vision__backbone=name, vision__options=options, vision__image_size=size)
 
@@ -177,7 +203,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     "TMPDIR": (set_variable("TMPDIR", "{root}/none"), "temporary files", "error", "TMPDIR is"),
     "a file as folder": (write("models", ""), "outputs", "error", "models is not a folder"),
     "a file above a folder": (write("data", ""), "outputs", "error", "data is not a folder"),
-    "a link to nothing": (link_to_nothing, "outputs", "error", "models is a link to nothing"),
+    "a link to nothing": (link_to_nothing, "outputs", "error", "other disk, which does not exist"),
     "not YAML": (write("params.yaml", "data: ["), "parameters", "error", "is not valid YAML"),
     "a misspelt key": (set_param("train.epoch", 3), "parameters", "error", "did you mean epochs?"),
     "a fixed option": (backbone("resnet10t", pretrained=True), "parameters", "error", "vision.pretrained"),
@@ -254,6 +280,8 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     ),
     "processes without GPUs": (many_processes, "S2RM_LAUNCH", "error", "this machine has 2 GPUs"),
     "an unknown method": (set_param("report.methods", ["LAVTT"]), "report", "error", "did you mean 'LAVT'?"),
+    "no compiler": (without_compiler, "compiler", "warning", "Triton needs gcc"),
+    "a GPU without bf16": (old_gpu, "precision", "warning", "set train.precision=float32"),
     "no database": (write("mlflow.db", "no database"), "MLflow", "error", "is not a SQLite database"),
 }  # fmt: skip
 
@@ -274,6 +302,25 @@ def test_a_broken_set_up_is_named_and_nothing_else_is(
     assert code == (2 if status == "error" else 0)
     assert {thing: level for thing, (level, _) in found.items()} == {what: status}
     assert part in found[what][1]
+
+
+@pytest.mark.slow
+def test_git_init_suffices_for_dvc(project: Path, check: Callable) -> None:
+    shutil.rmtree(project / ".git")
+    status = [sys.executable, "-m", "dvc", "status"]
+    assert subprocess.run(status, capture_output=True, check=False).returncode
+    _, found = check()
+    subprocess.run(found["git"][1].partition("`")[2].partition("`")[0], shell=True, check=True)
+    subprocess.run(status, capture_output=True, check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_another_user_can_be_used_as_advised(project: Path, check: Callable) -> None:
+    os.chown(project, 12345, 12345)
+    code, found = check()
+    assert (code, list(found)) == (2, ["git"])
+    subprocess.run(found["git"][1].partition("`")[2].partition("`")[0], shell=True, check=True)
+    assert check() == (0, {})
 
 
 def test_all_that_is_broken_is_named_at_once(

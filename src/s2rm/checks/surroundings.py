@@ -23,7 +23,7 @@ from s2rm.core.project import (
     RESULTS,
     SCRATCH,
     WEIGHTS,
-    require_writable,
+    explain_unwritable,
 )
 
 LOCK = "dvc.lock"
@@ -127,12 +127,8 @@ def _find_temporary() -> str:
 
 
 def _check_outputs(root: Path) -> str:
-    faults = [] if os.access(root, os.W_OK) else [f"this user may not write to {root}"]
-    for output in OUTPUTS:
-        try:
-            require_writable(root / output)
-        except UserError as error:
-            faults.append(str(error))
-    if faults:
-        raise UserError("; ".join(faults))
+    reasons = [] if os.access(root, os.W_OK) else [f"this user may not write to {root}"]
+    reasons += filter(None, (explain_unwritable(root / output) for output in OUTPUTS))
+    if reasons:
+        raise UserError("; ".join(dict.fromkeys(reasons)))
     return "can be written"

@@ -22,19 +22,26 @@ def find_root(start: Path) -> Path | None:
 def require_writable(*folders: Path) -> None:
     """Check that files can be written into these folders, which may not exist yet.
 
-    A folder inside that cannot be written to counts, too: DVC deletes outputs before it runs their stage.
-
     Raises:
         UserError: one of them is not a folder, or cannot be written to; the message names it.
     """
     for folder in folders:
-        existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-        if not existing.is_dir():
-            kind = "a link to nothing" if not existing.exists() else "not a folder"
-            raise UserError(f"the output {folder} cannot be written: {existing} is {kind}; move it away")
-        for path in (existing, *(Path(inner) for inner, _, _ in os.walk(folder))):
-            if not os.access(path, os.W_OK | os.X_OK):
-                raise UserError(
-                    f"the output {folder} cannot be written: this user may not write to {path}; change its "
-                    "owner or its rights (chown, chmod)"
-                )
+        if reason := explain_unwritable(folder):
+            raise UserError(f"the output {folder} cannot be written: {reason}")
+
+
+def explain_unwritable(folder: Path) -> str | None:
+    """Say why files cannot be written into a folder, which may not exist yet; None where they can.
+
+    A folder inside that cannot be written to counts, too: DVC deletes outputs before it runs their stage.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.exists():
+        target = existing.readlink()
+        return f"{existing} is a link to {target}, which does not exist; create it, or remove the link"
+    if not existing.is_dir():
+        return f"{existing} is not a folder; move it away"
+    for path in (existing, *(Path(inner) for inner, _, _ in os.walk(folder))):
+        if not os.access(path, os.W_OK | os.X_OK):
+            return f"this user may not write to {path}; change its owner or its rights (chown, chmod)"
+    return None
