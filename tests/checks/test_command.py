@@ -113,6 +113,19 @@ def language(config: dict[str, Any] | str, **values: object) -> Break:
     return change
 
 
+def weights(**files: bytes) -> Break:
+    """The folder of the stage `weights`, with these files."""
+    record = {name: {"repository": "timm/resnet10t.c3_in1k"} for name in files}
+
+    def change(root: Path, patch: pytest.MonkeyPatch) -> None:
+        write("data/weights/weights.json", json.dumps(record))(root, patch)
+        for name, content in files.items():
+            (root / "data" / "weights" / f"{name}.safetensors").write_bytes(content)
+        set_params(vision__backbone="resnet10t", vision__pretrained=True)(root, patch)
+
+    return change
+
+
 def without_identity(root: Path, _: pytest.MonkeyPatch) -> None:
     (root.parent / "home" / ".gitconfig").unlink()
 
@@ -261,6 +274,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
         set_params(vision__backbone="resnet50t", vision__pretrained=True),
         *("weights", "error", "timm knows no weights of it"),
     ),
+    "cut weights": (weights(vision=b"\x10\0\0"), "weights", "error", "vision.safetensors cannot be read"),
     "RoBERTa": (language({"model_type": "roberta"}), "language", "error", "a roberta model, not a BERT"),
     "CLIP": (language({"model_type": "clip_text_model"}), "language", "error", "not a BERT"),
     "no kind": (language({"hidden_size": 8}), "language", "error", "of an unknown kind"),
@@ -358,6 +372,13 @@ def test_before_the_data_and_weights_are_there_the_rest_is_checked(project: Path
                  "-S", "vision.options={}", "-S", "vision.pretrained=true") == (0, {})  # fmt: skip
     code, found = check("-S", "vision.backbone=resnet18.a0_in1k", "-S", "vision.options={}")
     assert (code, list(found)) == (2, ["vision"])
+
+
+def test_weights_of_an_earlier_backbone_count_as_not_there_yet(
+    project: Path, check: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights(vision=b"")(project, monkeypatch)
+    assert check("-S", "vision.backbone=resnet18") == (0, {})
 
 
 def test_data_of_another_source_count_as_not_there_yet(

@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, get_session, validate_repo_id
+from safetensors import SafetensorError, safe_open
 
 from s2rm.acquire.hub.language_kind import CONFIG, require_usable, require_usable_file
 from s2rm.acquire.hub.weights import LANGUAGE, RECORD, find_weights, list_repositories
@@ -17,6 +18,7 @@ from s2rm.core.errors import UserError
 from s2rm.core.memory import count_free_memory
 from s2rm.core.project import SCRATCH, WEIGHTS
 
+MODEL = "model.safetensors"  # the weights in the folder of a language model
 PATIENCE = 3  # seconds that the Hub has to answer
 TRAINED = 16  # bytes per parameter: value, gradient and two moments of AdamW in float32
 
@@ -68,9 +70,14 @@ def _check_weights(params: Params, root: Path) -> Finding:
         held = find_weights(root / WEIGHTS, *chosen)
     except UserError:  # those of earlier parameters, which `dvc repro` replaces, or none
         return Finding("weights", "not checked", f"{finding.found}: not downloaded yet")
-    missing = [str(path) for path in (held.vision, held.language) if path and not path.exists()]
-    if missing:
-        return Finding("weights", "error", f"{' and '.join(missing)} missing: run `dvc repro weights`")
+    files = [path for path in (held.vision, held.language and held.language / MODEL) if path]
+    for file in files:
+        try:
+            with safe_open(file, "np"):
+                pass
+        except (OSError, SafetensorError) as error:
+            reason = f"{file} cannot be read: {' '.join(str(error).split())[:100]}"
+            return Finding("weights", "error", f"{reason}; run `dvc repro --force weights`")
     return finding
 
 

@@ -243,14 +243,22 @@ def _is_trainable(name: str, image_size: int, options: Mapping[str, object]) -> 
 
 
 def _propose_size(name: str, image_size: int, options: Mapping[str, object]) -> str:
-    """Name the nearest image size that a backbone takes, of those that are tried."""
+    """Say how a backbone takes images: by its option `img_size`, or of the nearest size that is tried."""
+    if _takes(name, image_size, {**options, "img_size": image_size}):
+        new = "" if "img_size" in options else "+"
+        return f"it does with -S '{new}vision.options.img_size={image_size}'"
     for size in sorted(SIZES, key=lambda size: abs(size - image_size)):
-        try:
-            _run(_sketch(name, size, options), size)
-        except Exception:
-            continue
-        return f"vision.image_size={size} would do"
+        if _takes(name, size, options):
+            return f"vision.image_size={size} would do"
     return "choose another backbone"
+
+
+def _takes(name: str, image_size: int, options: Mapping[str, object]) -> bool:
+    try:
+        _run(_sketch(name, image_size, options), image_size)
+    except Exception:  # what a model of timm raises is its own choice
+        return False
+    return True
 
 
 def _check_file(backbone: nn.Module, name: str, arguments: dict[str, Any]) -> list[str]:
