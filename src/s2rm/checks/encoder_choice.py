@@ -38,7 +38,7 @@ def check_encoders(params: Params, root: Path, *, offline: bool) -> Iterator[Fin
 
 
 def _check_backbone(vision: Vision) -> Finding:
-    from s2rm.model.encoders.backbone import count_parameters, require_trainable, sketch_backbone
+    from s2rm.model.encoders.backbone_sketch import count_parameters, require_trainable, sketch_backbone
     from s2rm.model.named import explain_options
 
     given: dict[str, Any] = {"image_size": vision.image_size, "options": vision.options}

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from s2rm.config.params import Decoder, Fusion, Language, Params, Vision
 from s2rm.core.errors import UserError
 from s2rm.model.build import ModelConfig
-from s2rm.model.encoders.backbone import require_trainable
+from s2rm.model.encoders.backbone_sketch import require_trainable
 from s2rm.model.encoders.language import pretrained_bert_config, random_bert_config
 from s2rm.model.named import MODELS, explain_options
 from s2rm.model.s2rm import S2RM

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from s2rm.config.params import Vision
-from s2rm.model.encoders.backbone import describe_options
+from s2rm.model.encoders.backbone_sketch import describe_options
 
 _SMALL: dict[str, dict[str, Any]] = {
     "vision": {

@@ -14,9 +14,9 @@ from s2rm.config.params import Params
 from s2rm.core import memory
 from s2rm.core.errors import UserError
 from s2rm.model.create import create_for_training
-from s2rm.model.encoders.backbone import (
+from s2rm.model.encoders.backbone import build_backbone
+from s2rm.model.encoders.backbone_sketch import (
     STRIDES,
-    build_backbone,
     count_parameters,
     describe_options,
     require_trainable,

@@ -9,7 +9,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from s2rm.model.encoders.backbone import build_backbone, to_channels_first
+from s2rm.model.encoders.backbone import build_backbone
+from s2rm.model.encoders.backbone_sketch import to_channels_first
 from s2rm.model.layers import Pointwise
 
 
