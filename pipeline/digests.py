@@ -18,9 +18,10 @@ from pathlib import Path
 import context
 from code_digest import digest_scripts, join_names, list_changes
 from logs import set_up_logging
-from own_data import digest_own_data, find_own_data
-from paths import DIGESTS
+from own_data import digest_own_data
+from paths import DIGESTS, ROOT
 
+from s2rm.acquire.folder import find_folder
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text
@@ -35,9 +36,8 @@ def main() -> None:
     digests = digest_scripts(context.CHECKOUT, [f"pipeline.{stage}" for stage in stages])
     data = load_params().data
     if data.source == "folder":
-        digests["pipeline.download"]["the data folder"] = digest_own_data(
-            find_own_data(data), data.benchmarks
-        )
+        folder = find_folder(data, ROOT)
+        digests["pipeline.download"]["the data folder"] = digest_own_data(folder, data.benchmarks)
     for stage in stages:
         path, now = DIGESTS / f"{stage}.json", digests[f"pipeline.{stage}"]
         before = _read(path)

@@ -25,6 +25,7 @@ from s2rm.config.params import Params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace, replace_text
 from s2rm.core.process import keep_freed_memory
+from s2rm.core.project import require_writable
 from s2rm.data.split_overlap import read_image_splits, report_shared
 from s2rm.evaluation.evaluate import evaluate_benchmarks
 from s2rm.refer.split_sizes import find_incomplete
@@ -34,6 +35,7 @@ def main() -> None:
     """Evaluate the run that the command line names."""
     params = load_params()
     name = read_name("RUN", params.runs)
+    require_writable(RESULTS / name)
     launch()
     set_up_logging()
     keep_freed_memory()

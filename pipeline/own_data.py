@@ -1,23 +1,14 @@
-"""One's own data (data.source=folder): where they are, and a digest by which DVC notices a change.
+"""A digest of one's own data (data.source=folder), by which DVC notices a change.
 
 DVC hashes what lies in the project. This folder lies elsewhere, may hold 20,000 images, and can be named by
 an environment variable, which DVC does not see.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from paths import ROOT
-
 from s2rm.acquire.folder import list_sources
-from s2rm.config.params import Data
-
-
-def find_own_data(data: Data) -> Path:
-    """Return the folder that `$S2RM_REAL_DATA` or else `data.folder` names, relative to the project."""
-    return ROOT / Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)).expanduser()
 
 
 def digest_own_data(folder: Path, benchmarks: Sequence[str]) -> str:

@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
-ROOT = Path(os.environ.get("DVC_ROOT", Path.cwd()))  # the project, also inside an experiment's copy
-SCRATCH = ROOT / ".scratch"  # unfinished work, which DVC must not delete before it runs a stage
+from s2rm.core import project
 
-# Relative to the folder of dvc.yaml; an experiment's copy has its own.
-DIGESTS = Path(".digests")
-RAW, WEIGHTS, PREPARED = Path("data/raw"), Path("data/weights"), Path("data/prepared")
-MODELS, RESULTS, REPORTS = Path("models"), Path("results"), Path("reports")
+ROOT = Path(os.environ.get("DVC_ROOT", Path.cwd()))  # the project, also inside an experiment's copy
+SCRATCH = ROOT / project.SCRATCH
+
+DIGESTS = project.DIGESTS
+RAW, WEIGHTS, PREPARED = project.RAW, project.WEIGHTS, project.PREPARED
+MODELS, RESULTS, REPORTS = project.MODELS, project.RESULTS, project.REPORTS
 
 # In results/<run>/
 HISTORY = "history.jsonl"  # of the training, as in models/<run>/

@@ -14,6 +14,7 @@ from paths import PREPARED, RAW
 
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
+from s2rm.core.project import require_writable
 from s2rm.refer.prepare import prepare
 
 
@@ -21,6 +22,7 @@ def main() -> None:
     """Prepare the benchmark that the command line names."""
     set_up_logging()
     params = load_params()
+    require_writable(PREPARED)
     prepare(read_name("BENCHMARK", params.data.benchmarks), RAW, PREPARED, params.preprocess)
 
 

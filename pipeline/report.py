@@ -18,6 +18,7 @@ from s2rm.config.load import load_params
 from s2rm.config.params import flatten
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import load_json
+from s2rm.core.project import require_writable
 from s2rm.reporting.render import render
 from s2rm.tracking import MlflowStore
 
@@ -26,6 +27,7 @@ def main() -> None:
     """Render the report, and publish each run's evaluation."""
     set_up_logging()
     params = load_params()
+    require_writable(REPORTS)
     for name in params.runs:
         if not (RESULTS / name / OVERLAP).is_file():
             raise UserError(f"{RESULTS / name} is missing or not complete: run `dvc repro evaluate@{name}`")

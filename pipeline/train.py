@@ -17,7 +17,7 @@ import context  # noqa: F401
 from arguments import read_name
 from launch import launch
 from logs import is_main_process, set_up_logging
-from paths import MODELS, PREPARED, RAW, ROOT, WEIGHTS
+from paths import MODELS, PREPARED, RAW, ROOT, SCRATCH, WEIGHTS
 from scratch import locked, mark_finished
 from tags import collect_tags
 from training_key import describe_training, find_scratch, open_scratch
@@ -28,6 +28,7 @@ from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text
 from s2rm.core.process import keep_freed_memory, make_deterministic
+from s2rm.core.project import require_writable
 from s2rm.tracking import MlflowStore
 from s2rm.training.loop import train_run
 
@@ -36,6 +37,7 @@ def main() -> None:
     """Train the run that the command line names, or continue its training."""
     params = load_params()
     name = read_name("RUN", params.runs)
+    require_writable(MODELS, SCRATCH)
     launch()
     set_up_logging()
     keep_freed_memory()

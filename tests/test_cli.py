@@ -135,6 +135,18 @@ def test_predict_asks_for_the_model_unless_there_is_exactly_one(
     assert "--model is missing" in err
 
 
+def test_describe_says_that_options_shrink_the_backbone(
+    run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    code, out, err = run("describe", "--json", "-S", "vision.backbone=resnet50", "-S", "vision.image_size=64")
+    assert code == 0
+    assert json.loads(out)["total"]["parameters"] < 2e6
+    assert err.startswith(
+        "vision: resnet50 with channels=[32, 48, 64, 96] has 1.3 M parameters, 23.5 M without"
+    )
+
+
 def test_describe_prints_json_and_takes_overrides(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     code, out, _ = run("describe", "--json", "-S", "fusion.kind=none")

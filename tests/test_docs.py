@@ -134,8 +134,8 @@ def check_overrides(overrides: list[str]) -> None:
     """Fail unless the parameters take `-S key=a,b -S …`, each value with each of the others."""
     choices = []
     for key, _, values in (override.partition("=") for override in overrides):
-        listed = [values] if values[0] in "[{" else values.split(",")
-        choices.append([f"{key}={value}" for value in listed])
+        listed = [values] if values[:1] in ("[", "{", "") else values.split(",")
+        choices.append([f"{key}={value}" if values else key for value in listed])
     for chosen in itertools.product(*choices):
         load_params(ROOT / "params.yaml", chosen)
 

@@ -63,6 +63,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablation.set_defaults(command=_ablation)
 
+    check = commands.add_parser(
+        "check",
+        help="check parameters, data, weights and machine before any work",
+        description="Prints what was found, one line each. Exit code 2 where anything is an error.",
+    )
+    check.add_argument("--params", type=Path, help="default: the project's params.yaml")
+    check.add_argument(
+        "-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for `dvc exp run`"
+    )
+    check.add_argument("--offline", action="store_true", help="do not ask the Hub about language.pretrained")
+    check.add_argument("--json", action="store_true", help="a list of JSON objects instead of a table")
+    check.set_defaults(command=_check)
+
     environment = commands.add_parser(
         "env", help="machine, libraries and settings that results and speed depend on, for bug reports"
     )
@@ -129,9 +142,12 @@ def _describe(arguments: argparse.Namespace) -> None:
 
     from dataclasses import asdict
 
+    from s2rm.model.named import explain_options
     from s2rm.model.profile import describe
 
     parts = {name: asdict(part) for name, part in describe(params).items()}
+    if line := explain_options(params.vision):
+        print(line, file=sys.stderr)
     if arguments.json:
         print(json.dumps(parts, indent=2))
         return
@@ -142,6 +158,15 @@ def _describe(arguments: argparse.Namespace) -> None:
         shown += [part[key] / 1e6 for key in ("activations_image", "activations_expression")]
         print(f"{name:<12}{part['parameters']:>14,}" + "".join(f"{number:>12,.3f}" for number in shown))
     print("a batch costs `image` for each image and `expression` for each of its expressions")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Print what can be found before any work; exit with 2 where anything is an error."""
+    from s2rm.checks.command import run_checks
+
+    offline = arguments.offline or os.environ.get("S2RM_OFFLINE", "0") not in ("", "0")
+    if not run_checks(arguments.params, arguments.overrides, as_json=arguments.json, offline=offline):
+        sys.exit(2)
 
 
 def _ablation(arguments: argparse.Namespace) -> None:

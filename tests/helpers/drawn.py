@@ -22,7 +22,8 @@ EVERY_RECURRENCE = pytest.mark.parametrize(
 LANGUAGE_WIDTH = 16
 SWIN = (
     "vision.backbone=swin_tiny_patch4_window7_224",
-    "vision.options={embed_dim: 24, depths: [1, 1, 1, 1], num_heads: [1, 2, 4, 8], window_size: 3}",
+    "~vision.options",
+    "+vision.options={embed_dim: 24, depths: [1, 1, 1, 1], num_heads: [1, 2, 4, 8], window_size: 3}",
 )
 
 sides = st.integers(1, 6)

@@ -15,8 +15,8 @@ from transformers import BertConfig, BertForPreTraining
 
 from s2rm.config.load import load_params
 from s2rm.core.errors import UserError
+from s2rm.model.encoders.backbone import build_backbone
 from s2rm.model.encoders.language import build_bert, pretrained_bert_config
-from s2rm.model.encoders.vision import build_backbone
 from s2rm.model.profile import describe
 
 ROOT = Path(__file__).parents[2]

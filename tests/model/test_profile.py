@@ -25,7 +25,8 @@ VARIANTS = [
     ("fusion.kind=none",),
     ("fusion.coparsing=none", "fusion.distribution=tile", "vision.image_size=32"),
     ("vision.backbone=swin_tiny_patch4_window7_224",
-     "vision.options={embed_dim: 8, depths: [1, 2, 1, 1], num_heads: [1, 1, 1, 1], window_size: 2}"),
+     "~vision.options",
+     "+vision.options={embed_dim: 8, depths: [1, 2, 1, 1], num_heads: [1, 1, 1, 1], window_size: 2}"),
 ]  # fmt: skip
 
 

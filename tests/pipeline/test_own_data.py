@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from clone import Clone, make_model_small
-from own_data import digest_own_data, find_own_data
-from paths import ROOT
+from own_data import digest_own_data
 from tiny_refer import TinyRefer
 
+from s2rm.acquire.folder import find_folder
 from s2rm.config.benchmarks import COCO_IMAGES
 from s2rm.config.params import Data
 
@@ -62,11 +62,11 @@ def test_the_variable_comes_first_and_a_relative_path_starts_at_the_project(
 ) -> None:
     data = Data(source="folder", folder="mine", benchmarks=["refcoco_unc"])
     monkeypatch.delenv("S2RM_REAL_DATA", raising=False)
-    assert find_own_data(data) == ROOT / "mine"
+    assert find_folder(data, tmp_path) == tmp_path / "mine"
     monkeypatch.setenv("S2RM_REAL_DATA", str(tmp_path))
-    assert find_own_data(data) == tmp_path
+    assert find_folder(data, Path("/project")) == tmp_path
     monkeypatch.setenv("S2RM_REAL_DATA", "~/data")
-    assert find_own_data(data) == Path.home() / "data"
+    assert find_folder(data, Path("/project")) == Path.home() / "data"
 
 
 @pytest.mark.slow

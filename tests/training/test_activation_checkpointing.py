@@ -12,12 +12,17 @@ from s2rm.training.activation_checkpointing import checkpoint_activations
 
 SWIN = (
     "vision.backbone=swin_tiny_patch4_window7_224",
-    "vision.options={embed_dim: 8, depths: [1, 1, 2, 1], num_heads: [2, 2, 2, 2], window_size: 4, "
+    "~vision.options",
+    "+vision.options={embed_dim: 8, depths: [1, 1, 2, 1], num_heads: [2, 2, 2, 2], window_size: 4, "
     "drop_path_rate: 0.3}",
     "language.dropout=0.2",
 )
 RESNET = ("vision.backbone=resnet10t",)
-MOBILENET = ("vision.backbone=mobilenetv3_small_050", "vision.options={}")  # blocks with BatchNorms
+MOBILENET = (
+    "vision.backbone=mobilenetv3_small_050",
+    "~vision.options",
+    "+vision.options={}",
+)  # blocks with BatchNorms
 
 
 @contextmanager

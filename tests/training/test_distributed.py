@@ -90,7 +90,8 @@ def test_the_weights_after_twenty_steps(
 ) -> None:
     params = tiny_params(
         "train.epochs=1", "train.expressions_per_batch=16", f"train.accumulation={accumulation}",
-        "train.learning_rate=0.0003", "vision.options={channels: [8, 8, 8, 8], norm_layer: groupnorm1}",
+        "train.learning_rate=0.0003", "~vision.options",
+        "+vision.options={channels: [8, 8, 8, 8], norm_layer: groupnorm1}",
     )  # fmt: skip
     prepare = partial(cut_to_steps, STEPS * 16 * accumulation)
     weights = []

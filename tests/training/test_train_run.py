@@ -243,7 +243,7 @@ def test_a_missing_split_is_a_user_error(training: Training, tiny_params: TinyPa
         prepared / "refcoco_unc.parquet",
     )
     run = Run(train_on=["refcoco_unc"], evaluate_on=["refcoco_unc"])
-    with pytest.raises(UserError, match=f"refcoco_unc have no split '{split}'"):
+    with pytest.raises(UserError, match=f"refcoco_unc has no expression in split {split}"):
         training.run(tiny_params(*SHORT), run, prepared)
 
 

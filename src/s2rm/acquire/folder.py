@@ -9,15 +9,22 @@ The left side is the layout of the REFER API (github.com/lichengunc/refer); anno
 The user's files are never linked: DVC's cache would make them read-only.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from s2rm.config.benchmarks import Benchmark, get_benchmark
+from s2rm.config.params import Data
 from s2rm.core.errors import UserError
 from s2rm.data.image_zip import ImageFiles
 from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_images
+
+
+def find_folder(data: Data, root: Path) -> Path:
+    """Return the folder that `$S2RM_REAL_DATA` or `data.folder` names, relative to the project `root`."""
+    return root / Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)).expanduser()
 
 
 def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
@@ -31,15 +38,10 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         raw: the folder to write into.
 
     Raises:
-        UserError: an annotation file or a whole image folder is missing; the message says where each must be
-            placed, and nothing is written.
+        UserError: see `require_folder`; nothing is written.
     """
-    if not folder.is_dir():
-        raise UserError(f"the data folder {folder} is missing: set data.folder to a folder of REFER data")
+    require_folder(folder, benchmarks)
     specs = [get_benchmark(name) for name in benchmarks]
-    missing = [place for spec in specs for place in _find_missing(folder, spec)]
-    if missing:
-        raise UserError(f"{folder} lacks REFER data: place " + " and ".join(map(str, dict.fromkeys(missing))))
     mentioned: dict[str, set[str]] = {}
     for spec in specs:
         source, target = _annotation_folder(folder, spec), raw / spec.name
@@ -59,6 +61,24 @@ def list_sources(folder: Path, benchmarks: Sequence[str]) -> list[Path]:
         images = folder / spec.images
         sources += [_annotation_folder(folder, spec), images, images.with_name(f"{images.name}.zip")]
     return list(dict.fromkeys(sources))
+
+
+def require_folder(folder: Path, benchmarks: list[str]) -> None:
+    """Check that a folder has the annotation files and the image folders of the benchmarks.
+
+    Args:
+        folder: the user's folder.
+        benchmarks: names of the benchmarks.
+
+    Raises:
+        UserError: the folder, an annotation file or a whole image folder is missing; the message says where
+            each must be placed.
+    """
+    if not folder.is_dir():
+        raise UserError(f"the data folder {folder} is missing: set data.folder to a folder of REFER data")
+    missing = [place for name in benchmarks for place in _find_missing(folder, get_benchmark(name))]
+    if missing:
+        raise UserError(f"{folder} lacks REFER data: place " + " and ".join(map(str, dict.fromkeys(missing))))
 
 
 def _annotation_folder(folder: Path, spec: Benchmark) -> Path:

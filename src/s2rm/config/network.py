@@ -9,6 +9,17 @@ from pydantic import Field, model_validator
 
 from s2rm.config.section import Fraction, Positive, Section
 
+# Arguments of `timm.create_model` that are not free to choose, and what to set instead.
+FIXED_OPTIONS = {
+    "pretrained": "set vision.pretrained",
+    "checkpoint_path": "set vision.pretrained",
+    "pretrained_cfg": "set vision.backbone to a name with its weights, as resnet50.a1_in1k",
+    "pretrained_cfg_overlay": "set vision.backbone to a name with its weights, as resnet50.a1_in1k",
+    "features_only": "leave it out",
+    "in_chans": "leave it out, images have 3 channels",
+    "cache_dir": "set $HF_HOME",
+}
+
 Stage = Literal[1, 2, 3, 4]
 Width = Annotated[int, Field(ge=8, multiple_of=8)]  # normalised in groups of 8 channels
 
@@ -26,6 +37,12 @@ class Vision(Section):
     """Side of the square that every image is resized to, in pixels."""
     coordinates: bool = True
     """Whether the coordinates of its pixels are added to each projected map."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for key in self.options.keys() & FIXED_OPTIONS.keys():
+            raise ValueError(f"vision.options.{key} cannot be set: {FIXED_OPTIONS[key]}")
+        return self
 
 
 class Language(Section):

@@ -15,9 +15,9 @@ from accelerate import PartialState
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
-from s2rm.core.errors import UserError
 from s2rm.core.files import replace, replace_text
 from s2rm.data.image_zip import ImageFiles
+from s2rm.data.requirements import require_evaluation_splits, require_images
 from s2rm.data.table import load_table
 from s2rm.evaluation.inspect import SplitScores, inspect_model
 from s2rm.evaluation.metrics import PROTOCOLS, segmentation_metrics
@@ -49,8 +49,11 @@ def evaluate_benchmarks(
         The content of <output>/metrics.json.
 
     Raises:
-        UserError: the model, a table or an image cannot be read, or there is nothing to evaluate.
+        UserError: the model, a table or an image cannot be read, or a benchmark has no evaluation
+            split.
     """
+    require_evaluation_splits(prepared, names)
+    require_images(raw, names)
     state = PartialState(cpu=not torch.cuda.is_available())  # Apple's GPUs are not tested
     predictor = Predictor.from_pretrained(model_folder, params.threshold, device=state.device)
     images = ImageFiles(raw)
@@ -84,8 +87,6 @@ def evaluate_benchmarks(
                 replace(target, partial(scores.table.to_parquet, index=False))
             found = metrics[name][split]["original"]
             logger.info("%s %s: oIoU %.2f, mIoU %.2f", name, split, found["oIoU"], found["mIoU"])
-    if not splits:
-        raise UserError(f"nothing to evaluate: {', '.join(names)} have no expression outside split 'train'")
     if state.is_main_process:
         replace_text(output / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
         inspect_model(predictor, splits, images, output / "inspect", examples=params.examples)

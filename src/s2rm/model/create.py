@@ -1,6 +1,7 @@
 """Creates models: by name, of given parameters, or as the start of a training."""
 
 import difflib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,40 +12,13 @@ from transformers import PreTrainedTokenizerBase
 from s2rm.config.params import Decoder, Fusion, Language, Params, Vision
 from s2rm.core.errors import UserError
 from s2rm.model.build import ModelConfig
+from s2rm.model.encoders.backbone_sketch import require_trainable
 from s2rm.model.encoders.language import pretrained_bert_config, random_bert_config
+from s2rm.model.named import MODELS, explain_options
 from s2rm.model.s2rm import S2RM
 
-_SMALL: dict[str, dict[str, Any]] = {
-    "vision": {
-        "backbone": "resnet10t",
-        "pretrained": False,
-        "options": {"channels": [32, 48, 64, 96]},
-    },
-    "language": {
-        "pretrained": None,
-        "tokens": 24,
-        "vocabulary": 400,
-        "hidden": 96,
-        "layers": 2,
-        "heads": 4,
-        "dropout": 0.0,
-    },
-    "decoder": {"width": 32},
-}
-# Name → what differs from the defaults of the sections, which are the full method at the paper's scale.
-MODELS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "s2rm_swin_base_480": {},  # presets/paper.yaml
-    "s2rm_resnet10t_96": {  # presets/study.yaml
-        **_SMALL,
-        "vision": {**_SMALL["vision"], "image_size": 96},
-        "fusion": {"widths": [16, 64, 64, 64], "stages": [2, 3, 4]},
-    },
-    "s2rm_resnet10t_80": {  # params.yaml
-        **_SMALL,
-        "vision": {**_SMALL["vision"], "image_size": 80},
-        "fusion": {"widths": [16, 32, 64, 64]},
-    },
-}
+logger = logging.getLogger(__name__)
+
 _SECTIONS = {"vision": Vision, "language": Language, "fusion": Fusion, "decoder": Decoder}
 
 
@@ -108,7 +82,7 @@ def create_for_training(
         language_weights: the folder that BERT starts from, where `language.pretrained` is set.
 
     Raises:
-        UserError: weights are missing or belong to another model, or the backbone cannot be built.
+        UserError: weights are missing or belong to another model, or the backbone cannot be built or trained.
     """
     if params.vision.pretrained and vision_weights is None:
         raise UserError("vision.pretrained is true, but its weights are not given")
@@ -120,6 +94,11 @@ def create_for_training(
         )
     else:
         bert = pretrained_bert_config(language_weights)
+        if bert.max_position_embeddings < params.language.tokens:
+            raise UserError(
+                f"language.tokens is {params.language.tokens}, but {params.language.pretrained} has "
+                f"{bert.max_position_embeddings} positions: lower language.tokens"
+            )
     config = ModelConfig(
         vision=params.vision,
         language=params.language,
@@ -127,6 +106,10 @@ def create_for_training(
         decoder=params.decoder,
         bert=bert.to_dict(),
     )
+    vision = params.vision
+    require_trainable(vision.backbone, image_size=vision.image_size, options=vision.options)
+    if line := explain_options(vision):
+        logger.info(line)
     return S2RM(config, vision_weights=vision_weights, language_weights=language_weights)
 
 

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from torch.utils.module_tracker import ModuleTracker
 
 from s2rm.config.params import Params
+from s2rm.core.errors import UserError
 from s2rm.model.create import create_untrained
 from s2rm.model.s2rm import S2RM
 
@@ -74,7 +75,7 @@ def describe(params: Params) -> dict[str, ModelPart]:
         switch off is missing.
 
     Raises:
-        UserError: the backbone cannot be built.
+        UserError: the backbone cannot be built, or the memory is too small.
     """
     model = create_untrained(params).train()
     for module in model.modules():
@@ -85,7 +86,15 @@ def describe(params: Params) -> dict[str, ModelPart]:
     for name, module in model.named_modules():
         parameters[parts_of_modules[name]] += sum(p.numel() for p in module.parameters(recurse=False))
     # Two and three, not one: with a single expression some copies are views.
-    (flops_2, bytes_2), (flops_3, bytes_3) = (_measure(model, params, n) for n in (2, 3))
+    try:
+        (flops_2, bytes_2), (flops_3, bytes_3) = (_measure(model, params, n) for n in (2, 3))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        raise UserError(
+            f"the memory of this machine is too small for vision.image_size={params.vision.image_size} with "
+            f"vision.backbone={params.vision.backbone}: choose a smaller size or backbone"
+        ) from None
     parts = {}
     for part in PARTS:
         flops, activations = flops_3[part] - flops_2[part], bytes_3[part] - bytes_2[part]

@@ -22,6 +22,7 @@ from s2rm.core.process import get_cores, use_cores
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
+from s2rm.data.requirements import require_images
 from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.model.create import create_for_training
@@ -78,6 +79,7 @@ def train_run(
     accelerator = _create_accelerator(train)
     set_seed(train.seed)
 
+    require_images(raw, run.train_on)
     table, validation = load_rows(params, run, prepared)
     model, processor = _build_model(params, table["expression"], weights)
     images = ImageFiles(raw)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
+from s2rm.data.requirements import require_training_splits
 from s2rm.data.split_overlap import drop_evaluated, read_image_splits
 from s2rm.data.table import load_table
 
@@ -30,13 +31,12 @@ def load_rows(params: Params, run: Run, prepared: Path) -> tuple[pd.DataFrame, d
         The training rows, indexed 0..n−1, and benchmark → the rows of its val split.
 
     Raises:
-        UserError: a table cannot be read, or there is nothing to train on.
+        UserError: a table cannot be read, or a benchmark has nothing to train or to validate on.
     """
     names: list[str] = list(run.train_on)
+    require_training_splits(prepared, names)
     tables = {name: load_table(prepared / f"{name}.parquet") for name in names}
     train = pd.concat([table[table["split"] == "train"] for table in tables.values()], ignore_index=True)
-    if train.empty:
-        raise UserError(f"no expression to train on: {', '.join(tables)} have no split 'train'")
     if len(tables) > 1 and params.train.drop_evaluated:
         train = _drop_evaluated(train, prepared, params.data.benchmarks)
     validation = {name: table[table["split"] == "val"] for name, table in tables.items()}
@@ -54,9 +54,9 @@ def _drop_evaluated(train: pd.DataFrame, prepared: Path, benchmarks: Sequence[st
                 lost.expressions,
                 ", ".join(benchmarks),
             )
-    if kept.empty:
+    for name in dropped.keys() - set(kept["benchmark"]):
         raise UserError(
-            f"every training image is in an evaluation split of {', '.join(benchmarks)}: "
-            "train on one benchmark, or set train.drop_evaluated=false"
+            f"every training image of {name} is in an evaluation split of {', '.join(benchmarks)}: train on "
+            f"one benchmark, leave {name} out of train_on, or set train.drop_evaluated=false"
         )
     return kept.reset_index(drop=True)

@@ -296,6 +296,27 @@ def test_a_repository_with_a_pickle_alone_is_refused_before_any_download(
 
 
 @pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "roberta"}, "which is a roberta model, not a BERT"),
+        ({"model_type": "distilbert"}, "which is a distilbert model, not a BERT"),
+        ({"model_type": "clip"}, "which is a clip model, not a BERT"),
+        ({"architectures": ["BertModel"]}, "of an unknown kind"),
+        ([], "of an unknown kind"),
+        ({"model_type": "bert", "max_position_embeddings": 8}, "has 8 positions: lower language.tokens"),
+    ],
+)
+def test_a_language_model_that_cannot_be_used_is_refused_before_any_weights_are_fetched(
+    hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]], config: object, said: str
+) -> None:
+    publish(hub.folder, BERT, encoders[BERT] | {"config.json": json.dumps(config).encode()})
+    publish(hub.folder, RESNET, encoders[RESNET])
+    fails(stage, said, vision=True)
+    assert not [request for request in hub.requests if request.path.endswith(".safetensors")]
+    assert stage.revisions == {}
+
+
+@pytest.mark.parametrize(
     ("backbone", "said"),
     [
         ("resnet10t.no_such_tag", "vision.backbone is 'resnet10t.no_such_tag'"),
@@ -608,7 +629,7 @@ def test_a_training_asks_nobody_and_starts_from_the_weights(
         publish(hub.folder, name, files)
     stage.run(vision=True)
     params = tiny_params(
-        f"vision.backbone={BACKBONE}", "vision.pretrained=true", "vision.options={}",
+        f"vision.backbone={BACKBONE}", "vision.pretrained=true", "~vision.options", "+vision.options={}",
         f"language.pretrained={BERT}",
         "train.epochs=1", "train.learning_rate=0.0000001", "train.weight_decay=0.0",
     )  # fmt: skip

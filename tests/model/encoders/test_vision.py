@@ -9,7 +9,8 @@ from safetensors.torch import save_file, save_model
 from timm.layers import resize_rel_pos_bias_table
 
 from s2rm.core.errors import UserError
-from s2rm.model.encoders.vision import StageProjection, VisionEncoder, build_backbone, coordinate_map
+from s2rm.model.encoders.backbone import build_backbone
+from s2rm.model.encoders.vision import StageProjection, VisionEncoder, coordinate_map
 
 
 def build(name: str, weights: Path | None = None, **options: object) -> torch.nn.Module:

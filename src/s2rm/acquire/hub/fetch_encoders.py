@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from s2rm.acquire.hub.language_kind import CONFIG, require_usable_file
 from s2rm.acquire.hub.snapshot import fetch_snapshot
 from s2rm.acquire.hub.weights import LANGUAGE, RECORD, VISION, list_repositories
 from s2rm.config.params import Language, Vision
@@ -53,17 +54,30 @@ def fetch_weights(
         offline: nothing is downloaded; only the store and the user's own cache of the Hub are used.
 
     Raises:
-        UserError: a backbone has no weights on the Hub, or a repository cannot be fetched.
+        UserError: a backbone has no weights on the Hub, a language model is not a BERT, or a repository
+            cannot be fetched.
     """
     record: dict[str, object] = {}
     folder = partial_of(output)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for encoder, repository in list_repositories(vision, language).items():
+
+    def inspect(file: Path) -> None:
+        if file.name == CONFIG:
+            require_usable_file(file, language)
+
+    # The language model first: its configuration can refuse it before anything large is fetched.
+    for encoder, repository in sorted(list_repositories(vision, language).items()):
         targets = TARGETS[encoder]
         revision = revisions.get(repository)
         snapshot = fetch_snapshot(
-            repository, list(targets), REQUIRED[encoder], store=store, revision=revision, offline=offline
+            repository,
+            list(targets),
+            REQUIRED[encoder],
+            store=store,
+            revision=revision,
+            offline=offline,
+            inspect=inspect,
         )
         if revision is None:
             pin(repository, snapshot.commit)

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,7 @@ def fetch_snapshot(
     store: Path,
     revision: str | None,
     offline: bool,
+    inspect: Callable[[Path], None] | None = None,
 ) -> Snapshot:
     """Return files of a repository at one commit; only what the store lacks is downloaded.
 
@@ -75,6 +76,8 @@ def fetch_snapshot(
         store: the folder of all repositories.
         revision: the commit; None means the newest one.
         offline: the Hub is not asked; only the store and the user's own cache are used.
+        inspect: called with the path of each file as soon as it is there, before the next is fetched; it may
+            refuse it.
 
     Raises:
         UserError: the files cannot be obtained; the message, one line, says what to do.
@@ -102,6 +105,8 @@ def fetch_snapshot(
                     _take_from_cache(repository, revision, name, folder)
                 elif name in listing:
                     _obtain(repository, revision, listing[name], folder)
+                if inspect and (folder / name).is_file():
+                    inspect(folder / name)
             missing = [name for name in required if not (folder / name).is_file()]
             if missing:
                 raise UserError(

@@ -1,0 +1,47 @@
+"""Whether a language model on the Hub can be used, as its small config.json tells."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from s2rm.config.params import Language
+from s2rm.core.errors import UserError
+
+CONFIG = "config.json"
+
+
+def require_usable(config: Any, language: Language) -> None:
+    """Check that a configuration is that of a BERT with enough positions for the expressions.
+
+    Args:
+        config: the content of config.json.
+        language: the parameters of the language encoder, which name the model.
+
+    Raises:
+        UserError: it is not.
+    """
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind != "bert":
+        found = f"a {kind} model" if kind else "a model of an unknown kind (no model_type in its config.json)"
+        raise UserError(
+            f"language.pretrained is {language.pretrained}, which is {found}, not a BERT: choose a BERT"
+        )
+    positions = config.get("max_position_embeddings", language.tokens)
+    if not isinstance(positions, int) or positions < language.tokens:
+        raise UserError(
+            f"language.tokens is {language.tokens}, but {language.pretrained} has {positions} positions: "
+            "lower language.tokens"
+        )
+
+
+def require_usable_file(path: Path, language: Language) -> None:
+    """Check a config.json as `require_usable` does.
+
+    Raises:
+        UserError: it cannot be read, or see `require_usable`.
+    """
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {str(error)[:200]}") from None
+    require_usable(config, language)

@@ -1,0 +1,1 @@
+"""Check before any work: parameters against data against weights against the machine."""
