@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from s2rm.core.signals import ignore_stop_signals
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
@@ -109,6 +110,7 @@ def score_expressions(
         batch_sampler=ImageBatchSampler(group_by_image(dataset.image_path), images_per_batch),
         collate_fn=dataset.collate,
         num_workers=workers,
+        worker_init_fn=ignore_stop_signals,
         pin_memory=device.type == "cuda",
     )
     cut = float(np.log(threshold / (1 - threshold)))  # on the logits

@@ -17,6 +17,7 @@ from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run, Train
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
+from s2rm.core.signals import ignore_stop_signals, stop_signals
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
@@ -30,7 +31,6 @@ from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.failures import explain_failures
 from s2rm.training.optim import build_optimiser, build_schedule
 from s2rm.training.rows import load_rows
-from s2rm.training.signals import deferred_signals
 from s2rm.training.validation import summarise, validate
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def train_run(
         save=lambda: _save(accelerator, state_file, progress, states),
     )
 
-    with deferred_signals() as stop, explain_failures(train, progress):
+    with stop_signals(at_once=False) as stop, explain_failures(train, progress):
         for epoch in range(progress.epoch, train.epochs):
             losses = epochs.run(epoch, rng_state, stop)
             rng_state = None
@@ -193,6 +193,7 @@ def _build_loader(
         batch_sampler=batches,
         collate_fn=dataset.collate,
         num_workers=train.workers,
+        worker_init_fn=ignore_stop_signals,
         persistent_workers=train.workers > 0,
         pin_memory=accelerator.device.type == "cuda",
     )
