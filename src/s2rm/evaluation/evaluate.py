@@ -10,11 +10,11 @@ import logging
 from functools import partial
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
+from s2rm.core.devices import choose_device
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace, replace_text
 from s2rm.data.image_zip import ImageFiles
@@ -24,6 +24,7 @@ from s2rm.evaluation.metrics import PROTOCOLS, segmentation_metrics
 from s2rm.evaluation.scores import Scores
 from s2rm.evaluation.sharding import score_together
 from s2rm.predictor import Predictor
+from s2rm.scan.triton_probe import runs_triton
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,10 @@ def evaluate_benchmarks(
     Raises:
         UserError: the model, a table or an image cannot be read, or there is nothing to evaluate.
     """
-    state = PartialState(cpu=not torch.cuda.is_available())  # Apple's GPUs are not tested
+    device = choose_device("auto")  # Apple's GPUs are not tested
+    state = PartialState(cpu=device.type == "cpu")
+    if device.type == "cuda":
+        runs_triton()
     predictor = Predictor.from_pretrained(model_folder, params.threshold, device=state.device)
     images = ImageFiles(raw)
     output.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run, Train
+from s2rm.core.devices import choose_device
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.core.signals import ignore_stop_signals, stop_signals
@@ -25,6 +26,7 @@ from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.model.create import create_for_training
 from s2rm.model.s2rm import S2RM
+from s2rm.scan.triton_probe import runs_triton
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.checkpoint import Progress, RngState, load_state, save_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
@@ -135,15 +137,16 @@ def train_run(
 
 
 def _create_accelerator(train: Train) -> Accelerator:
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device is 'cuda', but torch sees no GPU: set train.device=cpu or auto")
+    device = choose_device(train.device)
     accelerator = Accelerator(
-        cpu=train.device == "cpu" or not torch.cuda.is_available(),
+        cpu=device.type == "cpu",
         mixed_precision="bf16" if train.precision == "bf16" else "no",
         gradient_accumulation_steps=train.accumulation,
         dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
         step_scheduler_with_optimizer=False,
     )
+    if device.type == "cuda":
+        runs_triton()
     if train.expressions_per_batch % accelerator.num_processes:
         raise UserError(
             f"train.expressions_per_batch is {train.expressions_per_batch}: it must be a multiple of the "
