@@ -127,3 +127,34 @@ def test_output_that_is_cut_off_is_no_fault() -> None:
     assert command.stderr.read() == b""
     command.stderr.close()
     assert command.wait(30) == 128 + signal.SIGPIPE
+
+
+HELPER = """
+import multiprocessing, os, signal, sys, time
+from s2rm.core.signals import STOP_SIGNALS, ignore_stop_signals
+def helper():
+    ignore_stop_signals()
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+process = multiprocessing.get_context("fork").Process(target=helper)
+process.start()
+sys.stdin.readline()
+print(process.is_alive(), flush=True)
+process.terminate()
+process.join()
+"""
+
+
+@pytest.mark.kill
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the system does not tell who sends a signal")
+def test_a_helper_process_heeds_its_parent_only() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", HELPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert command.stdout is not None
+    helper = int(command.stdout.readline())
+    time.sleep(0.1)
+    for number in STOP_SIGNALS:
+        os.kill(helper, number)
+    assert command.communicate("\n", timeout=30)[0] == "True\n"
+    assert command.returncode == 0

@@ -1,5 +1,6 @@
 """End a command on a signal: at once with one line, or at a point where its work can be saved."""
 
+import os
 import signal
 import threading
 import time
@@ -100,4 +101,15 @@ def ignore_stop_signals(worker: int = 0) -> None:
         worker: the process's number, which torch passes.
     """
     for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        # The main process ends its helpers by SIGTERM: only that one counts.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_await_parent, args=[os.getppid()], daemon=True).start()
+
+
+def _await_parent(parent: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)

@@ -16,6 +16,7 @@ from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
 from s2rm.core.devices import choose_device
 from s2rm.core.errors import UserError
+from s2rm.core.explained import Work, explained
 from s2rm.core.files import replace, replace_text
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.table import load_table
@@ -69,18 +70,19 @@ def evaluate_benchmarks(
             if rows.empty:
                 logger.warning("%s has no expression in split %s: left out", name, split)
                 continue
-            scores = score_together(
-                predictor.model,
-                predictor.processor,
-                rows,
-                images,
-                images_per_batch=params.images_per_batch,
-                threshold=params.threshold,
-                device=state.device,
-                precision=params.precision,
-                workers=params.workers,
-                title=f"{name} {split}",
-            )
+            with explained(_describe_work(params, f"{name} {split}")):
+                scores = score_together(
+                    predictor.model,
+                    predictor.processor,
+                    rows,
+                    images,
+                    images_per_batch=params.images_per_batch,
+                    threshold=params.threshold,
+                    device=state.device,
+                    precision=params.precision,
+                    workers=params.workers,
+                    title=f"{name} {split}",
+                )
             metrics[name][split] = _measure(scores)
             splits.append(SplitScores(name, split, rows, scores))
             if state.is_main_process:
@@ -94,6 +96,16 @@ def evaluate_benchmarks(
         replace_text(output / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
         inspect_model(predictor, splits, images, output / "inspect", examples=params.examples)
     return metrics
+
+
+def _describe_work(params: Evaluate, title: str) -> Work:
+    return Work(
+        moment=lambda: f"while {title} was scored",
+        workers=params.workers,
+        workers_key="evaluate.workers",
+        memory=f"lower evaluate.images_per_batch ({params.images_per_batch})",
+        then="the same command scores this run again",
+    )
 
 
 def _measure(scores: Scores) -> dict[str, dict[str, float]]:

@@ -38,7 +38,7 @@ def runs_triton() -> bool:
     except Exception as error:  # Triton, its compilers and the driver have many
         warn_once_per_machine(
             logger,
-            "the sweep runs as plain torch operations, which are slower, because Triton's kernels do not run: "
+            "Triton's kernels do not run, so the sweep runs as plain torch operations, which are slower: "
             + _explain(error),
         )
         return False

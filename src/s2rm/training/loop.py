@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, gather_object, set_seed
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs, gather_object, set_seed
 from torch.utils.data import DataLoader
 
 from s2rm.acquire.hub.weights import find_weights
@@ -75,7 +75,7 @@ def train_run(
         StoppedError: a signal stopped the training, whose state is saved.
     """
     train = params.train
-    accelerator = _create_accelerator(train)
+    accelerator = _create_accelerator(params)
     set_seed(train.seed)
 
     table, validation = load_rows(params, run, prepared)
@@ -136,7 +136,8 @@ def train_run(
     return progress
 
 
-def _create_accelerator(train: Train) -> Accelerator:
+def _create_accelerator(params: Params) -> Accelerator:
+    train = params.train
     device = choose_device(train.device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
@@ -144,6 +145,8 @@ def _create_accelerator(train: Train) -> Accelerator:
         gradient_accumulation_steps=train.accumulation,
         dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
         step_scheduler_with_optimizer=False,
+        # Without the auxiliary loss the coarse mask heads may have no gradient, for which DDP would wait.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not params.loss.auxiliary)],
     )
     if device.type == "cuda":
         runs_triton()
