@@ -156,7 +156,7 @@ def test_a_batch_that_cannot_be_divided(tmp_path: Path, tiny_data: Any, tiny_par
 def test_mask_heads_without_a_gradient(
     tmp_path: Path, tiny_data: Any, tiny_params: TINY, override: str
 ) -> None:
-    """DDP waits for the gradient of each parameter, unless it is told that some have none."""
+    """DDP waits for the gradient of each parameter that may have one."""
     params = tiny_params("train.epochs=1", "loss.auxiliary=0", override)
     training = Apart(tmp_path / "idle", tiny_data.prepared, tiny_data.raw, params, RUN)
     training.folder.mkdir()

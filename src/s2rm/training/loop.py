@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs, gather_object, set_seed
+from accelerate.utils import DataLoaderConfiguration, gather_object, set_seed
 from torch.utils.data import DataLoader
 
 from s2rm.acquire.hub.weights import find_weights
@@ -75,7 +75,7 @@ def train_run(
         StoppedError: a signal stopped the training, whose state is saved.
     """
     train = params.train
-    accelerator = _create_accelerator(params)
+    accelerator = _create_accelerator(train)
     set_seed(train.seed)
 
     table, validation = load_rows(params, run, prepared)
@@ -136,8 +136,7 @@ def train_run(
     return progress
 
 
-def _create_accelerator(params: Params) -> Accelerator:
-    train = params.train
+def _create_accelerator(train: Train) -> Accelerator:
     device = choose_device(train.device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
@@ -145,8 +144,6 @@ def _create_accelerator(params: Params) -> Accelerator:
         gradient_accumulation_steps=train.accumulation,
         dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
         step_scheduler_with_optimizer=False,
-        # Without the auxiliary loss the coarse mask heads may have no gradient, for which DDP would wait.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not params.loss.auxiliary)],
     )
     if device.type == "cuda":
         runs_triton()
@@ -179,6 +176,10 @@ def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple
         std=model.vision.std,
     )
     model = model.to(memory_format=torch.channels_last)
+    if not params.loss.auxiliary and (params.decoder.kind == "fpn" or not params.decoder.foreground_guidance):
+        # Nothing trains the coarse mask heads, and several processes would wait for their gradients.
+        for head in list(model.decoder.get_submodule("mask").children())[1:]:
+            head.requires_grad_(False)
     if params.train.activation_checkpointing:
         checkpoint_activations(model)
     return model, processor
