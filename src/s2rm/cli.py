@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from s2rm.core.errors import UserError, exit_on_user_error
+from s2rm.core.project import enter_project
 
 
 def main() -> None:
@@ -144,7 +145,8 @@ def _ablation(arguments: argparse.Namespace) -> None:
     from s2rm.config.load import load_params
     from s2rm.tracking import MlflowStore, has_store
 
-    full, root, reports = load_params(), Path.cwd(), Path("reports")
+    root = enter_project()
+    full, reports = load_params(), Path("reports")
     kept = reports / "ablation.parquet"
     store = MlflowStore(root, full.tracking.experiment) if has_store(root) else None
     scores, left_out = collect(full, store, kept)
@@ -177,7 +179,7 @@ def _ui(arguments: argparse.Namespace) -> None:
     from s2rm.tracking import tracking_uri
 
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    uri = tracking_uri(Path.cwd())
+    uri = tracking_uri(enter_project())
     if uri.startswith("http"):
         raise UserError(f"the runs are recorded on the server {uri}: open that address")
     print(f"MLflow on {uri}: http://127.0.0.1:{arguments.port} (stop with Ctrl-C)", flush=True)
