@@ -36,7 +36,7 @@ def launch() -> None:
     }
     environment = {**torchrun, **os.environ, LAUNCHED: "1"}
     try:
-        # In a group of its own: a launcher that is told twice does not wait for its processes.
+        # In a group of its own: a launcher that gets a signal twice does not wait for its processes.
         process = subprocess.Popen([*shlex.split(launcher), *sys.argv], env=environment, process_group=0)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
