@@ -49,7 +49,7 @@ class Slurm:
         (self.programs / name).write_text(f"#!/bin/bash\n{body}")
         (self.programs / name).chmod(0o755)
 
-    def sbatch(self, project: Path, *arguments: str) -> subprocess.Popen[str]:
+    def sbatch(self, project: Path, *arguments: str, output: Any = subprocess.PIPE) -> subprocess.Popen[str]:
         copy = shutil.copy(SCRIPT, self.spool / "slurm_script")
         environment = {
             **self.variables,
@@ -58,7 +58,7 @@ class Slurm:
         }
         return subprocess.Popen(
             ["bash", copy, *arguments], cwd="/", env=environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     @property
@@ -184,18 +184,18 @@ def test_the_pipeline_as_a_job(tmp_path: Path, nodes: str) -> None:
     if nodes == "2":
         # Its own options end where the program begins; there is one node in truth.
         slurm.write("srun", 'while [[ $1 == -* ]]; do shift; done\nexec "${@/#2/1}"\n')
-    job = slurm.sbatch(clone.folder)
-    wait_until(lambda: bool(list(clone.folder.glob(".scratch/*/key.json"))) or job.poll() is not None)
-    time.sleep(6)
-    os.kill(job.pid, slurm.signal)
-    output, _ = job.communicate(timeout=PATIENCE)
-    assert job.returncode, output
-    assert "the state is saved, the same command continues it" in output
+    output = tmp_path / "output.txt"  # as `sbatch --output`
+    with output.open("w") as file:
+        job = slurm.sbatch(clone.folder, output=file)
+        wait_until(lambda: "loss=" in output.read_text() or job.poll() is not None)
+        os.kill(job.pid, slurm.signal)
+        assert job.wait(PATIENCE), output.read_text()
+    assert "the state is saved, the same command continues it" in output.read_text()
     assert slurm.requeued
     job = slurm.sbatch(clone.folder)
-    output, _ = job.communicate(timeout=2 * PATIENCE)
-    assert job.returncode == 0, output
-    assert "continuing after step" in output
+    rest, _ = job.communicate(timeout=2 * PATIENCE)
+    assert job.returncode == 0, rest
+    assert "continuing after step" in rest
     assert (clone.folder / "reports/index.html").exists()
 
 
