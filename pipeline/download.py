@@ -12,7 +12,7 @@ from pathlib import Path
 import context  # noqa: F401
 from arguments import is_offline
 from logs import set_up_logging
-from paths import RAW, ROOT, SCRATCH
+from paths import RAW, ROOT, SCRATCH, refuse_links
 
 from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.archives.citations import describe_citations
@@ -28,6 +28,7 @@ from s2rm.refshapes import write_refshapes
 def main() -> None:
     """Write the raw data of all benchmarks in params.yaml."""
     set_up_logging()
+    refuse_links()
     offline, data = is_offline(), load_params().data
     require_writable(RAW, SCRATCH)
     shutil.rmtree(RAW, ignore_errors=True)  # as DVC does: its cache may share the files' bytes

@@ -17,7 +17,7 @@ import context  # noqa: F401
 from arguments import read_name
 from launch import launch
 from logs import is_main_process, set_up_logging
-from paths import HISTORY, INCOMPLETE, MODELS, OVERLAP, PREPARED, RAW, RESULTS, RUN_ID
+from paths import HISTORY, INCOMPLETE, MODELS, OVERLAP, PREPARED, RAW, RESULTS, RUN_ID, refuse_links
 from scratch import discard_finished
 
 from s2rm.config.load import load_params
@@ -38,6 +38,7 @@ def main() -> None:
     require_writable(RESULTS / name)
     launch()
     set_up_logging()
+    refuse_links()
     keep_freed_memory()
     evaluate_benchmarks(
         MODELS / name,

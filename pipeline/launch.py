@@ -5,10 +5,13 @@ import shlex
 import signal
 import subprocess
 import sys
+from types import FrameType
 
 from s2rm.core.errors import UserError
+from s2rm.core.signals import heeded_signals
 
 LAUNCHED = "S2RM_LAUNCHED"  # set in launched processes: not every launcher has a variable of its own
+SAVING = 600  # seconds that torchrun leaves its processes to save their state; 30 by default
 
 
 def launch() -> None:
@@ -18,17 +21,36 @@ def launch() -> None:
     belongs to the machine, not to the experiment, so it is not a parameter. Without the variable, and in a
     launched process, this function does nothing.
 
+    Signals are passed on, and the exit code is then 128 plus the first one's number.
+
     Raises:
         UserError: the launcher cannot be started.
     """
     launcher = os.environ.get("S2RM_LAUNCH", "")
     if not launcher or LAUNCHED in os.environ:
         return
-    command = [*shlex.split(launcher), *sys.argv]
+    signals = heeded_signals()
+    torchrun = {
+        "PET_SIGNALS_TO_HANDLE": ",".join(["SIGQUIT", *(number.name for number in signals)]),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVING),
+    }
+    environment = {**torchrun, **os.environ, LAUNCHED: "1"}
     try:
-        process = subprocess.Popen(command, env={**os.environ, LAUNCHED: "1"})
-    except OSError as error:
-        raise UserError(f"$S2RM_LAUNCH is {launcher!r}: {error.strerror}") from None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: process.send_signal(number))
-    sys.exit(process.wait())
+        # In a group of its own: a launcher that gets a signal twice does not wait for its processes.
+        process = subprocess.Popen([*shlex.split(launcher), *sys.argv], env=environment, process_group=0)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"$S2RM_LAUNCH is {launcher!r}: {reason}") from None
+    received: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        # srun answers the first SIGINT with a question.
+        os.killpg(process.pid, signal.SIGTERM if number == signal.SIGINT else number)
+
+    for number in signals:
+        signal.signal(number, pass_on)
+    code = process.wait()
+    if received and code:
+        sys.exit(128 + received[0])
+    sys.exit(code if code >= 0 else 128 - code)

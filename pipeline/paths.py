@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from s2rm.core import project
+from s2rm.core.errors import UserError
 
 ROOT = Path(os.environ.get("DVC_ROOT", Path.cwd()))  # the project, also inside an experiment's copy
 SCRATCH = ROOT / project.SCRATCH
@@ -17,3 +18,18 @@ HISTORY = "history.jsonl"  # of the training, as in models/<run>/
 RUN_ID = "mlflow.json"  # the id of the training's MLflow run
 INCOMPLETE = "data/incomplete.json"  # the benchmarks of which the data are only a part
 OVERLAP = "data/split_overlap.parquet"  # see s2rm.data.split_overlap.report_shared
+
+
+def refuse_links() -> None:
+    """Refuse output folders that are links: DVC would notice it only after the stage has done its work.
+
+    Raises:
+        UserError: there is one.
+    """
+    for folder in (RAW.parent, MODELS, RESULTS):
+        if folder.is_symlink():
+            raise UserError(
+                f"{folder} is a link to {folder.readlink()}, and DVC keeps no output outside of the project: "
+                "make it a folder; `dvc cache dir --local FOLDER` has the data on another disk "
+                "(docs/sharing.md#another-disk)"
+            )

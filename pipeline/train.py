@@ -17,7 +17,7 @@ import context  # noqa: F401
 from arguments import read_name
 from launch import launch
 from logs import is_main_process, set_up_logging
-from paths import MODELS, PREPARED, RAW, ROOT, SCRATCH, WEIGHTS
+from paths import MODELS, PREPARED, RAW, ROOT, SCRATCH, WEIGHTS, refuse_links
 from scratch import locked, mark_finished
 from tags import collect_tags
 from training_key import describe_training, find_scratch, open_scratch
@@ -40,6 +40,7 @@ def main() -> None:
     require_writable(MODELS, SCRATCH)
     launch()
     set_up_logging()
+    refuse_links()
     keep_freed_memory()
     make_deterministic(params.train.deterministic)
     run = params.get_run(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.process import bind_threads
+from s2rm.core.project import enter_project
 
 
 def main() -> None:
@@ -176,7 +177,7 @@ def _ablation(arguments: argparse.Namespace) -> None:
     from s2rm.ablation.runs import collect, save_scores
     from s2rm.tracking import MlflowStore, has_store
 
-    name, root, reports = arguments.name, Path.cwd(), Path("reports/ablations")
+    name, root, reports = arguments.name, enter_project(), Path("reports/ablations")
     if not re.fullmatch(r"[\w-]+", name):
         raise UserError(f"--name is {name!r}: use letters, digits, '_' and '-' only")
     full, origin = load_full(arguments.full)
@@ -213,7 +214,7 @@ def _ui(arguments: argparse.Namespace) -> None:
     from s2rm.tracking import tracking_uri
 
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    uri = tracking_uri(Path.cwd())
+    uri = tracking_uri(enter_project())
     if uri.startswith("http"):
         raise UserError(f"the runs are recorded on the server {uri}: open that address")
     print(f"MLflow on {uri}: http://127.0.0.1:{arguments.port} (stop with Ctrl-C)", flush=True)

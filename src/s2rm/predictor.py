@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
+from s2rm.core.devices import choose_device
 from s2rm.core.errors import UserError
 from s2rm.data.processor import Processor
 from s2rm.model.s2rm import S2RM
@@ -54,7 +55,7 @@ class Predictor:
         Raises:
             UserError: the model is not found, or this version cannot read it.
         """
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        chosen = torch.device(device) if device else choose_device("auto")
         model = S2RM.from_pretrained(name, **options).to(chosen).to(memory_format=torch.channels_last)
         return cls(model, Processor.from_pretrained(name, **options), threshold)
 

@@ -24,6 +24,7 @@ from s2rm import cli
 from s2rm.checks import machine
 from s2rm.checks.findings import Finding
 from s2rm.core import memory
+from s2rm.core.devices import find_gpu_obstacle
 from s2rm.data.table import SCHEMA, load_table
 
 Break = Callable[[Path, pytest.MonkeyPatch], object]
@@ -294,7 +295,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     ),
     "processes without GPUs": (many_processes, "S2RM_LAUNCH", "error", "this machine has 2 GPUs"),
     "an unknown method": (set_param("report.methods", ["LAVTT"]), "report", "error", "did you mean 'LAVT'?"),
-    "no compiler": (without_compiler, "compiler", "warning", "Triton needs gcc"),
+    "no compiler": (without_compiler, "compiler", "warning", "a C compiler is missing"),
     "a GPU without bf16": (old_gpu, "precision", "warning", "set train.precision=float32"),
     "no database": (write("mlflow.db", "no database"), "MLflow", "error", "is not a SQLite database"),
 }  # fmt: skip
@@ -363,7 +364,7 @@ def test_an_output_of_another_user_is_named(project: Path, check: Callable, name
 def test_a_gpu_that_torch_does_not_see(project: Path, check: Callable) -> None:
     code, found = check("-S", "train.device=cuda")
     assert (code, list(found)) == (2, ["device"])
-    assert machine.explain_no_gpu() in found["device"][1]
+    assert find_gpu_obstacle() in found["device"][1]
 
 
 def test_before_the_data_and_weights_are_there_the_rest_is_checked(project: Path, check: Callable) -> None:

@@ -69,7 +69,6 @@ def test_threads_that_somebody_has_arranged_are_left_alone(name: str) -> None:
 
 BOUND = """
 import os
-from functools import partial
 from s2rm.core import process
 process.NVIDIA = process.Path("/nothing")
 process.bind_threads()
@@ -83,7 +82,7 @@ class Cores:
         return 1
     def __getitem__(self, index):
         return len(os.sched_getaffinity(0))
-loader = DataLoader(Cores(), num_workers=1, worker_init_fn=partial(process.use_cores, process.get_cores()))
+loader = DataLoader(Cores(), num_workers=1, worker_init_fn=process.prepare_workers())
 bound = {core for cores in threads if len(cores) == 1 for core in cores}
 print(len(bound), torch.get_num_threads(), int(next(iter(loader))),
       _pool(1).submit(lambda: len(os.sched_getaffinity(0))).result(), len(os.sched_getaffinity(0)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s2rm.core.errors import UserError
-from s2rm.core.project import find_root, require_writable
+from s2rm.core.project import enter_project, find_root, require_writable
 
 
 def test_the_project_is_found_from_within(tmp_path: Path) -> None:
@@ -59,3 +59,22 @@ def test_a_folder_of_another_user_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"may not write to {inner}"):
         require_writable(tmp_path / "data" / "raw")
     inner.chmod(0o755)
+
+
+@pytest.mark.parametrize("started", [".", "docs", "docs/pictures", "link"])
+def test_the_project_is_found_from_its_folders(
+    started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "a project"
+    (project / "docs" / "pictures").mkdir(parents=True)
+    (project / "link").symlink_to(project / "docs")
+    (project / "dvc.yaml").touch()
+    monkeypatch.chdir(project / started)
+    assert enter_project() == project
+    assert Path.cwd() == project
+
+
+def test_outside_of_a_project_the_folder_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dvc.yaml").mkdir()  # a folder is none
+    monkeypatch.chdir(tmp_path)
+    assert enter_project() == Path.cwd() == tmp_path

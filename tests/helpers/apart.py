@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import make_deterministic
@@ -42,6 +44,7 @@ class Apart:
     params: Params
     run: Run
     prepare: Callable[[], None] = nothing  # in the new process, before it trains; pickled
+    to_children: bool = False  # whether a signal goes to the loader processes first
 
     def start(self) -> Any:
         """Start a process that trains."""
@@ -106,7 +109,9 @@ class Apart:
             time.sleep(0.002)
         time.sleep(delay)
         if process.is_alive():
-            os.kill(process.pid, number)
+            children = psutil.Process(process.pid).children() if self.to_children else []
+            for pid in (*(child.pid for child in children), process.pid):
+                os.kill(pid, number)
         return self.wait(process)
 
     def kill(self, at: int, delay: float = 0.0) -> int:

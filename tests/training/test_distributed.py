@@ -152,6 +152,19 @@ def test_a_batch_that_cannot_be_divided(tmp_path: Path, tiny_data: Any, tiny_par
     assert "train.expressions_per_batch is 33: it must be a multiple of the 2 processes" in training.output
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("override", ["decoder.kind=fpn", "decoder.foreground_guidance=false"])
+def test_mask_heads_without_a_gradient(
+    tmp_path: Path, tiny_data: Any, tiny_params: TINY, override: str
+) -> None:
+    """DDP waits for the gradient of each parameter that may have one."""
+    params = tiny_params("train.epochs=1", "loss.auxiliary=0", override)
+    training = Apart(tmp_path / "idle", tiny_data.prepared, tiny_data.raw, params, RUN)
+    training.folder.mkdir()
+    assert in_processes(2, training.main) == [0, 0], training.output
+    assert len(training.steps) > 1
+
+
 def test_two_processes_stopped_in_an_epoch(tmp_path: Path, tiny_data: Any, tiny_params: TINY) -> None:
     """One of them gets the signal; both stop at the same step, and go on to the same bits."""
     params = tiny_params("train.expressions_per_batch=16", "train.log_every=2", "language.dropout=0.2")

@@ -106,7 +106,8 @@ def test_out_of_memory(start: Start, whole: Apart) -> None:
         whole,
         "out of memory",
         "train.expressions_per_batch",
-        "with another batch size the training starts over",
+        "set train.activation_checkpointing=true: the training continues from the last saved state",
+        "raise train.accumulation (1) by the same factor: the training then starts over",
     )
 
 
@@ -141,6 +142,65 @@ def test_a_loader_process_that_dies_while_it_passes_on_a_batch(
         explain_failures(params.train, Progress(step=7)),
     ):
         raise error
+
+
+DEAD = "DataLoader worker (pid(s) 7) exited unexpectedly"
+BUS = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that"
+UNWRITABLE = (
+    "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+    "RuntimeError: unable to allocate shared memory(shm) for file </torch_7_1_2>: No space left (28)"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError(DEAD), r"a loader process died after step 7, .*lower train\.workers \(3\)"),
+        (RuntimeError(BUS), r"shared memory ran out after step 7: /dev/shm has .*lower train\.workers \(3\)"),
+        (RuntimeError(UNWRITABLE), r"shared memory ran out after step 7: /dev/shm has [0-9.]+ GiB"),
+        (
+            OSError("Caught OSError\nOriginal Traceback\nOSError: [Errno 5] I/O error"),
+            r"^after step 7: OSError: \[",
+        ),
+        (MemoryError(), r"out of memory after step 7: set train\.activation_checkpointing=true"),
+        (BrokenPipeError(), r"a loader process died after step 7"),
+    ],
+    ids=["dead", "bus error", "unwritable", "disk", "memory", "pipe"],
+)
+def test_what_is_said_of_loader_processes_is_theirs(
+    error: Exception, words: str, tiny_params: Callable[..., Params]
+) -> None:
+    train = tiny_params("train.workers=3").train
+    with pytest.raises(UserError, match=words) as raised, explain_failures(train, Progress(step=7)):
+        raise error
+    assert "\n" not in str(raised.value)
+
+
+def test_an_error_of_the_code_in_a_loader_process_is_not_taken_for_its_death(
+    tiny_params: Callable[..., Params],
+) -> None:
+    error = RuntimeError(
+        "Caught RuntimeError in DataLoader worker process 0.\nRuntimeError: shapes do not fit"
+    )
+    with (
+        pytest.raises(RuntimeError, match="shapes"),
+        explain_failures(tiny_params("train.workers=3").train, Progress()),
+    ):
+        raise error
+
+
+def test_no_loader_process_is_blamed_where_there_is_none(tiny_params: Callable[..., Params]) -> None:
+    with pytest.raises(UserError, match="repair the disk"), explain_failures(tiny_params().train, Progress()):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+def test_out_of_memory_with_checkpointing_on(tiny_params: Callable[..., Params]) -> None:
+    train = tiny_params("train.activation_checkpointing=true").train
+    with (
+        pytest.raises(UserError, match=r"step 0: lower train\.expressions_per_batch"),
+        explain_failures(train, Progress()),
+    ):
+        raise MemoryError
 
 
 def raise_corrupt() -> None:

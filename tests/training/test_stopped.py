@@ -48,8 +48,9 @@ def killed_and_finished(whole: Apart, training: Apart, drawn: random.Random) -> 
             assert metrics["train/loss"] == values[step]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("at", [1, 4])
+@pytest.mark.parametrize(
+    ("number", "at"), [(signal.SIGTERM, 1), (signal.SIGINT, 4), (signal.SIGHUP, 3), (signal.SIGUSR1, 2)]
+)
 def test_a_stopped_training_loses_no_step(
     whole: Apart, start: Start, number: signal.Signals, at: int
 ) -> None:
@@ -62,6 +63,18 @@ def test_a_stopped_training_loses_no_step(
     assert training.finish() == 0, training.output
     assert f"continuing after step {reached} of" in training.output or training.steps[-1] == len(whole.steps)
     assert training.steps == whole.steps  # none twice
+    assert training.files == whole.files
+
+
+@pytest.mark.kill
+def test_loader_processes_that_get_the_signal_too_stop_nothing(whole: Apart, start: Start) -> None:
+    """As from a terminal, `scancel`, `tini -g` or torchrun, which signal the whole group."""
+    training = start("train.workers=2")
+    training.to_children = True
+    assert training.stop(signal.SIGTERM, 2) == 128 + signal.SIGTERM, training.output
+    assert "Traceback" not in training.output
+    assert training.finish() == 0, training.output
+    assert training.steps == whole.steps
     assert training.files == whole.files
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import shutil
-import sysconfig
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ LITTLE_DISK, LITTLE_MEMORY = 2 * GIGABYTE, 1 * GIGABYTE  # of them a warning com
 LEAST_DISK = 0.2 * GIGABYTE  # below it nothing can be trained
 SHARED = Path("/dev/shm")  # where loader processes pass batches
 PREFETCHED, CHANNELS, BYTES = 2, 3, 4  # batches per loader process, of RGB images in float32
-NVIDIA = Path("/proc/driver/nvidia/version")
 PROCESSES = re.compile(r"--(?:num[_-]processes|nproc[_-]per[_-]node)[= ](\d+)")
 
 
@@ -82,28 +80,20 @@ def _check_shared_memory(params: Params) -> Finding:
     return Finding("shared memory", "ok", found)
 
 
-def explain_no_gpu() -> str:
-    """Return in torch's words why it sees no GPU."""
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return " ".join(str(error).split())
-    return "torch sees no GPU" if not torch.cuda.is_available() else ""
-
-
 def _check_device(params: Params) -> Iterator[Finding]:
     import torch
 
-    device = params.train.device
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        usable = device != "cpu" and torch.cuda.is_available()
-    if not usable:
-        yield _explain_cpu(device)
+    from s2rm.core.devices import find_gpu_obstacle, has_nvidia_device
+
+    asked = params.train.device
+    obstacle = find_gpu_obstacle() if asked != "cpu" else ""
+    if obstacle is not None:
+        if asked == "cuda":
+            yield Finding("device", "error", f"train.device is 'cuda', but {obstacle}")
+        elif asked == "auto" and has_nvidia_device():
+            yield Finding("device", "warning", f"the CPU, although there seems to be a GPU: {obstacle}")
+        else:
+            yield Finding("device", "ok", "the CPU")
         return
     memory = torch.cuda.get_device_properties(0).total_memory
     yield Finding("device", "ok", f"{torch.cuda.get_device_name(0)}, {memory / GIGABYTE:.0f} GB")
@@ -113,29 +103,14 @@ def _check_device(params: Params) -> Iterator[Finding]:
     yield _check_compiler()
 
 
-def _explain_cpu(device: str) -> Finding:
-    if device == "cuda":
-        return Finding(
-            "device", "error", f"train.device is cuda, but {explain_no_gpu()}; or set train.device=cpu"
-        )
-    if device == "auto" and NVIDIA.exists():
-        return Finding("device", "warning", f"the CPU, although this machine has a GPU: {explain_no_gpu()}")
-    return Finding("device", "ok", "the CPU")
-
-
 def _check_compiler() -> Finding:
     """Check for what Triton compiles its kernels' launchers with."""
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "gcc", "gcc", "clang"))), None)
-    header = Path(sysconfig.get_path("include")) / "Python.h"
-    missing = [name for name, there in (("gcc", compiler), (str(header), header.is_file())) if not there]
-    if missing:
-        return Finding(
-            "compiler",
-            "warning",
-            f"Triton needs {' and '.join(missing)}: without, the sweep is slow; on Debian: apt install gcc "
-            "libc6-dev python3-dev",
-        )
-    return Finding("compiler", "ok", str(compiler))
+    from s2rm.scan.triton_probe import TOOLS, find_missing_tools
+
+    if missing := find_missing_tools():
+        said = f"{' and '.join(missing)} missing, so the sweep is slow; {TOOLS}"
+        return Finding("compiler", "warning", said)
+    return Finding("compiler", "ok", "a C compiler and Python's headers, for Triton")
 
 
 def _check_launcher(launcher: str, params: Params) -> str:

@@ -6,8 +6,11 @@ library call must not change the process that it runs in.
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+
+from s2rm.core.signals import ignore_stop_signals
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 KEPT = 2**31 - 1  # bytes that may stay free at the end of the heap
@@ -50,15 +53,24 @@ def get_cores() -> frozenset[int]:
     return frozenset(_cores)
 
 
-def use_cores(cores: frozenset[int], worker: int = 0) -> None:
+def use_cores(cores: frozenset[int]) -> None:
     """Let the calling thread or process use these cores, although the thread that started it is bound to one.
 
     Args:
         cores: what `get_cores` returned in the main process; empty changes nothing.
-        worker: not used, so that this can be the `worker_init_fn` of a loader.
     """
     if cores:
         os.sched_setaffinity(0, cores)
+
+
+def prepare_workers() -> Callable[[int], None]:
+    """Return the `worker_init_fn` of loaders: their processes use all cores and leave signals to this one."""
+    return partial(_start_worker, get_cores())
+
+
+def _start_worker(cores: frozenset[int], worker: int) -> None:
+    use_cores(cores)
+    ignore_stop_signals(worker)
 
 
 def keep_freed_memory() -> None:

@@ -19,6 +19,19 @@ def find_root(start: Path) -> Path | None:
     return next((path for path in (start, *start.parents) if (path / PIPELINE_FILE).is_file()), None)
 
 
+def enter_project() -> Path:
+    """Make the project's folder the current one, whichever of its folders the command was started in.
+
+    Only entry points call it. Otherwise a command in a subfolder would begin a new store of runs there.
+
+    Returns:
+        The project's folder; the current one where there is none.
+    """
+    project = find_root(Path.cwd()) or Path.cwd()
+    os.chdir(project)
+    return project
+
+
 def require_writable(*folders: Path) -> None:
     """Check that files can be written into these folders, which may not exist yet.
 

@@ -10,11 +10,12 @@ import logging
 from functools import partial
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
+from s2rm.core.devices import choose_device
+from s2rm.core.explained import Work, explained
 from s2rm.core.files import replace, replace_text
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.requirements import require_evaluation_splits, require_images
@@ -24,6 +25,7 @@ from s2rm.evaluation.metrics import PROTOCOLS, segmentation_metrics
 from s2rm.evaluation.scores import Scores
 from s2rm.evaluation.sharding import score_together
 from s2rm.predictor import Predictor
+from s2rm.scan.triton_probe import runs_triton
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,10 @@ def evaluate_benchmarks(
     """
     require_evaluation_splits(prepared, names)
     require_images(raw, names)
-    state = PartialState(cpu=not torch.cuda.is_available())  # Apple's GPUs are not tested
+    device = choose_device("auto")  # Apple's GPUs are not tested
+    state = PartialState(cpu=device.type == "cpu")
+    if device.type == "cuda":
+        runs_triton()
     predictor = Predictor.from_pretrained(model_folder, params.threshold, device=state.device)
     images = ImageFiles(raw)
     output.mkdir(parents=True, exist_ok=True)
@@ -68,18 +73,19 @@ def evaluate_benchmarks(
             if rows.empty:
                 logger.warning("%s has no expression in split %s: left out", name, split)
                 continue
-            scores = score_together(
-                predictor.model,
-                predictor.processor,
-                rows,
-                images,
-                images_per_batch=params.images_per_batch,
-                threshold=params.threshold,
-                device=state.device,
-                precision=params.precision,
-                workers=params.workers,
-                title=f"{name} {split}",
-            )
+            with explained(_describe_work(params, f"{name} {split}")):
+                scores = score_together(
+                    predictor.model,
+                    predictor.processor,
+                    rows,
+                    images,
+                    images_per_batch=params.images_per_batch,
+                    threshold=params.threshold,
+                    device=state.device,
+                    precision=params.precision,
+                    workers=params.workers,
+                    title=f"{name} {split}",
+                )
             metrics[name][split] = _measure(scores)
             splits.append(SplitScores(name, split, rows, scores))
             if state.is_main_process:
@@ -91,6 +97,16 @@ def evaluate_benchmarks(
         replace_text(output / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
         inspect_model(predictor, splits, images, output / "inspect", examples=params.examples)
     return metrics
+
+
+def _describe_work(params: Evaluate, title: str) -> Work:
+    return Work(
+        moment=lambda: f"while {title} was scored",
+        workers=params.workers,
+        workers_key="evaluate.workers",
+        memory=f"lower evaluate.images_per_batch ({params.images_per_batch})",
+        then="the same command scores this run again",
+    )
 
 
 def _measure(scores: Scores) -> dict[str, dict[str, float]]:

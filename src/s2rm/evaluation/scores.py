@@ -4,7 +4,6 @@ Shapes: N expressions, S the side of the model's input, H×W the image's own siz
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from s2rm.core.process import get_cores, use_cores
+from s2rm.core.process import prepare_workers
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
@@ -111,7 +110,7 @@ def score_expressions(
         batch_sampler=ImageBatchSampler(group_by_image(dataset.image_path), images_per_batch),
         collate_fn=dataset.collate,
         num_workers=workers,
-        worker_init_fn=partial(use_cores, get_cores()),
+        worker_init_fn=prepare_workers(),
         pin_memory=device.type == "cuda",
     )
     cut = float(np.log(threshold / (1 - threshold)))  # on the logits

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED, Benchmark, get_benchmark
 from s2rm.config.params import RefShapes
+from s2rm.core.signals import ignore_stop_signals
 from s2rm.data.image_zip import ImageZipWriter
 from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refshapes.composition import Composition, compose, random_of
@@ -74,7 +75,8 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
         }
         in_turn: Map = map
         if total >= _SMALLEST_SHARED:  # each image has its own seed, whichever process draws it
-            pool = stack.enter_context(ProcessPoolExecutor())
+            pool = ProcessPoolExecutor(initializer=ignore_stop_signals)
+            stack.callback(pool.shutdown, cancel_futures=True)  # after a signal too: no image more
             in_turn = partial(pool.map, chunksize=_CHUNK)
         for benchmark in chosen:
             _write_benchmark(params, benchmark, root, zips[benchmark.images], bar, in_turn)

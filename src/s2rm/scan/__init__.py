@@ -12,6 +12,7 @@ swept together. A rotation is an axis and a direction, hence strides: no map is 
     numba_cpu.py    numba on a CPU: float32 and float64, blocks of channels that stay in the cache
     triton_gpu.py   Triton on a GPU: float32, bfloat16 and float16 maps, float32 state
     reference.py    torch, one operation per slice: any device and dtype; the others are compared with it
+    triton_probe.py whether Triton's kernels run on this machine; where they do not, the reference takes over
 
 Each of them has the same two functions, `forward` and `backward`; none stores the states for the backward
 pass, which computes them again.
@@ -28,6 +29,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s2rm.scan import reference
+from s2rm.scan.triton_probe import runs_triton
 
 
 def sweep(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> tuple[Tensor, ...]:
@@ -51,7 +53,11 @@ def implementation_for(z: Tensor) -> ModuleType:
         from s2rm.scan import numba_cpu
 
         return numba_cpu
-    if z.device.type == "cuda" and z.dtype in (torch.float32, torch.bfloat16, torch.float16):
+    if (
+        z.device.type == "cuda"
+        and z.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and runs_triton()
+    ):
         from s2rm.scan import triton_gpu
 
         return triton_gpu

@@ -1,4 +1,4 @@
-"""The sweep by torch's own kernels, one per slice: any device, any floating dtype.
+"""The sweep by torch's own kernels, one per slice: any device, any floating dtype, at least float32 state.
 
 Shapes: N expressions, C channels, H×W positions.
 """
@@ -8,9 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+HALF = (torch.bfloat16, torch.float16)  # a state of these would drift under small gates
+
 
 def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
     """Compute the states, (N, C, H, W) for each direction; the arguments are those of `scan.sweep`."""
+    if z.dtype in HALF:
+        return [state.to(z.dtype) for state in forward(z.float(), c.float(), dim, directions)]
     return [_states(z, c, dim, reverse) for reverse in directions]
 
 
@@ -29,6 +33,10 @@ def backward(
     Returns:
         Two tensors, (N, C, H, W) each.
     """
+    if z.dtype in HALF:
+        wide = [gradient.float() for gradient in gradients]
+        z_gradient, c_gradient = backward(z.float(), c.float(), wide, dim, directions)
+        return z_gradient.to(z.dtype), c_gradient.to(c.dtype)
     z_gradient, c_gradient = torch.zeros_like(z), torch.zeros_like(c)
     for gradient, reverse in zip(gradients, directions, strict=True):
         states = _states(z, c, dim, reverse)

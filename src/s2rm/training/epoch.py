@@ -1,5 +1,6 @@
 """Run one epoch, or the rest of an interrupted one: loss, optimiser steps, logs and saved states."""
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from s2rm.config.params import Params
-from s2rm.core.errors import UserError
+from s2rm.core.errors import StoppedError, UserError
+from s2rm.core.signals import SignalFlag
 from s2rm.data.dataset import Batch
 from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.training.checkpoint import Progress, RngState
 from s2rm.training.loss import segmentation_loss
-from s2rm.training.signals import SignalFlag
 
 LogMetrics = Callable[[dict[str, float], int], None]
 
@@ -108,7 +109,8 @@ class EpochLoop:
                 progress.sums, progress.seen = self._total(sums, seen)
                 self.save()
             if stopped:
-                stop.raise_stopped(progress.step, self.steps)
+                accelerator.wait_for_everyone()  # a launcher ends all once one has ended, also one that saves
+                raise _stopped(stop.signal or signal.SIGTERM, progress.step, self.steps)
         if rng_state is not None:
             rng_state.restore()
         _check_finite(sums["loss"], progress.step, self.params)
@@ -154,6 +156,13 @@ class EpochLoop:
 def _fetch(values: dict[str, torch.Tensor]) -> dict[str, float]:
     """Copy scalars from the device, in one transfer."""
     return dict(zip(values, torch.stack(list(values.values())).detach().tolist(), strict=True))
+
+
+def _stopped(number: int, step: int, steps: int) -> StoppedError:
+    name = signal.Signals(number).name
+    return StoppedError(
+        f"{name} after step {step} of {steps}: the state is saved, the same command continues it", number
+    )
 
 
 def _check_finite(total: torch.Tensor, step: int, params: Params) -> None:

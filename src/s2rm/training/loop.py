@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ from torch.utils.data import DataLoader
 
 from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params, Run, Train
+from s2rm.core.devices import choose_device
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
-from s2rm.core.process import get_cores, use_cores
+from s2rm.core.process import prepare_workers
+from s2rm.core.signals import stop_signals
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
@@ -27,13 +28,13 @@ from s2rm.data.samplers import GroupedBatchSampler, group_by_image
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.model.create import create_for_training
 from s2rm.model.s2rm import S2RM
+from s2rm.scan.triton_probe import runs_triton
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.checkpoint import Progress, RngState, load_state, save_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.failures import explain_failures
 from s2rm.training.optim import build_optimiser, build_schedule
 from s2rm.training.rows import load_rows
-from s2rm.training.signals import deferred_signals
 from s2rm.training.validation import summarise, validate
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def train_run(
         save=lambda: _save(accelerator, state_file, progress, states),
     )
 
-    with deferred_signals() as stop, explain_failures(train, progress):
+    with stop_signals(at_once=False) as stop, explain_failures(train, progress):
         for epoch in range(progress.epoch, train.epochs):
             losses = epochs.run(epoch, rng_state, stop)
             rng_state = None
@@ -139,15 +140,16 @@ def train_run(
 
 
 def _create_accelerator(train: Train) -> Accelerator:
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device is 'cuda', but torch sees no GPU: set train.device=cpu or auto")
+    device = choose_device(train.device)
     accelerator = Accelerator(
-        cpu=train.device == "cpu" or not torch.cuda.is_available(),
+        cpu=device.type == "cpu",
         mixed_precision="bf16" if train.precision == "bf16" else "no",
         gradient_accumulation_steps=train.accumulation,
         dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
         step_scheduler_with_optimizer=False,
     )
+    if device.type == "cuda":
+        runs_triton()
     if train.expressions_per_batch % accelerator.num_processes:
         raise UserError(
             f"train.expressions_per_batch is {train.expressions_per_batch}: it must be a multiple of the "
@@ -177,6 +179,10 @@ def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple
         std=model.vision.std,
     )
     model = model.to(memory_format=torch.channels_last)
+    if not params.loss.auxiliary and (params.decoder.kind == "fpn" or not params.decoder.foreground_guidance):
+        # Nothing trains the coarse mask heads, and several processes would wait for their gradients.
+        for head in list(model.decoder.get_submodule("mask").children())[1:]:
+            head.requires_grad_(False)
     if params.train.activation_checkpointing:
         checkpoint_activations(model)
     return model, processor
@@ -197,7 +203,7 @@ def _build_loader(
         batch_sampler=batches,
         collate_fn=dataset.collate,
         num_workers=train.workers,
-        worker_init_fn=partial(use_cores, get_cores()),
+        worker_init_fn=prepare_workers(),
         persistent_workers=train.workers > 0,
         pin_memory=accelerator.device.type == "cuda",
     )
