@@ -12,6 +12,7 @@ from tqdm import tqdm
 from s2rm.config.benchmarks import Benchmark
 from s2rm.data.image_zip import ImageFiles, ImageZipWriter, MissingFileError
 from s2rm.refer import records
+from s2rm.refer.forms import name_images, read_split
 from s2rm.refer.issues import Issues
 from s2rm.refer.referents import load_instances, load_refs
 
@@ -35,8 +36,10 @@ def mentioned_images(folder: Path, benchmark: Benchmark) -> set[str]:
     """
     refs_file, instances_file = annotation_files(benchmark)
     images = records.read_images(load_instances(folder / instances_file)["images"], Issues())
-    refs = records.read_refs(load_refs(folder / refs_file), Issues())
-    mentioned = {ref.image_id for ref in refs.values() if ref.split in benchmark.splits}
+    names = name_images((image.id, image.file_name) for image in images.values())
+    refs = records.read_refs(load_refs(folder / refs_file), names, Issues())
+    splits = benchmark.splits
+    mentioned = {ref.image_id for ref in refs.values() if read_split(ref.split, splits) in splits}
     return {images[image_id].file_name for image_id in mentioned & images.keys()}
 
 
