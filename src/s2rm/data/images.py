@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 ANIMATED = ("PNG", "WEBP", "TIFF", "GIF")  # what cameras add to a JPEG is not a second picture
 MOST_PIXELS = 1 << 26  # 67 million, 200 MB in RGB; COCO and SAIAPR have at most 640 × 640
+ORIENTATION = 0x0112  # EXIF
 DEPTHS = (8, 12, 16)  # bits of grey that cameras write, in files of 16 or 32 bits
 
 
@@ -83,6 +84,18 @@ def open_image(data: bytes, name: str) -> Image.Image:
     if width * height > MOST_PIXELS:
         raise UserError(f"{name} has {width} × {height} pixels: at most {MOST_PIXELS:,} are read")
     return image
+
+
+def is_turned(image: Image.Image, name: str) -> bool:
+    """Return whether the EXIF data of an opened image file ask for a rotation.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    try:
+        return bool(image.getexif().get(ORIENTATION, 1) != 1)
+    except Exception as error:
+        raise _unreadable(name, error) from None
 
 
 def count_frames(image: Image.Image) -> int:

@@ -10,14 +10,13 @@ from tqdm import tqdm
 
 from s2rm.core.errors import UserError
 from s2rm.data.image_zip import ImageFiles, MissingFileError
-from s2rm.data.images import count_frames, decode_image, open_image
+from s2rm.data.images import count_frames, decode_image, is_turned, open_image
 from s2rm.refer.issues import Issues
 from s2rm.refer.records import Image
 from s2rm.refer.referents import Referent
 
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 TAIL = 64  # bytes in which the end must be; cameras pad some files
-ORIENTATION = 0x0112  # EXIF
 
 
 def keep_readable(
@@ -50,12 +49,12 @@ def _check(files: ImageFiles, path: str, image: Image, issues: Issues) -> Image 
     try:
         data = files.read(path)
     except MissingFileError:
-        issues.add("image_missing", image.id, place)
+        issues.add("image_missing", image.id, f"{place} does not exist")
         return None
     try:
         with open_image(data, path) as file:
             (width, height), mode, kind = file.size, file.mode, file.format or ""
-            turned, frames = file.getexif().get(ORIENTATION, 1) != 1, count_frames(file)
+            turned, frames = is_turned(file, path), count_frames(file)
         if not (kind in ENDS and ENDS[kind] in data[-TAIL:] and image.height in (0, height)):
             decode_image(data, path)
     except UserError as error:

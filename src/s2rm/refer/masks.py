@@ -56,7 +56,11 @@ def rasterise(segmentation: Any, height: int, width: int) -> Mask:
         if issue in (None, "polygon_clipped"):  # pycocotools itself clips at the border
             rles += coco.frPyObjects([part], height, width)
     if not rles:
-        raise SegmentationError("mask_empty", "no part is left" if parts else "it has no part", repairs)
+        raise SegmentationError(
+            "mask_empty",
+            "no part is left" if parts else "it has no part (a bbox alone is not a mask)",
+            repairs,
+        )
     union = rles[0] if len(rles) == 1 else coco.merge(rles)
     area = int(coco.area(union))
     if not area:

@@ -148,7 +148,10 @@ def _rasterise_all(referents: list[Referent], masks: _Masks, issues: Issues) -> 
     """Return each referent with its mask; those that have none are reported and left out."""
     masked = []
     for referent in tqdm(referents, desc="masks", unit="ref", disable=None):
-        annotation, detail = referent.annotation, f"annotation of ref {referent.ref_id}"
+        annotation, detail = (
+            referent.annotation,
+            f"annotation {referent.annotation.id} of ref {referent.ref_id}",
+        )
         mask = masks.of(annotation, referent.image)
         if isinstance(mask, SegmentationError):
             issues.add(mask.kind, annotation.id, f"{detail}: {mask}")

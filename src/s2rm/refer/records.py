@@ -76,6 +76,9 @@ class Ref:
 
 
 Record = TypeVar("Record", Image, Annotation, Category, Ref)
+FOUND_IN = {"ref": " in the file of refs"} | dict.fromkeys(
+    ("image", "annotation", "category"), " in instances.json"
+)
 Form = Callable[[Any], tuple[Any, list[str]]]  # a record → the record in its strict form, and what was read
 
 
@@ -120,18 +123,20 @@ def _read(
     """Return the well-formed records with a unique id, by id, in the file's order."""
     parsed = []
     for index, record in enumerate(records):
-        place, read = f"{what} #{index}", []
+        place, read = f"{what} #{index}", list[str]()
         for form in (read_numbers, *forms):
             record, keys = form(record)
             read += keys
+        named = name_record(record, id_key, place)
+        place = (place if named == place else f"{what} {named}") + FOUND_IN[what]
         try:
             parsed.append(parse(record))
         except MalformedError as error:
-            issues.add(f"malformed_{what}", name_record(record, id_key, place), f"{place}: {error}")
+            issues.add(f"malformed_{what}", named, f"{place}: {error}")
             continue
         if read:
             given = ", ".join(f"{key} {show_value(records[index].get(key))}" for key in read)
-            issues.add("number_form", name_record(record, id_key, place), f"{place}: {given}")
+            issues.add("number_form", named, f"{place}: {given}")
     return _keep_unique(parsed, what, issues)
 
 
@@ -194,7 +199,7 @@ def _file_name(record: dict[str, Any]) -> str:
 
 def _annotation(record: dict[str, Any]) -> Annotation:
     segmentation = get_value(record, "segmentation")
-    if not segmentation and _box(record):
+    if segmentation is None and _box(record):
         raise MalformedError("it has a bbox but no segmentation, and a box is not a mask")
     if not isinstance(segmentation, list | dict):
         raise MalformedError(f"segmentation is {show_value(segmentation)}")

@@ -106,7 +106,9 @@ def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
             name = KEY.fullmatch(key)
             if not name:
                 issues.add(
-                    "malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is not <image>_<crop>"
+                    "malformed_ref",
+                    f"{split} query #{index}",
+                    f"{split} query #{index}: {ascii(key)[:40]} is not <image>_<crop>",
                 )
             elif not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
                 issues.add("malformed_ref", key, f"crop {key}: its value is not a list of sentences")

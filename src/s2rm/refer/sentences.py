@@ -35,7 +35,7 @@ def read_sentences(
     sentences: list[Sentence] = []
     positions: list[int] = []
     first: dict[int, Sentence] = {}
-    odd: list[str] = []  # sentences without an id of their own
+    odd: list[tuple[str, str]] = []  # sentences without an id of their own
     for ref in refs:
         for index, record in enumerate(ref.sentences):
             place = f"sentence #{index} of ref {ref.id}"
@@ -43,18 +43,18 @@ def read_sentences(
             if sentence is None:
                 continue
             if sentence.id < 0:
-                odd.append(f"{place} has no sent_id")
+                odd.append((place, f"{place} has no sent_id"))
             elif first.setdefault(sentence.id, sentence) is not sentence:
                 if first[sentence.id] == sentence:
                     issues.add("duplicate_sentence", sentence.id, f"{place}, sent_id {sentence.id}")
                     continue
-                odd.append(f"sent_id {sentence.id} of {place} is also that of another one")
+                odd.append((place, f"{place} has the sent_id {sentence.id} of another one"))
             sentences.append(sentence)
             positions.append(starts[ref.id] + index)
     if not odd:
         return sentences
-    for reason in odd:
-        issues.add("sentence_numbered", reason.partition(" has ")[0].partition(" is ")[0], reason)
+    for place, reason in odd:
+        issues.add("sentence_numbered", place, reason)
     return [replace(each, id=position) for each, position in zip(sentences, positions, strict=True)]
 
 
