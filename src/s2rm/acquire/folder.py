@@ -22,7 +22,7 @@ from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_image
 def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
     """Copy the benchmarks' annotations and images into the raw layout; repeating it is harmless.
 
-    A single missing image is not an error here: `prepare` reports it.
+    A single missing image is not an error here: `prepare` reports it. A leading ~ means the home folder.
 
     Args:
         folder: the user's folder.
@@ -33,6 +33,7 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         UserError: an annotation file or a whole image folder is missing; the message says where each must be
             placed, and nothing is written.
     """
+    folder = folder.expanduser()
     if not folder.is_dir():
         raise UserError(f"the data folder {folder} is missing: set data.folder to a folder of REFER data")
     specs = [get_benchmark(name) for name in benchmarks]
@@ -45,10 +46,17 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         mentioned.setdefault(spec.images, set()).update(mentioned_images(source, spec))
         target.mkdir(parents=True, exist_ok=True)
         for name in annotation_files(spec):
-            shutil.copyfile(source / name, target / name)
+            _copy(source / name, target / name)
         write_provenance(target, Provenance("folder"))
     for images, names in mentioned.items():
         pack_images(ImageFiles(folder), images, names, raw / f"{images}.zip")
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise UserError(f"{source} cannot be copied to {target}: {error.strerror}") from None
 
 
 def _annotation_folder(folder: Path, spec: Benchmark) -> Path:
