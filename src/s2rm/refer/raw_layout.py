@@ -76,7 +76,9 @@ def pack_images(files: ImageFiles, folder: str, names: Iterable[str], target: Pa
                 image_zip.add(name, files.read(f"{folder}/{other}"))
                 renamed.append(f"{name!r} is {other!r}")
     if renamed:
-        logger.warning("%s: %d × image found under another name (first: %s)", folder, len(renamed), renamed[0])
+        logger.warning(
+            "%s: %d × image found under another name (first: %s)", folder, len(renamed), renamed[0]
+        )
 
 
 def _index_names(names: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from s2rm.acquire.hub.file_checks import check_bert_config, check_safetensors
 from s2rm.acquire.hub.snapshot import fetch_snapshot
 from s2rm.acquire.hub.weights import LANGUAGE, RECORD, VISION, list_repositories
 from s2rm.config.params import Language, Vision
@@ -28,7 +29,15 @@ TARGETS = {
         )
     },
 }
-REQUIRED = {"vision": ["model.safetensors"], "language": ["config.json", "model.safetensors"]}
+# Of each tuple one file is needed.
+REQUIRED: dict[str, list[tuple[str, ...]]] = {
+    "vision": [("model.safetensors",)],
+    "language": [("config.json",), ("tokenizer.json", "vocab.txt"), ("model.safetensors",)],
+}
+CHECKS = {
+    "vision": {"model.safetensors": check_safetensors},
+    "language": {"config.json": check_bert_config, "model.safetensors": check_safetensors},
+}
 
 
 def fetch_weights(
@@ -53,7 +62,8 @@ def fetch_weights(
         offline: nothing is downloaded; only the store and the user's own cache of the Hub are used.
 
     Raises:
-        UserError: a backbone has no weights on the Hub, or a repository cannot be fetched.
+        UserError: a backbone has no weights on the Hub, or a repository cannot be fetched or holds a model of
+            another kind.
     """
     record: dict[str, object] = {}
     folder = partial_of(output)
@@ -63,7 +73,13 @@ def fetch_weights(
         targets = TARGETS[encoder]
         revision = revisions.get(repository)
         snapshot = fetch_snapshot(
-            repository, list(targets), REQUIRED[encoder], store=store, revision=revision, offline=offline
+            repository,
+            list(targets),
+            REQUIRED[encoder],
+            store=store,
+            revision=revision,
+            offline=offline,
+            checks=CHECKS[encoder],
         )
         if revision is None:
             pin(repository, snapshot.commit)
