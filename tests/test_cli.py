@@ -96,8 +96,14 @@ def test_predict_numbers_the_files_of_several_expressions(
         ({"--model": "some/where"}, "some/where is not a trained model: the folder does not exist"),
         ({"--model": "broken.jpg"}, "broken.jpg is not a trained model: config.json is missing"),
         ({"--output": "out.gif"}, "masks are written as .png"),
-        ({"--output": "nowhere/out.png"}, "there is no folder"),
-        ({"--output": "folder.png"}, "--output cannot be written"),
+        ({"--output": "nowhere/out.png"}, "there is no folder nowhere"),
+        ({"--output": f"{300 * 'a'}.png"}, "cannot be written: File name too long"),
+        ({"--output": f"{240 * 'a'}.png"}, "cannot be written: File name too long"),  # with -overlay
+        ({"--output": "photo.jpg/out.png"}, "cannot be written: Not a directory"),
+        ({"--text": "\u200b"}, "expression 1 is empty"),
+        ({"--image": f"{300 * 'a'}.png"}, "cannot be read: File name too long"),
+        ({"--image": "photo.jpg/a.png"}, "cannot be read: Not a directory"),
+        ({"--output": "folder.png"}, "folder.png cannot be written: it is a folder"),
         ({"--threshold": "1.5"}, "must be between 0 and 1"),
     ],
 )

@@ -90,7 +90,7 @@ def test_an_image_of_any_mode_is_read_as_rgb(predictor: Predictor, mode: str) ->
 
 @pytest.mark.parametrize("expressions", [[], [""], ["the red circle", " \t"]], ids=repr)
 def test_an_empty_expression_is_refused(predictor: Predictor, expressions: list[str]) -> None:
-    said = f"expression {len(expressions)} is empty" if expressions else "no expression is given"
+    said = f"expression {len(expressions)} is empty" if expressions else "no list of expressions is given"
     with pytest.raises(UserError, match=said) as caught:
         predictor.predict(picture(), expressions)
     assert "\n" not in str(caught.value)

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(arguments: argparse.Namespace) -> None:
     """Write the masks that a trained model predicts for expressions about an image."""
     # The input is checked before torch is loaded, which takes seconds.
-    from s2rm.data.images import read_image
+    from s2rm.data.images import check_output, read_image, save_png
 
     if not all(text.strip() for text in arguments.text):
         raise UserError("--text is empty: say in words what to segment, as --text 'the red circle'")
@@ -80,8 +80,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         raise UserError(f"--output is {arguments.output}: masks are written as .png")
     if not 0 < arguments.threshold < 1:
         raise UserError(f"--threshold is {arguments.threshold}: it must be between 0 and 1")
-    if not arguments.output.parent.is_dir():
-        raise UserError(f"--output is {arguments.output}: there is no folder {arguments.output.parent}")
+    check_output(arguments.output)
     image = read_image(arguments.image, upright=True)
     folder = arguments.model or _only_model()
 
@@ -95,11 +94,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     for number, (text, mask) in enumerate(zip(arguments.text, masks, strict=True), start=1):
         path = output if len(masks) == 1 else output.with_stem(f"{output.stem}-{number}")
         shown = path.with_stem(f"{path.stem}-overlay")
-        try:
-            Image.fromarray(mask).convert("L").save(path)
-            overlay(image, mask).save(shown)
-        except OSError as error:
-            raise UserError(f"--output cannot be written: {error}") from None
+        save_png(Image.fromarray(mask).convert("L"), path)
+        save_png(overlay(image, mask), shown)
         print(f"{text!r}: {100 * mask.mean():.1f} % of the image → {path}, {shown}")
 
 

@@ -1,8 +1,10 @@
-"""Decodes image files of any mode to RGB with 8 bits per channel."""
+"""Reads image files of any mode as RGB with 8 bits per channel, and writes PNG files."""
 
 import io
 import logging
+import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from s2rm.core.errors import UserError
+from s2rm.core.files import partial_of, replace
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,42 @@ def decode_image(data: bytes, name: str, *, upright: bool = False) -> Image.Imag
         except Exception as error:
             raise _unreadable(name, error) from None
     return to_rgb(image, name)
+
+
+def check_output(path: Path) -> None:
+    """Check that a file can be written, before the work that makes its content.
+
+    Raises:
+        UserError: its folder is missing or read-only, it is a folder itself, or its name is too long.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise UserError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UserError(f"{path} cannot be written: it is a folder")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise UserError(f"{path} cannot be written: permission denied")
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write an image as PNG, completely or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    try:
+        replace(path, lambda partial: partial.write_bytes(content.getvalue()))
+    except OSError as error:
+        with suppress(OSError):
+            partial_of(path).unlink()
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def open_image(data: bytes, name: str) -> Image.Image:

@@ -43,7 +43,10 @@ S²RM + CASG for referring image segmentation, an independent implementation of 
 """
 
 # The errors that a configuration or weights of another model or version cause.
-UNREADABLE = (ValidationError, ValueError, TypeError, AttributeError, SafetensorError, RuntimeError)
+UNREADABLE = (
+    *(ValidationError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError),
+    *(SafetensorError, RuntimeError, OSError, MemoryError),
+)
 
 
 @dataclass(frozen=True)
