@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -78,6 +79,22 @@ def test_predict_numbers_the_files_of_several_expressions(
     assert {path.name for path in tmp_path.glob("out*")} == {
         "out-1.png", "out-1-overlay.png", "out-2.png", "out-2-overlay.png",
     }  # fmt: skip
+
+
+def test_predict_says_what_was_understood_otherwise(model_folder: Path, tmp_path: Path) -> None:
+    """In a process of its own: in this one pytest has set up logging."""
+    first, second = (Image.new("RGB", (30, 20), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    done = subprocess.run(
+        [sys.executable, "-m", "s2rm.cli", "predict", "--model", model_folder, "--image", tmp_path / "a.gif",
+         "--text", "the 象 on the left", "--output", tmp_path / "out.png"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines() == [
+        f"{tmp_path / 'a.gif'} has 2 frames: the first is used",
+        "'the 象 on the left': the model's vocabulary does not know '象'",
+    ]
+    assert "% of the image" in done.stdout
 
 
 @pytest.mark.hostile
