@@ -55,7 +55,7 @@ def mutate_tree(tree: Any, random: Random, values: list[Any] = VALUES) -> Any:
             case 3 if isinstance(container, list):
                 container.insert(random.randint(0, len(container)), copy.deepcopy(container[key]))
             case 3:
-                container[str(random.choice(values))[:50]] = container.pop(key)
+                container[ascii(random.choice(VALUES))[:50]] = container.pop(key)
             case 4:
                 other, there = random.choice(found)
                 if there in (other if isinstance(other, dict) else range(len(other))):

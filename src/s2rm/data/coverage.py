@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 MOST_UNKNOWN = 0.5  # of the words of training: beyond it the vocabulary is another language's
 SAID_UNKNOWN = 0.05
+ENDLESS = 10**6  # tokens
 SAID_CUT = 0.01  # of the expressions
 
 
@@ -46,7 +47,9 @@ def cover(tokenizer: PreTrainedTokenizerBase, expressions: Sequence[str], tokens
         return []
     covered = []
     room = tokens - tokenizer.num_special_tokens_to_add()
-    encodings = tokenizer(list(expressions), add_special_tokens=False, truncation=False).encodings or []
+    # With a length, though nothing is cut here, transformers does not warn of long texts.
+    batch = tokenizer(list(expressions), add_special_tokens=False, truncation=False, max_length=ENDLESS)
+    encodings = batch.encodings or []
     for expression, encoding in zip(expressions, encodings, strict=True):
         pieces: dict[int, list[int]] = {}
         for token_id, word in zip(encoding.ids, encoding.word_ids, strict=True):

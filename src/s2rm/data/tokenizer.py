@@ -88,6 +88,7 @@ def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> PreTrainedTokeniz
         raise UserError(f"{folder} does not contain a tokenizer: {files} is missing, place it there")
     try:
         tokenizer: Any = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenize(tokenizer, ["a trial"], 4)  # a setting of a wrong type shows only when it is used
     except Exception as error:  # the Rust library raises plain exceptions, transformers whatever it meets
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{folder} does not contain a tokenizer: {reason}") from None

@@ -85,7 +85,8 @@ def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
         raise SegmentationError("malformed_segmentation", "a polygon lies in 0…1: write its points in pixels")
     points = points.astype(float).reshape(-1, 2)
     previous = points[np.arange(len(points)) - 1]  # the first one follows the last: the outline is closed
-    outline = abs(points - previous).max(axis=1).sum()
+    with np.errstate(over="ignore"):  # infinite is too long as well
+        outline = abs(points - previous).max(axis=1).sum()
     if outline > LONGEST_OUTLINE:
         raise SegmentationError("malformed_segmentation", f"a polygon's outline is {outline:.0f} pixels long")
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)

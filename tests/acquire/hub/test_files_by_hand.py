@@ -2,22 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from files_by_hand import HandStore
 from tiny_encoders import BERT, WORDS, bert_files
 
-from s2rm.acquire.hub.fetch_encoders import fetch_weights
-from s2rm.acquire.hub.weights import find_weights
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.data.tokenizer import build_tokenizer
-from s2rm.model.create import create_for_training
-
-COMMIT = "0" * 40
-EXPRESSIONS = ["the red circle", "the blue circle on the left", "a circle"]
 
 
 @pytest.fixture(scope="module")
@@ -25,45 +18,9 @@ def files() -> dict[str, bytes]:
     return bert_files()
 
 
-@dataclass
-class Store:
-    """A folder of encoders placed by hand."""
-
-    root: Path
-    params: Params
-
-    @property
-    def folder(self) -> Path:
-        return self.root / "store" / BERT / COMMIT
-
-    def place(self, files: dict[str, bytes]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (self.folder / name).write_bytes(content)
-
-    def fetch(self) -> None:
-        """The stage `weights`."""
-        fetch_weights(
-            self.params.vision,
-            self.params.language,
-            self.root / "weights",
-            store=self.root / "store",
-            revisions={BERT: COMMIT},
-            pin=lambda *_: None,
-            offline=True,
-        )
-
-    def start(self, expressions: list[str] = EXPRESSIONS) -> None:
-        """The start of a training."""
-        params = self.params
-        found = find_weights(self.root / "weights", params.vision, params.language)
-        tokenizer = build_tokenizer(expressions, params.language, found.language)
-        create_for_training(params, tokenizer, language_weights=found.language)
-
-
 @pytest.fixture
-def store(tmp_path: Path, tiny_params: Callable[..., Params]) -> Store:
-    return Store(tmp_path, tiny_params(f"language.pretrained={BERT}"))
+def store(tmp_path: Path, tiny_params: Callable[..., Params]) -> HandStore:
+    return HandStore(tmp_path, tiny_params(f"language.pretrained={BERT}"))
 
 
 def edit(content: bytes, **changes: Any) -> bytes:
@@ -78,7 +35,7 @@ def one_line(call: Callable[[], object]) -> str:
 
 
 def test_a_bert_without_its_vocabulary_is_refused_with_the_files_to_place(
-    store: Store, files: dict[str, bytes]
+    store: HandStore, files: dict[str, bytes]
 ) -> None:
     store.place({name: files[name] for name in ("config.json", "model.safetensors")})
     said = one_line(store.fetch)
@@ -89,7 +46,7 @@ def test_a_bert_without_its_vocabulary_is_refused_with_the_files_to_place(
     store.start()  # the advice is true
 
 
-def test_a_file_that_is_placed_later_is_taken_too(store: Store, files: dict[str, bytes]) -> None:
+def test_a_file_that_is_placed_later_is_taken_too(store: HandStore, files: dict[str, bytes]) -> None:
     store.place({name: files[name] for name in ("config.json", "vocab.txt", "model.safetensors")})
     store.fetch()
     store.place({"tokenizer_config.json": files["tokenizer_config.json"]})
@@ -130,7 +87,7 @@ def test_a_file_that_is_placed_later_is_taken_too(store: Store, files: dict[str,
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_is_named_before_any_training(
-    store: Store, files: dict[str, bytes], name: str, content: Callable[[bytes], bytes], said: str
+    store: HandStore, files: dict[str, bytes], name: str, content: Callable[[bytes], bytes], said: str
 ) -> None:
     store.place(files | {name: content(files[name])})
     line = one_line(store.fetch)
@@ -141,7 +98,7 @@ def test_a_file_that_is_not_what_it_should_be_is_named_before_any_training(
 
 
 @pytest.mark.parametrize("name", ["config.json", "vocab.txt", "model.safetensors"])
-def test_a_folder_in_place_of_a_file_is_named(store: Store, files: dict[str, bytes], name: str) -> None:
+def test_a_folder_in_place_of_a_file_is_named(store: HandStore, files: dict[str, bytes], name: str) -> None:
     store.place({key: content for key, content in files.items() if key != name})
     (store.folder / name).mkdir()
     assert f"{store.folder / name} is a folder" in one_line(store.fetch)
@@ -175,7 +132,10 @@ def test_a_folder_in_place_of_a_file_is_named(store: Store, files: dict[str, byt
     ],
 )
 def test_files_that_do_not_belong_together_are_refused_at_the_start_of_a_training(
-    store: Store, files: dict[str, bytes], change: Callable[[dict[str, bytes]], dict[str, bytes]], said: str
+    store: HandStore,
+    files: dict[str, bytes],
+    change: Callable[[dict[str, bytes]], dict[str, bytes]],
+    said: str,
 ) -> None:
     store.place(files | change(files))
     store.fetch()
@@ -193,7 +153,7 @@ def test_files_that_do_not_belong_together_are_refused_at_the_start_of_a_trainin
     ],
 )
 def test_expressions_that_the_vocabulary_does_not_know_are_refused(
-    store: Store, files: dict[str, bytes], expressions: list[str]
+    store: HandStore, files: dict[str, bytes], expressions: list[str]
 ) -> None:
     store.place(files)
     store.fetch()
@@ -201,7 +161,7 @@ def test_expressions_that_the_vocabulary_does_not_know_are_refused(
     assert f"the tokenizer of {BERT} does not know" in said or "has a letter or a digit" in said
 
 
-def test_the_vocabulary_of_another_model_is_refused(store: Store, files: dict[str, bytes]) -> None:
+def test_the_vocabulary_of_another_model_is_refused(store: HandStore, files: dict[str, bytes]) -> None:
     foreign = [word if word.startswith("[") else f"[unused{index}]" for index, word in enumerate(WORDS)]
     store.place({name: files[name] for name in ("config.json", "model.safetensors")})
     store.place({"vocab.txt": "\n".join(foreign).encode()})
