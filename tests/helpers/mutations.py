@@ -1,6 +1,7 @@
 """Random changes of bytes and of nested data, as damage and careless scripts make them."""
 
 import copy
+import json
 from random import Random
 from typing import Any
 
@@ -89,3 +90,30 @@ def mutate_bytes(data: bytes, random: Random) -> bytes:
             case _:
                 data = random.choice([b"", b"\0" * 100, b"<html>404</html>", data + b"\n"])
     return data
+
+
+def mutate_files(files: dict[str, bytes], random: Random) -> dict[str, bytes]:
+    """Remove, exchange, cut or change one or two files of a folder of weights."""
+    files = dict(files)
+    for name in random.sample(sorted(files), random.choice([1, 1, 2])):
+        match random.randrange(6):
+            case 0:
+                del files[name]
+            case 1:
+                files[name] = files.get(random.choice(sorted(files)), b"")
+            case 2:
+                files[name] = mutate_bytes(files[name], random)
+            case _ if name.endswith(".json"):
+                files[name] = json.dumps(mutate_tree(json.loads(files[name]), random)).encode()
+            case _ if name.endswith(".safetensors"):
+                files[name] = mutate_header(files[name], random)
+            case _:
+                lines = files[name].splitlines(keepends=True)
+                files[name] = b"".join(random.choices(lines, k=random.randrange(2 * len(lines) + 1)))
+    return files
+
+
+def mutate_header(data: bytes, random: Random) -> bytes:
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(mutate_tree(json.loads(data[8:end]), random)).encode()
+    return len(header).to_bytes(8, "little") + header + data[end:]

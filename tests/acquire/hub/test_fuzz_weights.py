@@ -1,6 +1,5 @@
 """Files of encoders with random damage: a training starts with sound weights, or there is one line."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +10,7 @@ import pytest
 import torch
 from files_by_hand import HandStore
 from hypothesis import given, settings
-from mutations import is_one_line, mutate_bytes, mutate_tree, randoms
+from mutations import is_one_line, mutate_files, randoms
 from tiny_encoders import bert_files
 
 from s2rm.config.params import Params
@@ -23,33 +22,6 @@ pytestmark = pytest.mark.fuzz
 @cache
 def sound() -> dict[str, bytes]:
     return bert_files()
-
-
-def damage(files: dict[str, bytes], random: Random) -> dict[str, bytes]:
-    """Remove, exchange, cut or change one or two of the files."""
-    files = dict(files)
-    for name in random.sample(sorted(files), random.choice([1, 1, 2])):
-        match random.randrange(6):
-            case 0:
-                del files[name]
-            case 1:
-                files[name] = files.get(random.choice(sorted(files)), b"")
-            case 2:
-                files[name] = mutate_bytes(files[name], random)
-            case _ if name.endswith(".json"):
-                files[name] = json.dumps(mutate_tree(json.loads(files[name]), random)).encode()
-            case _ if name.endswith(".safetensors"):
-                files[name] = change_header(files[name], random)
-            case _:
-                lines = files[name].splitlines(keepends=True)
-                files[name] = b"".join(random.choices(lines, k=random.randrange(2 * len(lines) + 1)))
-    return files
-
-
-def change_header(data: bytes, random: Random) -> bytes:
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(mutate_tree(json.loads(data[8:end]), random)).encode()
-    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def start(files: dict[str, bytes], params: Params) -> None:
@@ -75,7 +47,7 @@ def start(files: dict[str, bytes], params: Params) -> None:
 def test_damaged_files_start_a_training_or_give_one_line(
     tiny_params: Callable[..., Params], random: Random
 ) -> None:
-    start(damage(sound(), random), tiny_params("language.pretrained=tests/tiny-bert"))
+    start(mutate_files(sound(), random), tiny_params("language.pretrained=tests/tiny-bert"))
 
 
 @pytest.mark.slow
@@ -84,4 +56,4 @@ def test_damaged_files_start_a_training_or_give_one_line(
 def test_files_damaged_in_many_ways_start_a_training_or_give_one_line(
     tiny_params: Callable[..., Params], random: Random
 ) -> None:
-    start(damage(sound(), random), tiny_params("language.pretrained=tests/tiny-bert"))
+    start(mutate_files(sound(), random), tiny_params("language.pretrained=tests/tiny-bert"))
