@@ -126,7 +126,8 @@ class Processor:
             if not all(0 < value < math.inf for value in std):
                 raise ValueError("std is out of range")
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise UserError(f"{path} is not a processor's configuration: {error!r}") from None
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise UserError(f"{path} is not a processor's configuration: {reason}") from None
         if not is_local(name):  # transformers would ask the Hub for more files than these
             for file in TOKENIZER_FILES:
                 find_file(name, file, what="trained model", **options)

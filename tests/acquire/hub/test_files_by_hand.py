@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 from files_by_hand import HandStore
+from safetensors.torch import save
 from tiny_encoders import BERT, WORDS, bert_files
 
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
+from s2rm.model.encoders.vision import build_backbone
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +170,20 @@ def test_the_vocabulary_of_another_model_is_refused(store: HandStore, files: dic
     store.place({"vocab.txt": "\n".join(foreign).encode()})
     store.fetch()
     assert "does not know 11 of 11 words" in one_line(store.start)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("backbone", ["resnet10t", "convnext_atto", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("given", ["resnet14t", "vit_tiny_patch16_224", "nothing", "pickle", "cut", "empty"])
+def test_vision_weights_of_another_kind_are_one_line(tmp_path: Path, backbone: str, given: str) -> None:
+    weights = tmp_path / "vision.safetensors"
+    contents = {"nothing": save({}), "pickle": b"\x80\x04" + 500 * b"x", "empty": b""}
+    if given in contents:
+        weights.write_bytes(contents[given])
+    else:
+        name = backbone if given == "cut" else given
+        weights.write_bytes(save(timm.create_model(name, pretrained=False).state_dict()))
+    if given == "cut":
+        weights.write_bytes(weights.read_bytes()[:-7])
+    said = one_line(lambda: build_backbone(backbone, weights=weights, image_size=64, options={}))
+    assert str(weights) in said

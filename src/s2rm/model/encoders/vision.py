@@ -8,7 +8,6 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors import SafetensorError
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
@@ -141,7 +140,9 @@ def build_backbone(
         backbone = timm.create_model(name, **arguments)
         strides = backbone.feature_info.reduction()
         unset = [] if weights is None else _check_file(backbone, name, arguments)
-    except (AttributeError, RuntimeError, TypeError, AssertionError, OSError, SafetensorError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # each backbone has its own for a file or options that do not fit it
         source = "" if weights is None else f" from {weights}"
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
