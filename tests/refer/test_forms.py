@@ -91,6 +91,8 @@ READ: list[tuple[Change, str | None, bool]] = [
         False,
     ),
     (lambda tiny: without(sentences(tiny), "raw", "tokens"), None, True),
+    (lambda tiny: each(tiny.refs, sentences=tuple), None, True),
+    (lambda tiny: setattr(tiny, "refs", tuple(tiny.refs)), None, True),
     (lambda tiny: each(tiny.refs, split=str.upper), "split_form", True),
     (lambda tiny: each(tiny.refs, split={"train": "training", "val": "validation"}.get), "split_form", True),
     (

@@ -183,18 +183,12 @@ def _image(record: dict[str, Any]) -> Image:
 def _file_name(record: dict[str, Any]) -> str:
     name = get_text(record, "file_name")
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or str(path) != name
-        or name == "."
-        or set(name) & set("\\:\0")
-    ):
+    if path.is_absolute() or ".." in path.parts or path.name in ("", ".") or set(name) & set("\\:\0"):
         raise UserError(
-            f"instances.json names the image file {name[:80]!r}: it must lie in the image folder; "
-            "do not trust this file"
+            f"instances.json names the image file {name[:80]!r}: it must lie in the image folder, and be written "
+            "relative to it with / between folders; do not trust a file from others that names other places"
         )
-    return name
+    return str(path)
 
 
 def _annotation(record: dict[str, Any]) -> Annotation:
@@ -218,7 +212,7 @@ def _category(record: dict[str, Any]) -> Category:
 
 def _ref(record: dict[str, Any]) -> Ref:
     sentences = get_value(record, "sentences")
-    if not isinstance(sentences, list):
+    if not isinstance(sentences, list | tuple):
         raise MalformedError(f"sentences is {show_value(sentences)}")
     return Ref(
         get_integer(record, "ref_id"),
@@ -226,7 +220,7 @@ def _ref(record: dict[str, Any]) -> Ref:
         get_integer(record, "ann_id"),
         _category_id(record),
         get_text(record, "split"),
-        sentences,
+        list(sentences),
     )
 
 

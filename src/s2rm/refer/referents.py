@@ -55,9 +55,9 @@ def load_refs(path: Path) -> list[Any]:
         UserError: the file cannot be read, or does not hold a list of plain data.
     """
     refs = load_pickle(path)
-    if not isinstance(refs, list):
+    if not isinstance(refs, list | tuple):
         raise UserError(f"{path} holds {type(refs).__name__}, not REFER's list of refs")
-    return refs
+    return list(refs)
 
 
 def load_instances(path: Path) -> dict[str, list[Any]]:
@@ -138,7 +138,7 @@ def count_expressions(refs: list[Any], benchmark: Benchmark) -> int:
         if isinstance(split, str) and read_split(split, benchmark.splits) not in benchmark.splits:
             continue
         sentences = ref.get("sentences") if isinstance(ref, dict) else None
-        count += max(1, len(sentences)) if isinstance(sentences, list) else 1
+        count += max(1, len(sentences)) if isinstance(sentences, list | tuple) else 1
     return count
 
 
