@@ -35,9 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         "it, NAME-overlay.png; with several expressions to NAME-1.png, NAME-2.png and so on.",
     )
     predict.add_argument("--model", type=Path, help="a trained folder; default: the only one in models/")
-    predict.add_argument(
-        "--image", type=Path, required=True, help="the image, JPEG, PNG, WebP, BMP, TIFF or GIF"
-    )
+    predict.add_argument("--image", type=Path, required=True, help="JPEG, PNG, WebP, BMP, TIFF or GIF")
     predict.add_argument("--text", action="append", required=True, help="an expression; may be repeated")
     predict.add_argument("--output", type=Path, required=True, help="file for the mask, .png")
     predict.add_argument("--threshold", type=float, default=0.5, help="on the probability (default: 0.5)")

@@ -185,8 +185,8 @@ def _file_name(record: dict[str, Any]) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.name in ("", ".") or set(name) & set("\\:\0"):
         raise UserError(
-            f"instances.json names the image file {name[:80]!r}: it must lie in the image folder, and be written "
-            "relative to it with / between folders; do not trust a file from others that names other places"
+            f"instances.json names the image file {name[:80]!r}: it must lie in the image folder, and be "
+            "written relative to it with / between folders; do not trust such a file from somebody else"
         )
     return str(path)
 
