@@ -64,7 +64,7 @@ READ: list[tuple[Change, str | None, bool]] = [
         "number_form",
         True,
     ),
-    (lambda tiny: each(sentences(tiny), sent_id=str), None, True),
+    (lambda tiny: each(sentences(tiny), sent_id=str), "number_form", True),
     (
         lambda tiny: each(tiny.refs, ref_id=np.int64, image_id=np.int32, ann_id=np.float64),
         "number_form",

@@ -63,7 +63,9 @@ def _sentence(record: Any, ref_id: int, key: str, place: str, issues: Issues) ->
     if isinstance(record, str):
         issues.add("sentence_form", place, f"{place} is a plain text")
         record = {"sent": record, "raw": record}
-    record, _ = read_numbers(record)
+    record, read = read_numbers(record)
+    if "sent_id" in read:
+        issues.add("number_form", record["sent_id"], f"{place}: sent_id")
     try:
         expression = _expression(record, key, place, issues)
     except MalformedError as error:
