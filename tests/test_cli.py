@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -80,6 +81,22 @@ def test_predict_numbers_the_files_of_several_expressions(
     }  # fmt: skip
 
 
+def test_predict_says_what_was_understood_otherwise(model_folder: Path, tmp_path: Path) -> None:
+    """In a process of its own: in this one pytest has set up logging."""
+    first, second = (Image.new("RGB", (30, 20), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    done = subprocess.run(
+        [sys.executable, "-m", "s2rm.cli", "predict", "--model", model_folder, "--image", tmp_path / "a.gif",
+         "--text", "the 象 on the left", "--output", tmp_path / "out.png"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines() == [
+        f"{tmp_path / 'a.gif'} has 2 frames: the first is used",
+        "'the 象 on the left': the model's vocabulary does not know '象'",
+    ]
+    assert "% of the image" in done.stdout
+
+
 @pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "complaint"),
@@ -96,8 +113,14 @@ def test_predict_numbers_the_files_of_several_expressions(
         ({"--model": "some/where"}, "some/where is not a trained model: the folder does not exist"),
         ({"--model": "broken.jpg"}, "broken.jpg is not a trained model: config.json is missing"),
         ({"--output": "out.gif"}, "masks are written as .png"),
-        ({"--output": "nowhere/out.png"}, "there is no folder"),
-        ({"--output": "folder.png"}, "--output cannot be written"),
+        ({"--output": "nowhere/out.png"}, "there is no folder nowhere"),
+        ({"--output": f"{300 * 'a'}.png"}, "cannot be written: File name too long"),
+        ({"--output": f"{240 * 'a'}.png"}, "cannot be written: File name too long"),  # with -overlay
+        ({"--output": "photo.jpg/out.png"}, "cannot be written: Not a directory"),
+        ({"--text": "\u200b"}, "expression 1 is empty"),
+        ({"--image": f"{300 * 'a'}.png"}, "cannot be read: File name too long"),
+        ({"--image": "photo.jpg/a.png"}, "cannot be read: Not a directory"),
+        ({"--output": "folder.png"}, "folder.png cannot be written: it is a folder"),
         ({"--threshold": "1.5"}, "must be between 0 and 1"),
     ],
 )

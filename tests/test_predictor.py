@@ -13,6 +13,7 @@ from tiny_model import processor_of, save
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.core.errors import UserError
+from s2rm.data.images import to_rgb
 from s2rm.data.processor import CONFIG
 from s2rm.model.s2rm import S2RM
 from s2rm.predictor import Predictor
@@ -81,19 +82,46 @@ def test_masks_have_the_size_of_the_image(predictor: Predictor, width: int, heig
     np.testing.assert_array_equal(predictor.predict(image, EXPRESSIONS[:2]), expected)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "HSV", "I;16", "F"])
 def test_an_image_of_any_mode_is_read_as_rgb(predictor: Predictor, mode: str) -> None:
-    image = picture().convert(mode)
-    expected = predictor.predict(image.convert("RGB"), EXPRESSIONS)
+    image = picture().convert("L").convert(mode) if mode[0] in "IF" else picture().convert(mode)
+    expected = predictor.predict(to_rgb(image), EXPRESSIONS)
     np.testing.assert_array_equal(predictor.predict(image, EXPRESSIONS), expected)
 
 
-@pytest.mark.parametrize("expressions", [[], [""], ["the red circle", " \t"]], ids=repr)
+@pytest.mark.parametrize("expressions", [[], [""], ["the red circle", " \t"], ["\u200b"]], ids=repr)
 def test_an_empty_expression_is_refused(predictor: Predictor, expressions: list[str]) -> None:
-    said = f"expression {len(expressions)} is empty" if expressions else "no expression is given"
+    said = f"expression {len(expressions)} is empty" if expressions else "no list of expressions is given"
     with pytest.raises(UserError, match=said) as caught:
         predictor.predict(picture(), expressions)
     assert "\n" not in str(caught.value)
+
+
+def test_one_text_is_not_taken_for_a_list_of_letters(predictor: Predictor) -> None:
+    with pytest.raises(UserError, match="no list of expressions"):
+        predictor.predict(picture(), "the red circle")
+
+
+def test_words_that_are_unknown_or_cut_are_said(
+    predictor: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictor.predict(picture(), EXPRESSIONS)
+    assert not caplog.messages
+    predictor.predict(picture(), ["the 象", "the red circle", "the red circle " * 5])
+    assert caplog.messages == [
+        "'the 象': the model's vocabulary does not know '象'",
+        f"{'the red circle ' * 5!r}: cut after 10 of 15 words: the model reads 12 tokens",
+    ]
+
+
+def test_weights_that_give_no_numbers_are_refused(
+    build_tiny: Callable[..., S2RM], tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    model = build_tiny().float()
+    with torch.no_grad():
+        next(iter(model.decoder.parameters())).fill_(float("nan"))
+    with pytest.raises(UserError, match="the model gives no numbers"):
+        Predictor(model, processor_of(model, tiny_tokenizer)).predict(picture(), EXPRESSIONS)
 
 
 def test_a_pixel_above_the_threshold_is_foreground(predictor: Predictor) -> None:

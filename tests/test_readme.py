@@ -1,4 +1,4 @@
-"""The commands of the README, in order, as somebody without any settings types them: a fresh clone, tiny sizes.
+"""The commands of the README, in order, as a newcomer types them: in a fresh clone, at tiny sizes.
 
 No git identity, an empty home, no variable but PATH. What is replaced is the scale: params.yaml and
 presets/paper.yaml are tiny ones, and the installed environment is this one.

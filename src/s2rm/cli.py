@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         "it, NAME-overlay.png; with several expressions to NAME-1.png, NAME-2.png and so on.",
     )
     predict.add_argument("--model", type=Path, help="a trained folder; default: the only one in models/")
-    predict.add_argument("--image", type=Path, required=True, help="the image, JPEG or PNG")
+    predict.add_argument("--image", type=Path, required=True, help="JPEG, PNG, WebP, BMP, TIFF or GIF")
     predict.add_argument("--text", action="append", required=True, help="an expression; may be repeated")
     predict.add_argument("--output", type=Path, required=True, help="file for the mask, .png")
     predict.add_argument("--threshold", type=float, default=0.5, help="on the probability (default: 0.5)")
@@ -93,7 +93,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     """Write the masks that a trained model predicts for expressions about an image."""
     bind_threads()  # before torch is imported
     # The input is checked before torch is loaded, which takes seconds.
-    from s2rm.data.images import read_image
+    from s2rm.data.images import check_output, read_image, save_png
 
     if not all(text.strip() for text in arguments.text):
         raise UserError("--text is empty: say in words what to segment, as --text 'the red circle'")
@@ -101,8 +101,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         raise UserError(f"--output is {arguments.output}: masks are written as .png")
     if not 0 < arguments.threshold < 1:
         raise UserError(f"--threshold is {arguments.threshold}: it must be between 0 and 1")
-    if not arguments.output.parent.is_dir():
-        raise UserError(f"--output is {arguments.output}: there is no folder {arguments.output.parent}")
+    check_output(arguments.output)
     image = read_image(arguments.image, upright=True)
     folder = arguments.model or _only_model()
 
@@ -116,11 +115,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     for number, (text, mask) in enumerate(zip(arguments.text, masks, strict=True), start=1):
         path = output if len(masks) == 1 else output.with_stem(f"{output.stem}-{number}")
         shown = path.with_stem(f"{path.stem}-overlay")
-        try:
-            Image.fromarray(mask).convert("L").save(path)
-            overlay(image, mask).save(shown)
-        except OSError as error:
-            raise UserError(f"--output cannot be written: {error}") from None
+        save_png(Image.fromarray(mask).convert("L"), path)
+        save_png(overlay(image, mask), shown)
         print(f"{text!r}: {100 * mask.mean():.1f} % of the image → {path}, {shown}")
 
 

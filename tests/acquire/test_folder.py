@@ -134,3 +134,73 @@ def test_no_file_outside_the_image_folder_is_copied(user_folder: Path, tmp_path:
         lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
     assert files(tmp_path) - files(user_folder.parent) == set()
     assert not list((tmp_path / "out").rglob("*.zip"))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "stored"),
+    [
+        ("train2014/1.png", "1.png"),
+        ("1.PNG", "1.png"),
+        ("1.png", "1.Png"),
+        ("a/b c/1.png", "1.PNG"),
+        ("1.png", "batch 2/1.png"),
+        ("Photo 1.png", "photo 1.PNG"),
+    ],
+)
+def test_an_image_is_found_under_another_folder_or_case(
+    user_folder: Path, tmp_path: Path, recorded: str, stored: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = user_folder / COCO_IMAGES
+    (images / stored).parent.mkdir(parents=True, exist_ok=True)
+    (images / "1.png").rename(images / stored)
+    instances = user_folder / "refcoco" / "instances.json"
+    instances.write_text(instances.read_text().replace('"1.png"', f'"{recorded}"'))
+    lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
+    assert caplog.messages == [
+        f"{COCO_IMAGES}: 1 × image found under another name (first: {recorded!r} is {stored!r})"
+    ]
+    params = Preprocess(sentence="sent", faults="refuse", statistics="warn")
+    assert prepare("refcoco_unc", tmp_path / "out", tmp_path / "prepared", params)["left_out"] == 0
+
+
+def test_an_image_that_two_files_may_be_is_missing(user_folder: Path, tmp_path: Path) -> None:
+    images = user_folder / COCO_IMAGES
+    (images / "1.png").rename(images / "1.PNG")
+    (images / "a").mkdir()
+    (images / "a" / "1.Png").write_bytes(b"another")
+    instances = user_folder / "refcoco" / "instances.json"
+    instances.write_text(instances.read_text().replace('"1.png"', '"b/1.png"'))
+    lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
+    params = Preprocess(sentence="sent", faults="repair", statistics="warn")
+    issues = prepare("refcoco_unc", tmp_path / "out", tmp_path / "prepared", params)["faults"]
+    assert issues["image_missing"]["ids"] == [1]
+
+
+def test_a_link_that_leads_nowhere_is_a_missing_image(user_folder: Path, tmp_path: Path) -> None:
+    image = user_folder / COCO_IMAGES / "1.png"
+    image.unlink()
+    image.symlink_to(tmp_path / "away.png")
+    lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
+    params = Preprocess(sentence="sent", faults="repair", statistics="warn")
+    issues = prepare("refcoco_unc", tmp_path / "out", tmp_path / "prepared", params)["faults"]
+    assert "does not exist" in issues["image_missing"]["first"]
+
+
+def test_an_image_that_is_a_folder_or_links_to_itself_is_named(user_folder: Path, tmp_path: Path) -> None:
+    image = user_folder / COCO_IMAGES / "1.png"
+    image.unlink()
+    image.symlink_to(image)
+    with pytest.raises(UserError, match=r"1\.png cannot be read: "):
+        lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
+    image.unlink()
+    image.mkdir()
+    with pytest.raises(UserError, match=r"1\.png cannot be read: Is a directory"):
+        lay_out_folder(user_folder, ["refcoco_unc"], tmp_path / "out")
+
+
+def test_a_tilde_is_the_home_folder(
+    user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(user_folder.parent))
+    lay_out_folder(Path("~") / user_folder.name, BENCHMARKS, tmp_path / "out")
+    assert files(tmp_path / "out") == RAW

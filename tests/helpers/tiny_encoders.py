@@ -3,6 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
+from string import ascii_lowercase
 
 import timm
 import torch
@@ -25,6 +26,9 @@ WORDS = [
     "left",
     "##s",
     "on",
+    ",",
+    *(f"{before}{letter}" for letter in ascii_lowercase for before in ("", "##") if letter not in "as"),
+    *("##a", "s"),
 ]
 
 

@@ -56,7 +56,7 @@ class TinyRefer:
         default_factory=lambda: [
             _ref(1, 1, "train", ["left one", "the one on the left"]),
             _ref(2, 1, "train", ["right one"]),
-            _ref(3, 2, "val", ["only one"]),
+            _ref(3, 2, "val", ["only one", "the one in the middle", "it"]),
         ]
     )
     instances: dict[str, Any] = field(

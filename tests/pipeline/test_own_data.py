@@ -14,6 +14,7 @@ from tiny_refer import TinyRefer
 from s2rm.acquire.folder import find_folder
 from s2rm.config.benchmarks import COCO_IMAGES
 from s2rm.config.params import Data
+from s2rm.core.errors import UserError
 
 BENCHMARKS = ["refcoco_unc"]
 
@@ -63,6 +64,9 @@ def test_the_variable_comes_first_and_a_relative_path_starts_at_the_project(
     data = Data(source="folder", folder="mine", benchmarks=["refcoco_unc"])
     monkeypatch.delenv("S2RM_REAL_DATA", raising=False)
     assert find_folder(data, tmp_path) == tmp_path / "mine"
+    for inside in ("data/raw", "data/raw/mine", "x/../data/raw"):
+        with pytest.raises(UserError, match="lies in data/raw, which DVC deletes: move it elsewhere"):
+            find_folder(data.model_copy(update={"folder": inside}), tmp_path)
     monkeypatch.setenv("S2RM_REAL_DATA", str(tmp_path))
     assert find_folder(data, Path("/project")) == tmp_path
     monkeypatch.setenv("S2RM_REAL_DATA", "~/data")

@@ -65,6 +65,38 @@ def test_two_points_are_not_a_box() -> None:
     assert (mask.area, mask.repairs) == (64, ("polygon_points",))
 
 
+POINTS = [[2, 4], [10, 4], [10, 12], [2, 12]]
+OTHER = [20, 4, 26, 4, 26, 12, 20, 12]
+
+
+@pytest.mark.parametrize(
+    ("given_form", "polygons"),
+    [
+        (SQUARE, [SQUARE]),
+        ([float(value) for value in SQUARE], [SQUARE]),
+        (POINTS, [SQUARE]),
+        ([POINTS], [SQUARE]),
+        ([POINTS, OTHER], [SQUARE, OTHER]),
+        ([OTHER, POINTS], [SQUARE, OTHER]),
+        ([POINTS, [[2.0, 4], [10, 4], [10, 12]]], [SQUARE]),
+    ],
+)
+def test_polygons_in_other_forms_give_the_same_mask(given_form: Any, polygons: Any) -> None:
+    mask, expected = rasterise(given_form, 20, 30), rasterise(polygons, 20, 30)
+    assert mask.counts == expected.counts
+    assert (mask.repairs, expected.repairs) == (("polygon_form",), ())
+
+
+def test_run_lengths_may_be_whole_floats_text_or_bytes() -> None:
+    mask = rasterise({"size": [20, 30], "counts": [10, 20, 570]}, 20, 30)
+    for counts in ([10.0, 20.0, 570.0], mask.counts, mask.counts.encode()):
+        assert rasterise({"size": [20, 30], "counts": counts}, 20, 30) == mask
+    with pytest.raises(SegmentationError, match="not run lengths"):
+        rasterise({"size": [20, 30], "counts": [10.5, 20, 569.5]}, 20, 30)
+    with pytest.raises(SegmentationError, match=r"size is \[width, height\]"):
+        rasterise({"size": [30, 20], "counts": [600]}, 20, 30)
+
+
 @given(
     st.lists(
         st.tuples(st.floats(-60, 90, allow_subnormal=False), st.floats(-60, 80, allow_subnormal=False)),
@@ -100,9 +132,9 @@ def test_a_polygon_is_cut_at_the_border(points: list[tuple[float, float]]) -> No
         ([SQUARE, [1, 2, 3, 4, 5, 6, 7]], "malformed_segmentation"),
         ([SQUARE, [1, 2, 3, 4, 5, float("nan")]], "malformed_segmentation"),
         ([SQUARE, ["1", "2", "3", "4", "5", "6"]], "malformed_segmentation"),
-        ([[[1, 2], [3, 4], [5, 6]]], "malformed_segmentation"),
         ([[[1, 2], [3], [5, 6]]], "malformed_segmentation"),
-        (SQUARE, "malformed_segmentation"),
+        ([0.1, 0.2, 0.9, 0.2, 0.9, 0.8], "malformed_segmentation"),  # not pixels
+        ([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], "malformed_segmentation"),
         ("polygon", "malformed_segmentation"),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_file_without_a_matrix_of_numbers_is_reported(tiny: TinyQueries, name:
     assert only_issue(issues) == ("mask_unreadable", 1, ["9_10"])
     assert crops_of(refs) == ["9_2", "16_1", "16_3"]
     assert len(instances["annotations"]) == 3
-    with pytest.raises(UserError, match=r"mask_unreadable at 9_10 \(9_10\.mat: ") as caught:
+    with pytest.raises(UserError, match=r"1 × mask_unreadable \(first: 9_10\.mat: ") as caught:
         issues.refuse("referit")
     assert "\n" not in str(caught.value)
 

@@ -75,7 +75,7 @@ def test_the_order_is_of_splits_images_refs_sentences(tiny_refer: TinyRefer) -> 
     tiny_refer.refs.sort(key=lambda ref: ref["ref_id"])
     tiny_refer.refs[0]["split"] = "testA"
     tiny_refer.refs[0]["sentences"].reverse()
-    assert tiny_refer.prepare()[0]["sent_id"].tolist() == [20, 30, 11, 10]
+    assert tiny_refer.prepare()[0]["sent_id"].tolist() == [20, 30, 31, 32, 11, 10]
 
 
 def test_the_same_data_gives_the_same_bytes(tiny_refer: TinyRefer) -> None:
@@ -101,7 +101,7 @@ def test_statistics_count_each_split(tiny_refer: TinyRefer) -> None:
         "mask_share_mean": round(64 / 600, 6),
         "not_square_share": 1.0,
     }
-    val = {**train, "refs": 1, "expressions": 1, "tokens_mean": 2.0, "tokens_max": 2}
+    val = {**train, "refs": 1, "expressions": 3, "tokens_mean": 2.6667, "tokens_max": 5}
     val |= {"mask_share_mean": 0.16, "not_square_share": 0.0}
     assert statistics["splits"] == {"train": train, "val": val}
 
@@ -116,7 +116,10 @@ def test_every_benchmark_is_read_from_its_own_place(tiny_refer: TinyRefer, bench
 
 def test_nothing_usable_is_an_error_that_says_why(tiny_refer: TinyRefer) -> None:
     tiny_refer.sizes = {}
-    with pytest.raises(UserError, match=r"no usable expression \(image_missing 2"):
+    with pytest.raises(
+        UserError,
+        match=r"no usable expression: 2 × image_missing \(first: image 1, '.*/1\.png' does not exist\)$",
+    ):
         tiny_refer.prepare()
 
 

@@ -176,7 +176,7 @@ def test_a_key_that_names_no_crop_is_reported_by_its_place(tiny: TinyQueries, ke
     refs, _, issues = tiny.load()
     assert only_issue(issues) == ("malformed_ref", 1, ["val query #1"])
     assert crops_of(refs) == ALL
-    with pytest.raises(UserError, match="malformed_ref at val query #1") as caught:
+    with pytest.raises(UserError, match=r"1 × malformed_ref \(first: val query #1: ") as caught:
         issues.refuse("referit")
     assert "\n" not in str(caught.value)
     str(caught.value).encode()

@@ -150,9 +150,9 @@ def test_the_refusal_is_a_readable_table() -> None:
     counts["test"]["expressions"] -= 1003
     issues = Issues()
     for number in range(500):
-        issues.add("image_missing", number)
-    issues.add("empty_expression", 7)
-    issues.add("polygon_clipped", 7)  # clips a mask, loses nothing
+        issues.add("image_missing", number, f"image {number}")
+    issues.add("empty_expression", 7, "sentence 7")
+    issues.add("polygon_clipped", 7, "annotation 7")  # clips a mask, loses nothing
     with pytest.raises(UserError) as caught:
         check("referit_berkeley", counts, issues=issues.report())
     assert (
@@ -169,7 +169,7 @@ referit_berkeley: 2 of 9 numbers are not the official ones (* below)
   test   images           9,993    9,993  (uncertain)
   test   refs            49,728   49,728  (uncertain)
 * test   expressions     60,103   59,100  -1,003
-issues that may explain it: image_missing 500, empty_expression 1
+issues that may explain it: 500 × image_missing (first: image 0); 1 × empty_expression (first: sentence 7)
 complete or repair the data, or set preprocess.statistics=warn to use it as it is"""
     )
 
@@ -181,8 +181,8 @@ def test_without_issues_the_files_are_suspected() -> None:
 
 
 def test_misnamed_splits_are_among_the_suspects() -> None:
-    with pytest.raises(UserError, match="may explain it: split_not_used 1,975"):
-        check("refcoco_unc", {}, issues={"split_not_used": {"count": 1975}})
+    with pytest.raises(UserError, match=r"may explain it: 1,975 × split_not_used \(first: ref 1"):
+        check("refcoco_unc", {}, issues={"split_not_used": {"count": 1975, "first": "ref 1"}})
 
 
 def test_the_kinds_of_issues_exist() -> None:

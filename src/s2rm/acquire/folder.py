@@ -17,14 +17,22 @@ from pathlib import Path
 from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.config.params import Data
 from s2rm.core.errors import UserError
+from s2rm.core.project import RAW
 from s2rm.data.image_zip import ImageFiles
 from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_images
 
 
 def find_folder(data: Data, root: Path) -> Path:
-    """Return the folder that `$S2RM_REAL_DATA` or `data.folder` names, relative to the project `root`."""
-    return root / Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)).expanduser()
+    """Return the folder that `$S2RM_REAL_DATA` or `data.folder` names, relative to the project `root`.
+
+    Raises:
+        UserError: it lies in data/raw, which the download stage deletes before it copies.
+    """
+    folder = root / Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)).expanduser()
+    if folder.resolve().is_relative_to((root / RAW).resolve()):
+        raise UserError(f"the data folder {folder} lies in {RAW}, which DVC deletes: move it elsewhere")
+    return folder
 
 
 def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
@@ -48,7 +56,7 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         mentioned.setdefault(spec.images, set()).update(mentioned_images(source, spec))
         target.mkdir(parents=True, exist_ok=True)
         for name in annotation_files(spec):
-            shutil.copyfile(source / name, target / name)
+            _copy(source / name, target / name)
         write_provenance(target, Provenance("folder"))
     for images, names in mentioned.items():
         pack_images(ImageFiles(folder), images, names, raw / f"{images}.zip")
@@ -79,6 +87,13 @@ def require_folder(folder: Path, benchmarks: list[str]) -> None:
     missing = [place for name in benchmarks for place in _find_missing(folder, get_benchmark(name))]
     if missing:
         raise UserError(f"{folder} lacks REFER data: place " + " and ".join(map(str, dict.fromkeys(missing))))
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise UserError(f"{source} cannot be copied to {target}: {error.strerror}") from None
 
 
 def _annotation_folder(folder: Path, spec: Benchmark) -> Path:

@@ -142,6 +142,19 @@ class ImageFiles:
         folder = image_zip.path.with_suffix("").relative_to(self.root).as_posix()
         return image_zip.read(path.removeprefix(f"{folder}/"))
 
+    def names(self, folder: str) -> list[str]:
+        """Return the paths of all files in a folder and in those below it, relative to it."""
+        image_zip = self._find_zip(PurePosixPath(folder))
+        if image_zip is None:
+            root = self.root / folder
+            return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        inside = PurePosixPath(folder).relative_to(image_zip.path.with_suffix("").relative_to(self.root))
+        return sorted(
+            PurePosixPath(name).relative_to(inside).as_posix()
+            for name in image_zip.names()
+            if PurePosixPath(name).is_relative_to(inside) and not name.endswith("/")
+        )
+
     def _read_plain(self, path: Path) -> bytes:
         try:
             return path.read_bytes()

@@ -8,6 +8,7 @@ Shapes: B images, N expressions, S the side of the model's input in pixels, T to
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.core.hub_files import find_file, is_local
-from s2rm.data.tokenizer import pad, tokenize
+from s2rm.data.coverage import describe_losses
+from s2rm.data.tokenizer import load_tokenizer, pad, tokenize
 from s2rm.data.transforms import to_tensor
 
 CONFIG = "processor_config.json"
+LARGEST_SIZE = 8192  # pixels
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -76,6 +79,10 @@ class Processor:
         """Return the token ids of each expression, with [CLS] and [SEP], truncated to `max_tokens`."""
         return tokenize(self.tokenizer, list(expressions), self.max_tokens)
 
+    def describe_losses(self, expressions: Sequence[str]) -> list[str]:
+        """Return one line for each expression with words that the vocabulary does not know or that is cut."""
+        return describe_losses(self.tokenizer, expressions, self.max_tokens)
+
     def pad(self, token_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Pad N expressions to the longest: token ids and attention mask, (N, T) each."""
         return pad(token_ids, int(self.tokenizer.pad_token_id))
@@ -110,16 +117,19 @@ class Processor:
         path = find_file(name, CONFIG, what="trained model", **options)
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-            image_size, max_tokens = int(config["image_size"]), int(config["max_tokens"])
+            image_size, max_tokens = (int(config[key]) for key in ("image_size", "max_tokens"))
             mean, std = (tuple(map(float, config[key])) for key in ("mean", "std"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is not a processor's configuration: {error!r}") from None
+            if not (0 < image_size <= LARGEST_SIZE and max_tokens > 2):
+                raise ValueError("image_size or max_tokens is out of range")
+            if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean)):
+                raise ValueError("mean or std is not that of three channels")
+            if not all(0 < value < math.inf for value in std):
+                raise ValueError("std is out of range")
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise UserError(f"{path} is not a processor's configuration: {reason}") from None
         if not is_local(name):  # transformers would ask the Hub for more files than these
             for file in TOKENIZER_FILES:
                 find_file(name, file, what="trained model", **options)
-        try:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(path.parent)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{name} does not contain a tokenizer: {reason}") from None
+        tokenizer = load_tokenizer(path.parent, PreTrainedTokenizerFast)
         return cls(tokenizer, image_size, max_tokens, mean, std)

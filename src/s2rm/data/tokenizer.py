@@ -3,8 +3,10 @@
 Shapes: N expressions, T tokens.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers.implementations import BertWordPieceTokenizer
@@ -13,6 +15,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from s2rm.config.params import Language
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
+from s2rm.data.coverage import check_training
+
+logger = logging.getLogger(__name__)
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -22,6 +28,10 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 
+VOCABULARIES = ("tokenizer.json", "vocab.txt")  # one of them holds the vocabulary
+SIZES = ("vocab_size", "max_position_embeddings")  # in a BERT's config.json
+PADDING = 128  # embeddings beyond the vocabulary that some models have, for speed
+
 
 def build_tokenizer(
     expressions: Iterable[str], language: Language, pretrained: Path | None = None
@@ -29,22 +39,22 @@ def build_tokenizer(
     """Load a pretrained tokenizer, or train one.
 
     Args:
-        expressions: what it is trained on where `pretrained` is None.
+        expressions: those of the training; a vocabulary is learnt from them where `pretrained` is None.
         language: the parameters of the language encoder.
         pretrained: a folder that transformers reads a tokenizer from.
 
     Raises:
-        UserError: the folder contains no tokenizer, or is not given although `language.pretrained` is set.
+        UserError: the folder contains no tokenizer, one of another model, or one that does not know most of
+            the words; or the folder is not given although `language.pretrained` is set.
     """
+    expressions = list(expressions)
     if pretrained is not None:
-        try:
-            return AutoTokenizer.from_pretrained(pretrained, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{pretrained} does not contain a tokenizer: {reason}") from None
+        tokenizer = load_tokenizer(pretrained)
+        _check_fit(tokenizer, pretrained, language)
+        check_training(tokenizer, expressions, language.tokens, f"the tokenizer of {language.pretrained}")
+        return tokenizer
     if language.pretrained is not None:
         raise UserError(f"language.pretrained is {language.pretrained}, but its tokenizer is not given")
-    expressions = list(expressions)
     trained = BertWordPieceTokenizer(lowercase=True)
     # The trainer numbers the inner letters in the order of a hash table, which has another seed in every
     # process, and breaks ties by these numbers. Given first and sorted, they make it repeatable.
@@ -58,7 +68,64 @@ def build_tokenizer(
     )
     # Built again from its vocabulary: there inner letters are not special, and [CLS] and [SEP] are added.
     wordpiece = BertWordPieceTokenizer(trained.get_vocab(), lowercase=True)
-    return PreTrainedTokenizerFast(tokenizer_object=wordpiece._tokenizer, **SPECIAL_TOKENS)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=wordpiece._tokenizer, **SPECIAL_TOKENS)
+    check_training(tokenizer, expressions, language.tokens, f"language.vocabulary={language.vocabulary}")
+    return tokenizer
+
+
+def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> PreTrainedTokenizerBase:
+    """Load a tokenizer from a folder, with the special tokens that a model needs.
+
+    Args:
+        folder: holds the tokenizer's files.
+        kind: class of transformers that reads them.
+
+    Raises:
+        UserError: the folder has no vocabulary, or its files cannot be read as a fast tokenizer.
+    """
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        files = " or ".join(VOCABULARIES)
+        raise UserError(f"{folder} does not contain a tokenizer: {files} is missing, place it there")
+    try:
+        tokenizer: Any = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenize(tokenizer, ["a trial"], 4)  # a setting of a wrong type shows only when it is used
+    except Exception as error:  # the Rust library raises plain exceptions, transformers whatever it meets
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{folder} does not contain a tokenizer: {reason}") from None
+    if not tokenizer.is_fast:
+        raise UserError(f"{folder} contains a tokenizer that has no fast form: {type(tokenizer).__name__}")
+    lacking = [name for name in SPECIAL_TOKENS if getattr(tokenizer, f"{name}_id", None) is None]
+    if lacking:
+        raise UserError(f"{folder} contains a tokenizer without {', '.join(lacking)}: it is not one of BERT")
+    return tokenizer
+
+
+def _check_fit(tokenizer: PreTrainedTokenizerBase, folder: Path, language: Language) -> None:
+    """Compare a pretrained tokenizer with the model beside it.
+
+    Raises:
+        UserError: the model has fewer embeddings or positions than the tokenizer or `language.tokens` needs.
+    """
+    config = load_json(folder / "config.json")
+    sizes = [config.get(key) if isinstance(config, dict) else None for key in SIZES]
+    embeddings, positions = (size if type(size) is int else 0 for size in sizes)
+    if not embeddings or not positions:
+        raise UserError(f"{folder / 'config.json'} is not that of a BERT: {' or '.join(SIZES)} is missing")
+    ids = max(tokenizer.get_vocab().values(), default=0) + 1
+    if ids > embeddings:
+        raise UserError(
+            f"the tokenizer in {folder} has {ids:,} token ids, the model beside it {embeddings:,}: they "
+            "belong to two models; place the files of one"
+        )
+    if ids < embeddings - PADDING:
+        logger.warning(
+            "the tokenizer in %s has %d token ids, the model beside it %d: check that they belong together",
+            folder, ids, embeddings,
+        )  # fmt: skip
+    if language.tokens > positions:
+        raise UserError(
+            f"language.tokens is {language.tokens}: {language.pretrained} reads at most {positions} tokens"
+        )
 
 
 def _inner_letters(wordpiece: BertWordPieceTokenizer, expressions: list[str]) -> list[str]:

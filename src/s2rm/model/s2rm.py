@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
-from pydantic import ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
@@ -41,9 +39,6 @@ S²RM + CASG for referring image segmentation, an independent implementation of 
 ([arXiv 2405.09006](https://arxiv.org/abs/2405.09006), 2024). `config.json` holds the model's parameters,
 `model.safetensors` its weights.
 """
-
-# The errors that a configuration or weights of another model or version cause.
-UNREADABLE = (ValidationError, ValueError, TypeError, AttributeError, SafetensorError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -199,8 +194,10 @@ class S2RM(
             find_file(name, file, what="trained model", **hub)
         try:
             model: Self = super().from_pretrained(name, **options)
-        except UNREADABLE as error:
-            reason = " ".join(str(error).split())[:200]
+        except UserError:
+            raise
+        except Exception as error:  # each library that reads the files has its own
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"{name} cannot be read by this version: {reason}") from None
         return model.eval()
 

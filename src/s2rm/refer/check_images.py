@@ -4,27 +4,25 @@ Training decodes the images when it reads them; here only the doubtful ones are 
 its format requires counts as complete; any other file is decoded to the end to find out.
 """
 
-import io
+from dataclasses import replace
 
-from PIL import Image as Pillow
 from tqdm import tqdm
 
+from s2rm.core.errors import UserError
 from s2rm.data.image_zip import ImageFiles, MissingFileError
-from s2rm.data.images import MOST_PIXELS
+from s2rm.data.images import count_frames, decode_image, is_turned, open_image
 from s2rm.refer.issues import Issues
 from s2rm.refer.records import Image
 from s2rm.refer.referents import Referent
 
-FORMATS = ("JPEG", "PNG")  # of COCO, SAIAPR and RefShapes
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 TAIL = 64  # bytes in which the end must be; cameras pad some files
-ORIENTATION = 0x0112  # EXIF
 
 
 def keep_readable(
     referents: list[Referent], files: ImageFiles, folder: str, issues: Issues
 ) -> list[Referent]:
-    """Return the referents whose image is in `folder` and usable.
+    """Return the referents whose image is in `folder` and usable, with the size of the image.
 
     The size is that of the stored pixels: EXIF orientation is not applied, as COCO's annotations ignore it.
 
@@ -38,35 +36,41 @@ def keep_readable(
         UserError: an image zip is corrupt, or a file cannot be read.
     """
     images = {referent.image.id: referent.image for referent in referents}
-    readable = {
+    checked = {
         image.id: _check(files, f"{folder}/{image.file_name}", image, issues)
         for image in tqdm(images.values(), desc="images", unit="image", disable=None)
     }
-    return [referent for referent in referents if readable[referent.image.id]]
+    return [replace(referent, image=image) for referent in referents if (image := checked[referent.image.id])]
 
 
-def _check(files: ImageFiles, path: str, image: Image, issues: Issues) -> bool:
+def _check(files: ImageFiles, path: str, image: Image, issues: Issues) -> Image | None:
+    """Return the image with its size; None where it is unusable, which is reported."""
+    place = f"image {image.id}, {path!r}"
     try:
         data = files.read(path)
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as file:
-            width, height = file.size
-            grey_or_print, turned = file.mode != "RGB", file.getexif().get(ORIENTATION, 1) != 1
-            if width * height > MOST_PIXELS:
-                raise ValueError(f"{width} × {height} pixels are too many")
-            if ENDS[file.format or ""] not in data[-TAIL:] and (width, height) == (image.width, image.height):
-                file.load()
     except MissingFileError:
-        issues.add("image_missing", image.id, image.file_name)
-        return False
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
-        issues.add("image_unreadable", image.id, f"{image.file_name}: {error}")
-        return False
-    if (width, height) != (image.width, image.height):
-        stated = f"{image.width}×{image.height}"
-        issues.add("image_size", image.id, f"{image.file_name} is {width}×{height}, the record says {stated}")
-        return False
-    if grey_or_print:
-        issues.add("image_converted", image.id)
+        issues.add("image_missing", image.id, f"{place} does not exist")
+        return None
+    try:
+        with open_image(data, path) as file:
+            (width, height), mode, kind = file.size, file.mode, file.format or ""
+            turned, frames = is_turned(file, path), count_frames(file)
+        if not (kind in ENDS and ENDS[kind] in data[-TAIL:] and image.height in (0, height)):
+            decode_image(data, path)
+    except UserError as error:
+        issues.add("image_unreadable", image.id, f"image {image.id}: {error}")
+        return None
+    if not image.height:
+        issues.add("size_from_image", image.id, f"{place}: {width} × {height}")
+    elif (width, height) != (image.width, image.height):
+        why = ", as if turned by its EXIF data" if turned and width == image.height else ""
+        stated = f"the record says {image.width} × {image.height}{why}"
+        issues.add("image_size", image.id, f"{place} is {width} × {height}, {stated}")
+        return None
+    if mode != "RGB":
+        issues.add("image_converted", image.id, f"{place}: mode {mode}")
+    if frames > 1:
+        issues.add("image_frames", image.id, f"{place}: {frames}")
     if turned:
-        issues.add("image_not_turned", image.id)
-    return True
+        issues.add("image_not_turned", image.id, place)
+    return replace(image, width=width, height=height)

@@ -11,6 +11,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from s2rm.data.rle import SegmentationError, check_runs, read_runs
+from s2rm.refer.forms import read_polygons
 
 BORDER = 0.5  # pixels that a polygon may reach over the border: rounded coordinates, not an issue
 LONGEST_OUTLINE = 2_000_000  # pixels; pycocotools' memory grows with it, 5 samples per pixel
@@ -32,7 +33,8 @@ def rasterise(segmentation: Any, height: int, width: int) -> Mask:
     Where parts overlap, the union follows CARIS and CRIS; `refer.getMask` sums the parts instead.
 
     Args:
-        segmentation: a list of polygons [x, y, x, y, …] (COCO), one RLE (COCO's crowds), or a list of RLEs
+        segmentation: a list of polygons [x, y, x, y, …] (COCO) or in another form that
+            `forms.read_polygons` reads, one RLE (COCO's crowds), or a list of RLEs
             (ReferIt); an RLE is {size: [h, w], counts: list of int, str or bytes}.
         height: the image's height in pixels.
         width: the image's width in pixels.
@@ -41,7 +43,10 @@ def rasterise(segmentation: Any, height: int, width: int) -> Mask:
         SegmentationError: the segmentation has another form or size, or gives an empty mask.
     """
     rles, repairs = [], []
-    for part in segmentation if isinstance(segmentation, list) else [segmentation]:
+    parts = read_polygons(segmentation) if isinstance(segmentation, list) else [segmentation]
+    if isinstance(segmentation, list) and parts != segmentation:
+        repairs.append("polygon_form")
+    for part in parts:
         if isinstance(part, dict):
             rles.append(_check_rle(part, height, width))
             continue
@@ -51,7 +56,11 @@ def rasterise(segmentation: Any, height: int, width: int) -> Mask:
         if issue in (None, "polygon_clipped"):  # pycocotools itself clips at the border
             rles += coco.frPyObjects([part], height, width)
     if not rles:
-        raise SegmentationError("mask_empty", "it has no part" if not repairs else "no part is left", repairs)
+        raise SegmentationError(
+            "mask_empty",
+            "no part is left" if parts else "it has no part (a bbox alone is not a mask)",
+            repairs,
+        )
     union = rles[0] if len(rles) == 1 else coco.merge(rles)
     area = int(coco.area(union))
     if not area:
@@ -72,9 +81,12 @@ def _check_polygon(polygon: Any, height: int, width: int) -> str | None:
         raise SegmentationError("malformed_segmentation", "a polygon is not a list of finite x, y")
     if points.size < 6:
         return "polygon_points"
+    if points.min() >= 0 and points.max() <= 1 < max(height, width) - 1 and points.dtype.kind == "f":
+        raise SegmentationError("malformed_segmentation", "a polygon lies in 0…1: write its points in pixels")
     points = points.astype(float).reshape(-1, 2)
     previous = points[np.arange(len(points)) - 1]  # the first one follows the last: the outline is closed
-    outline = abs(points - previous).max(axis=1).sum()
+    with np.errstate(over="ignore"):  # infinite is too long as well
+        outline = abs(points - previous).max(axis=1).sum()
     if outline > LONGEST_OUTLINE:
         raise SegmentationError("malformed_segmentation", f"a polygon's outline is {outline:.0f} pixels long")
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
@@ -90,9 +102,12 @@ def _check_rle(rle: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     size, counts = rle.get("size"), rle.get("counts")
     if not isinstance(size, list | tuple) or not isinstance(counts, list | str | bytes):
         raise SegmentationError("malformed_segmentation", "an RLE has no size or no counts")
+    if list(size) == [width, height] != [height, width]:
+        raise SegmentationError("mask_size", f"the RLE's size is [width, height], not {[height, width]}")
     if list(size) != [height, width]:
         raise SegmentationError("mask_size", f"RLE of {str(size)[:40]}, image of {[height, width]}")
     if isinstance(counts, list):
+        counts = [int(run) if type(run) is float and run.is_integer() else run for run in counts]
         if not all(type(run) is int and 0 <= run <= height * width for run in counts):
             raise SegmentationError("malformed_segmentation", "the counts of an RLE are not run lengths")
         check_runs(np.array(counts, dtype=np.int64), height, width)

@@ -10,7 +10,7 @@ The same input gives the same bytes. Each annotation is rasterised once, to run 
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,22 +28,26 @@ from s2rm.data.image_zip import ImageFiles
 from s2rm.data.rle import SegmentationError
 from s2rm.data.table import OBJECT_SCHEMA, SCHEMA
 from s2rm.refer.check_images import keep_readable
-from s2rm.refer.issues import Issues
+from s2rm.refer.issues import HARMLESS, Issues
 from s2rm.refer.masks import Mask, rasterise
 from s2rm.refer.provenance import read_provenance
 from s2rm.refer.records import Annotation, Image
 from s2rm.refer.referents import (
     Instances,
     Referent,
+    count_expressions,
     load_instances,
     load_refs,
     read_instances,
     read_referents,
 )
-from s2rm.refer.referit import load_queries
-from s2rm.refer.split_sizes import check_official
+from s2rm.refer.referit import load_queries, mentioned_crops
+from s2rm.refer.split_sizes import COUNTS_STAND, check_official
 
 logger = logging.getLogger(__name__)
+
+MOST_LEFT_OUT = 0.5  # of the expressions: beyond it the data are refused
+SAID_LEFT_OUT = 0.05  # beyond it the stage's last line says so
 
 
 def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict[str, Any]:
@@ -56,8 +60,8 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         params: which sentences are taken, and what is refused.
 
     Raises:
-        UserError: a file is missing or corrupt; nothing usable is left; the counts of genuine data are not
-            the official ones (unless `params.statistics` is "warn"); or there is any issue (with
+        UserError: a file is missing or corrupt; most expressions are unusable; the counts of genuine data are
+            not the official ones (unless `params.statistics` is "warn"); or there is any issue (with
             `params.faults` "refuse"). Nothing is written then.
     """
     spec, issues = get_benchmark(benchmark), Issues()
@@ -65,9 +69,11 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
     provenance = read_provenance(folder)
     if provenance.route == "queries":
         refs, lists = load_queries(folder, issues)
+        given = sum(len(crop.sentences) for crop in mentioned_crops(folder))
     else:
         refs = load_refs(folder / f"refs({spec.split_by}).p")
         lists = load_instances(folder / "instances.json")
+        given = count_expressions(refs, spec)
     instances = read_instances(lists, issues)
     referents = read_referents(refs, instances, spec, params.sentence, issues)
     del refs, lists  # hundreds of megabytes at RefCOCO's full size
@@ -79,25 +85,36 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         issues.refuse(str(folder))
     found = issues.report()
     if not masked:
-        kinds = ", ".join(f"{kind} {issue['count']}" for kind, issue in found.items())
-        raise UserError(f"{folder}: no usable expression ({kinds or 'no refs'})")
+        reasons = issues.summarise(HARMLESS - {"split_not_used"}) or "no refs"
+        raise UserError(f"{folder}: no usable expression: {reasons}")
 
     table = _tabulate(masked, spec)
+    left_out = given - len(table)
+    share = f"{left_out:,} of {given:,} expressions ({100 * left_out / given:.1f} %)"
+    if left_out > MOST_LEFT_OUT * given:
+        raise UserError(
+            f"{folder}: {share} cannot be used, more than half: {issues.summarise(COUNTS_STAND)}; correct "
+            "these records, or take them out of the data"
+        )
     counts = _count(table.drop_columns(["box", "mask_rle"]).to_pandas(), spec)
     differences = []
     if provenance.genuine:
         refuse = params.statistics == "refuse"
         differences = check_official(benchmark, provenance.route, counts, refuse=refuse, issues=found)
     for kind, issue in found.items():
-        logger.info("%s: %s %d (%s)", benchmark, kind, issue["count"], issue["rule"])
+        logger.info(
+            "%s: %d × %s (first: %s): %s", benchmark, issue["count"], kind, issue["first"], issue["rule"]
+        )
     for difference in differences:
         logger.warning("%s", difference)
-    objects, without_mask = _tabulate_objects(instances, {ref.image.id for ref, _ in masked}, masks, spec)
+    images = {ref.image.id: ref.image for ref, _ in masked}
+    objects, without_mask = _tabulate_objects(instances, images, masks, spec)
     statistics = {
         "benchmark": benchmark,
         "origin": asdict(provenance),
         "sentence": params.sentence,
         "splits": counts,
+        "left_out": left_out,
         "objects": {"objects": len(objects), "without_mask": without_mask},
         "official": differences,
         "faults": found,
@@ -106,6 +123,8 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         _write(output / f"{name}.parquet", written)
     text = json.dumps(statistics, indent=2, ensure_ascii=False) + "\n"
     replace_text(output / f"{benchmark}.json", text)
+    if left_out > SAID_LEFT_OUT * given:
+        logger.warning("%s: %s are left out: %s", benchmark, share, issues.summarise(COUNTS_STAND))
     return statistics
 
 
@@ -129,7 +148,10 @@ def _rasterise_all(referents: list[Referent], masks: _Masks, issues: Issues) -> 
     """Return each referent with its mask; those that have none are reported and left out."""
     masked = []
     for referent in tqdm(referents, desc="masks", unit="ref", disable=None):
-        annotation, detail = referent.annotation, f"annotation of ref {referent.ref_id}"
+        annotation, detail = (
+            referent.annotation,
+            f"annotation {referent.annotation.id} of ref {referent.ref_id}",
+        )
         mask = masks.of(annotation, referent.image)
         if isinstance(mask, SegmentationError):
             issues.add(mask.kind, annotation.id, f"{detail}: {mask}")
@@ -165,17 +187,17 @@ def _tabulate(masked: list[tuple[Referent, Mask]], spec: Benchmark) -> pa.Table:
 
 
 def _tabulate_objects(
-    instances: Instances, image_ids: set[int], masks: _Masks, spec: Benchmark
+    instances: Instances, images: Mapping[int, Image], masks: _Masks, spec: Benchmark
 ) -> tuple[pa.Table, int]:
     """Return the table of all objects on these images, and how many more there are that have no mask.
 
     An object that nothing refers to never makes the data refused, whatever is wrong with it.
     """
-    annotations = [each for each in instances.annotations.values() if each.image_id in image_ids]
+    annotations = [each for each in instances.annotations.values() if each.image_id in images]
     annotations.sort(key=lambda annotation: (annotation.image_id, annotation.id))
     rows = []
     for annotation in tqdm(annotations, desc="objects", unit="object", disable=None):
-        image = instances.images[annotation.image_id]
+        image = images[annotation.image_id]
         mask = masks.of(annotation, image)
         if isinstance(mask, SegmentationError):
             continue

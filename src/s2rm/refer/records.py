@@ -1,31 +1,38 @@
 """The records of REFER's two files as typed objects, each checked when it is read.
 
 `refs(<split_by>).p` is a list of refs; `instances.json` has lists of images, annotations and categories, as
-COCO's. A record that lacks a key, or has a value of the wrong type, is reported and left out; so are records
-that share an id. Keys that are not needed are ignored.
+COCO's. Other common forms of a value are read too (`s2rm.refer.forms`) and reported. A record that lacks a
+key, or has a value of the wrong type, is reported and left out; so are records that share an id. Keys that
+are not needed are ignored.
 
 https://github.com/lichengunc/refer/blob/master/refer.py
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from s2rm.core.errors import UserError
+from s2rm.refer.forms import (
+    MalformedError,
+    get_integer,
+    get_text,
+    get_value,
+    name_record,
+    number_of_image,
+    read_image_id,
+    read_numbers,
+    show_value,
+)
 from s2rm.refer.issues import Issues
 
-LARGEST_ID = 2**63 - 1  # the table's ids are int64
 LARGEST_SIDE = 2**31 - 1  # its heights and widths are int32
-
-
-class MalformedError(ValueError):
-    """A record lacks a key or has a value of the wrong type; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image, its size in pixels."""
+    """An image, its size in pixels; 0 where the record lacks it and the image file is to tell it."""
 
     id: int
     file_name: str  # relative to the benchmark's image folder, posix
@@ -68,16 +75,11 @@ class Ref:
     sentences: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One sentence that refers to the object of a ref."""
-
-    id: int
-    ref_id: int
-    expression: str  # white space stripped, single spaces between words
-
-
-Record = TypeVar("Record", Image, Annotation, Category, Ref, Sentence)
+Record = TypeVar("Record", Image, Annotation, Category, Ref)
+FOUND_IN = {"ref": " in the file of refs"} | dict.fromkeys(
+    ("image", "annotation", "category"), " in instances.json"
+)
+Form = Callable[[Any], tuple[Any, list[str]]]  # a record → the record in its strict form, and what was read
 
 
 def read_images(records: list[Any], issues: Issues) -> dict[int, Image]:
@@ -86,12 +88,18 @@ def read_images(records: list[Any], issues: Issues) -> dict[int, Image]:
     Raises:
         UserError: a file name leads out of the image folder.
     """
-    return _read(records, "image", "id", _image, issues)
+    return _read(records, "image", "id", _image, issues, [_read_own_id])
 
 
-def read_annotations(records: list[Any], issues: Issues) -> dict[int, Annotation]:
-    """Return the annotations by id."""
-    return _read(records, "annotation", "id", _annotation, issues)
+def read_annotations(records: list[Any], names: Mapping[str, int], issues: Issues) -> dict[int, Annotation]:
+    """Return the annotations by id.
+
+    Args:
+        records: the raw records.
+        names: names of image files → ids, as `forms.name_images` returns.
+        issues: what is wrong with a record is added to it.
+    """
+    return _read(records, "annotation", "id", _annotation, issues, [lambda each: read_image_id(each, names)])
 
 
 def read_categories(records: list[Any], issues: Issues) -> dict[int, Category]:
@@ -99,48 +107,36 @@ def read_categories(records: list[Any], issues: Issues) -> dict[int, Category]:
     return _read(records, "category", "id", _category, issues)
 
 
-def read_refs(records: list[Any], issues: Issues) -> dict[int, Ref]:
-    """Return the refs by id."""
-    return _read(records, "ref", "ref_id", _ref, issues)
-
-
-def read_sentences(refs: Iterable[Ref], key: str, issues: Issues) -> dict[int, Sentence]:
-    """Return the sentences of all refs by sent_id, which is unique in the file.
-
-    Args:
-        refs: the refs whose sentences are read.
-        key: the form that becomes the expression, `sent` or `raw`.
-        issues: what is wrong with a sentence is added to it.
-    """
-    sentences = []
-    for ref in refs:
-        for index, record in enumerate(ref.sentences):
-            try:
-                sentence = Sentence(_integer(record, "sent_id"), ref.id, _expression(record, key))
-            except MalformedError as error:
-                place = f"sentence #{index} of ref {ref.id}"
-                issues.add("malformed_sentence", _name(record, "sent_id", place), f"{place}: {error}")
-                continue
-            if not sentence.expression:
-                issues.add("empty_expression", sentence.id, f"sentence of ref {ref.id}")
-                continue
-            if not record[key].strip():
-                issues.add("expression_as_typed", sentence.id, f"sentence of ref {ref.id}")
-            sentences.append(sentence)
-    return _keep_unique(sentences, "sentence", issues)
+def read_refs(records: list[Any], names: Mapping[str, int], issues: Issues) -> dict[int, Ref]:
+    """Return the refs by id; the arguments are those of `read_annotations`."""
+    return _read(records, "ref", "ref_id", _ref, issues, [lambda each: read_image_id(each, names)])
 
 
 def _read(
-    records: list[Any], what: str, id_key: str, parse: Callable[[dict[str, Any]], Record], issues: Issues
+    records: list[Any],
+    what: str,
+    id_key: str,
+    parse: Callable[[dict[str, Any]], Record],
+    issues: Issues,
+    forms: Iterable[Form] = (),
 ) -> dict[int, Record]:
     """Return the well-formed records with a unique id, by id, in the file's order."""
     parsed = []
     for index, record in enumerate(records):
+        place, read = f"{what} #{index}", list[str]()
+        for form in (read_numbers, *forms):
+            record, keys = form(record)
+            read += keys
+        named = name_record(record, id_key, place)
+        place = (place if named == place else f"{what} {named}") + FOUND_IN[what]
         try:
             parsed.append(parse(record))
         except MalformedError as error:
-            place = f"{what} #{index}"
-            issues.add(f"malformed_{what}", _name(record, id_key, place), f"{place}: {error}")
+            issues.add(f"malformed_{what}", named, f"{place}: {error}")
+            continue
+        if read:
+            given = ", ".join(f"{key} {show_value(records[index].get(key))}" for key in read)
+            issues.add("number_form", named, f"{place}: {given}")
     return _keep_unique(parsed, what, issues)
 
 
@@ -152,43 +148,58 @@ def _keep_unique(records: Iterable[Record], what: str, issues: Issues) -> dict[i
         first = kept.setdefault(record.id, record)
         if first is record:
             continue
-        if first == record:
-            issues.add(f"duplicate_{what}", record.id)
+        if _equal(first, record):
+            issues.add(f"duplicate_{what}", record.id, f"{what} {record.id}")
         else:
-            issues.add(f"conflicting_{what}", record.id)
+            issues.add(f"conflicting_{what}", record.id, f"{what} {record.id}")
             conflicting.add(record.id)
     return {key: record for key, record in kept.items() if key not in conflicting}
 
 
+def _equal(first: object, second: object) -> bool:
+    try:
+        return first == second
+    except RecursionError:  # lists nested too deeply, or in themselves
+        return False
+
+
+def _read_own_id(record: Any) -> tuple[Any, list[str]]:
+    """Return an image's record with the number in its file's name as its id, where it has no number."""
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str | None):
+        return record, []
+    number = number_of_image(record["file_name"]) if isinstance(record.get("file_name"), str) else None
+    return (record, []) if number is None else ({**record, "id": number}, ["id"])
+
+
 def _image(record: dict[str, Any]) -> Image:
-    height, width = (_integer(record, key, 1, LARGEST_SIDE) for key in ("height", "width"))
-    return Image(_integer(record, "id"), _file_name(record), height, width)
+    sides = [get_value(record, key) for key in ("height", "width")]
+    if not all(sides):  # None, or 0 as some tools write
+        sides = [0, 0]
+    else:
+        sides = [get_integer(record, key, 1, LARGEST_SIDE) for key in ("height", "width")]
+    return Image(get_integer(record, "id"), _file_name(record), *sides)
 
 
 def _file_name(record: dict[str, Any]) -> str:
-    name = _text(record, "file_name")
+    name = get_text(record, "file_name")
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or str(path) != name
-        or name == "."
-        or set(name) & set("\\:\0")
-    ):
+    if path.is_absolute() or ".." in path.parts or path.name in ("", ".") or set(name) & set("\\:\0"):
         raise UserError(
-            f"instances.json names the image file {name[:80]!r}: it must lie in the image folder; "
-            "do not trust this file"
+            f"instances.json names the image file {name[:80]!r}: it must lie in the image folder, and be "
+            "written relative to it with / between folders; do not trust such a file from somebody else"
         )
-    return name
+    return str(path)
 
 
 def _annotation(record: dict[str, Any]) -> Annotation:
-    segmentation = _get(record, "segmentation")
+    segmentation = get_value(record, "segmentation")
+    if segmentation is None and _box(record):
+        raise MalformedError("it has a bbox but no segmentation, and a box is not a mask")
     if not isinstance(segmentation, list | dict):
-        raise MalformedError(f"segmentation is {type(segmentation).__name__}")
+        raise MalformedError(f"segmentation is {show_value(segmentation)}")
     return Annotation(
-        _integer(record, "id"),
-        _integer(record, "image_id"),
+        get_integer(record, "id"),
+        get_integer(record, "image_id"),
         _category_id(record),
         _box(record),
         segmentation,
@@ -196,36 +207,21 @@ def _annotation(record: dict[str, Any]) -> Annotation:
 
 
 def _category(record: dict[str, Any]) -> Category:
-    return Category(_integer(record, "id"), _text(record, "name"))
+    return Category(get_integer(record, "id"), get_text(record, "name"))
 
 
 def _ref(record: dict[str, Any]) -> Ref:
-    sentences = _get(record, "sentences")
-    if not isinstance(sentences, list):
-        raise MalformedError(f"sentences is {type(sentences).__name__}")
+    sentences = get_value(record, "sentences")
+    if not isinstance(sentences, list | tuple):
+        raise MalformedError(f"sentences is {show_value(sentences)}")
     return Ref(
-        _integer(record, "ref_id"),
-        _integer(record, "image_id"),
-        _integer(record, "ann_id"),
+        get_integer(record, "ref_id"),
+        get_integer(record, "image_id"),
+        get_integer(record, "ann_id"),
         _category_id(record),
-        _text(record, "split"),
-        sentences,
+        get_text(record, "split"),
+        list(sentences),
     )
-
-
-def _get(record: Any, key: str) -> Any:
-    if not isinstance(record, dict):
-        raise MalformedError(f"it is {type(record).__name__}, not a record")
-    return record.get(key)
-
-
-def _integer(record: dict[str, Any], key: str, least: int = 0, most: int = LARGEST_ID) -> int:
-    value = _get(record, key)
-    if type(value) is not int:  # bool is an int, but not an id
-        raise MalformedError(f"{key} is {type(value).__name__}")
-    if not least <= value <= most:
-        raise MalformedError(f"{key} is out of range")
-    return value
 
 
 def _category_id(record: dict[str, Any]) -> int | None:
@@ -241,26 +237,3 @@ def _box(record: dict[str, Any]) -> tuple[float, ...] | None:
         return None
     sound = all(-LARGEST_SIDE <= value <= LARGEST_SIDE for value in box) and box[2] > 0 and box[3] > 0
     return tuple(map(float, box)) if sound else None
-
-
-def _text(record: dict[str, Any], key: str) -> str:
-    value = _get(record, key)
-    if not isinstance(value, str):
-        raise MalformedError(f"{key} is {type(value).__name__}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise MalformedError(f"{key} has half a surrogate pair: it is not valid text")
-    return value
-
-
-def _expression(record: dict[str, Any], key: str) -> str:
-    """Return the sentence, stripped; where REFER's cleaning left nothing of it, the sentence as typed."""
-    text = " ".join(_text(record, key).split())
-    if text or not isinstance(record.get("raw"), str):
-        return text
-    return " ".join(_text(record, "raw").split())
-
-
-def _name(record: Any, id_key: str, place: str) -> int | str:
-    """Return what identifies a malformed record in the report: its id, if it has one, or its position."""
-    value = record.get(id_key) if isinstance(record, dict) else None
-    return value if type(value) is int and 0 <= value <= LARGEST_ID else place

@@ -106,16 +106,18 @@ def _read_crops(folder: Path, issues: Issues) -> list[Crop]:
             name = KEY.fullmatch(key)
             if not name:
                 issues.add(
-                    "malformed_ref", f"{split} query #{index}", f"{ascii(key)[:40]} is not <image>_<crop>"
+                    "malformed_ref",
+                    f"{split} query #{index}",
+                    f"{split} query #{index}: {ascii(key)[:40]} is not <image>_<crop>",
                 )
             elif not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
-                issues.add("malformed_ref", key, "its value is not a list of sentences")
+                issues.add("malformed_ref", key, f"crop {key}: its value is not a list of sentences")
             elif sentences and key in crops:
                 conflicting.add(key)
             elif sentences:
                 crops[key] = Crop(key, int(name[1]), int(name[2]), split, sentences)
     for key in sorted(conflicting):
-        issues.add("conflicting_ref", key, "the crop is in two splits")
+        issues.add("conflicting_ref", key, f"crop {key} is in two splits")
         del crops[key]
     return sorted(crops.values(), key=lambda crop: (crop.image_id, crop.number))
 
@@ -134,7 +136,8 @@ def _read_images(ids: set[int], sizes: dict[str, Any], issues: Issues) -> dict[i
             file_name = f"{image_id}.jpg"
             images[image_id] = {"id": image_id, "file_name": file_name, "width": width, "height": height}
         else:
-            issues.add("image_size", image_id, "referit_imsize.json has no valid width and height for it")
+            reason = f"referit_imsize.json has no valid width and height for {image_id}.jpg"
+            issues.add("image_size", image_id, reason)
     return images
 
 

@@ -145,14 +145,18 @@ def find_incomplete(prepared: Path, benchmarks: Iterable[str]) -> set[str]:
 
 
 def _explain(benchmark: str, compared: Sequence[Count], issues: Mapping[str, Mapping[str, Any]]) -> str:
-    suspects = [f"{kind} {issue['count']:,}" for kind, issue in issues.items() if kind not in COUNTS_STAND]
+    suspects = [
+        f"{issue['count']:,} × {kind} (first: {issue['first']})"
+        for kind, issue in issues.items()
+        if kind not in COUNTS_STAND
+    ]
     missed = sum(count.differs for count in compared)
     return "\n".join(
         [
             f"{benchmark}: {missed} of {len(compared)} numbers are not the official ones (* below)",
             f"  {'split':7}{'what':13}{'official':>9}{'found':>9}",
             *(_line(count) for count in compared),
-            f"issues that may explain it: {', '.join(suspects)}"
+            f"issues that may explain it: {'; '.join(suspects)}"
             if suspects
             else "no issue explains it: these may not be the official files",
             "complete or repair the data, or set preprocess.statistics=warn to use it as it is",

@@ -28,6 +28,11 @@ ROOT = Path(__file__).parents[3]
 NOBODY = "http://127.0.0.1:9"  # the port of `discard`: nothing answers
 LANGUAGE_FILES = {"config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", "model.safetensors"}
 
+ALL_FILES = (
+    "place config.json, tokenizer.json or vocab.txt, model.safetensors (and tokenizer_config.json, "
+    "special_tokens_map.json, where the repository has them)"
+)
+
 TinyParams = Callable[..., Params]
 
 
@@ -242,6 +247,16 @@ def test_a_commit_that_is_not_there(
     fails(stage, f"{BERT} has no commit 0{{40}}: correct the commit in the catalog")
 
 
+@pytest.mark.parametrize("kind", ["roberta", "gpt2", None])
+def test_a_model_of_another_kind_is_refused_before_its_weights_are_fetched(
+    hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]], kind: str | None
+) -> None:
+    config = json.dumps({"model_type": kind}).encode()
+    publish(hub.folder, BERT, encoders[BERT] | {"config.json": config})
+    fails(stage, r"describes (a (roberta|gpt2) model|no model_type), not a BERT: set another")
+    assert [each.path.rsplit("/")[-1] for each in hub.asked("/resolve/")] == ["config.json"]
+
+
 def test_a_gated_repository(hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]]) -> None:
     publish(hub.folder, BERT, encoders[BERT])
     hub.gated = True
@@ -252,9 +267,7 @@ def test_a_hub_that_is_down_a_page_of_something_else_and_nobody(
     hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.revisions = {BERT: publish(hub.folder, BERT, encoders[BERT])}
-    by_hand = (
-        f"place config.json, model.safetensors in {stage.store / BERT / str(stage.revisions[BERT])} by hand"
-    )
+    by_hand = f"{ALL_FILES} in {stage.store / BERT / str(stage.revisions[BERT])} by hand"
     hub.status = 503
     assert by_hand in fails(stage, "127.0.0.1 answers 503 for .*mirror")
     hub.status, hub.page = None, b"<html>Log in to the network</html>"
@@ -491,10 +504,8 @@ def test_offline_the_store_suffices(
 def test_offline_and_incomplete_says_what_to_place_where(hub: HubServer, stage: Stage) -> None:
     stage.revisions = {BERT: "0" * 40}
     folder = stage.store / BERT / ("0" * 40)
-    said = fails(
-        stage, "lacks config.json, model.safetensors: place them in .* connected machine", offline=True
-    )
-    assert str(folder) in said
+    said = fails(stage, "lacks config.json, tokenizer.json or vocab.txt, model.safe.*: place", offline=True)
+    assert f"{ALL_FILES} in {folder} by hand" in said
     assert BERT in said
     assert not hub.requests
 

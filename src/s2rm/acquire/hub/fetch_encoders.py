@@ -6,8 +6,10 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from s2rm.acquire.hub.file_checks import check_safetensors
 from s2rm.acquire.hub.language_kind import CONFIG, require_usable_file
 from s2rm.acquire.hub.snapshot import fetch_snapshot
 from s2rm.acquire.hub.weights import LANGUAGE, RECORD, VISION, list_repositories
@@ -29,7 +31,11 @@ TARGETS = {
         )
     },
 }
-REQUIRED = {"vision": ["model.safetensors"], "language": ["config.json", "model.safetensors"]}
+# Of each tuple one file is needed.
+REQUIRED: dict[str, list[tuple[str, ...]]] = {
+    "vision": [("model.safetensors",)],
+    "language": [("config.json",), ("tokenizer.json", "vocab.txt"), ("model.safetensors",)],
+}
 
 
 def fetch_weights(
@@ -62,10 +68,10 @@ def fetch_weights(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
-    def inspect(file: Path) -> None:
-        if file.name == CONFIG:
-            require_usable_file(file, language)
-
+    checks: dict[str, Callable[[Path], None]] = {
+        CONFIG: partial(require_usable_file, language=language),
+        "model.safetensors": check_safetensors,
+    }
     # The language model first: its configuration can refuse it before anything large is fetched.
     for encoder, repository in sorted(list_repositories(vision, language).items()):
         targets = TARGETS[encoder]
@@ -77,7 +83,7 @@ def fetch_weights(
             store=store,
             revision=revision,
             offline=offline,
-            inspect=inspect,
+            checks=checks,
         )
         if revision is None:
             pin(repository, snapshot.commit)

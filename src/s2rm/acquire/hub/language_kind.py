@@ -1,11 +1,11 @@
 """Whether a language model on the Hub can be used, as its small config.json tells."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from s2rm.config.params import Language
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 
 CONFIG = "config.json"
 
@@ -40,8 +40,4 @@ def require_usable_file(path: Path, language: Language) -> None:
     Raises:
         UserError: it cannot be read, or see `require_usable`.
     """
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error)[:200]}") from None
-    require_usable(config, language)
+    require_usable(load_json(path), language)

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import build_hf_headers, validate_repo_id
 
+from s2rm.acquire.hub.file_checks import find_missing, list_needed, refuse_folders
 from s2rm.core.errors import UserError
 from s2rm.core.files import partial_of, replace, replace_text
 
@@ -60,24 +61,23 @@ class Snapshot:
 def fetch_snapshot(
     repository: str,
     files: Sequence[str],
-    required: Collection[str],
+    required: Sequence[Collection[str]],
     *,
     store: Path,
     revision: str | None,
     offline: bool,
-    inspect: Callable[[Path], None] | None = None,
+    checks: Mapping[str, Callable[[Path], None]],
 ) -> Snapshot:
     """Return files of a repository at one commit; only what the store lacks is downloaded.
 
     Args:
         repository: the repository's name on the Hub.
         files: the files' names, in the order in which they are fetched.
-        required: the names of those that must exist.
+        required: the names of those that must exist: one of each collection.
         store: the folder of all repositories.
         revision: the commit; None means the newest one.
         offline: the Hub is not asked; only the store and the user's own cache are used.
-        inspect: called with the path of each file as soon as it is there, before the next is fetched; it may
-            refuse it.
+        checks: name → what is called with the file before the next one is fetched; raises a `UserError`.
 
     Raises:
         UserError: the files cannot be obtained; the message, one line, says what to do.
@@ -96,43 +96,49 @@ def fetch_snapshot(
     folder = store / repository / revision
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
+        refuse_folders(folder, files)
         sha256 = _read_record(folder)
-        if sha256 is None or not set(required) <= set(sha256):
+        placed = {name for name in files if (folder / name).is_file()}
+        if sha256 is None or find_missing(sha256, required) or not placed <= sha256.keys():
             if listing is None and not offline:
-                listing = _list_or_trust(repository, revision, required, folder)
+                listing = _list_or_trust(repository, revision, files, required, folder)
             for name in files:
                 if listing is None:
                     _take_from_cache(repository, revision, name, folder)
                 elif name in listing:
                     _obtain(repository, revision, listing[name], folder)
-                if inspect and (folder / name).is_file():
-                    inspect(folder / name)
-            missing = [name for name in required if not (folder / name).is_file()]
+                if name in checks and (folder / name).is_file():
+                    checks[name](folder / name)
+            placed = {name for name in files if (folder / name).is_file()}
+            missing = find_missing(placed, required)
             if missing:
                 raise UserError(
-                    f"offline, and {repository} at {revision} lacks {', '.join(missing)}: place them in "
-                    f"{folder} by hand, or run this once on a connected machine"
+                    f"offline, and {repository} at {revision} lacks {', '.join(missing)}: place "
+                    f"{list_needed(files, required)} in {folder} by hand, or run this once on a connected "
+                    "machine"
                 )
-            sha256 = {name: _sha256(folder / name) for name in files if (folder / name).is_file()}
+            sha256 = {name: _sha256(folder / name) for name in files if name in placed}
             replace_text(folder / RECORD, json.dumps(sha256, indent=2) + "\n")
     return Snapshot(folder, revision, {name: sha256[name] for name in files if name in sha256})
 
 
 def _list_or_trust(
-    repository: str, revision: str, required: Collection[str], folder: Path
+    repository: str, revision: str, wanted: Sequence[str], required: Sequence[Collection[str]], folder: Path
 ) -> dict[str, RepoSibling] | None:
     """Return what the Hub lists; None where it does not answer, but the files were placed by hand."""
     try:
         return _list(repository, revision, required)[1]
     except UnreachableError as error:
-        if not all((folder / name).is_file() for name in required):
-            raise UserError(f"{error}, or place {', '.join(required)} in {folder} by hand") from None
+        if find_missing([name for name in wanted if (folder / name).is_file()], required):
+            raise UserError(
+                f"{error}, or place {list_needed(wanted, required)} in {folder} by hand"
+            ) from None
         logger.warning("%s; the files in %s are used unchecked", error, folder)
         return None
 
 
 def _list(
-    repository: str, revision: str | None, required: Collection[str]
+    repository: str, revision: str | None, required: Sequence[Collection[str]]
 ) -> tuple[str, dict[str, RepoSibling]]:
     """Return the commit and its files, by one request to the Hub; refuse where a required one is missing."""
     with _explain(repository, revision):
@@ -145,7 +151,7 @@ def _list(
             f"{_host()} answers with commit {commit[:60]!r} of {repository}, not {revision or 'one'}: set "
             "another HF_ENDPOINT"
         )
-    missing = [name for name in required if name not in files]
+    missing = find_missing(files, required)
     pickles = [name for name in files if name.endswith(PICKLES)]
     if missing and pickles:
         raise UserError(
