@@ -9,3 +9,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]  # where the running code comes from
 sys.path.insert(0, str(CHECKOUT / "src"))
+
+from s2rm.core.signals import stop_while_loading  # noqa: E402
+
+stop_while_loading()
