@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check format docs lock bench ablation ui report
+.PHONY: help setup dev demo test test-slow test-all check format docs lock bench ablation ui report
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,7 +46,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo $(TORCH) > $(VENV)/torch-backend
 	@touch $@
 
-# What tests and checks need beside.
+dev: $(VENV)/.ready-dev ## add what tests and checks need to the environment
+
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(INSTALL) $(LOCKED) -r pyproject.toml --extra dev
 	@touch $@

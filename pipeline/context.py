@@ -12,5 +12,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]  # where the running code comes f
 sys.path.insert(0, str(CHECKOUT / "src"))
 
 from s2rm.core.process import bind_threads  # noqa: E402
+from s2rm.core.signals import stop_while_loading  # noqa: E402
 
 bind_threads()
+stop_while_loading()

@@ -41,6 +41,7 @@ NOT_RUN = {
     "s2rm predict": "tests/test_readme.py runs it; its options exist",
     "s2rm check": "tests/test_readme.py runs it",
     ".": "activates the environment that runs this test",
+    "git": "tests/test_readme.py runs it",
 }
 RUN = {"cp", "s2rm describe"}
 

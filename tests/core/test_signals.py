@@ -56,6 +56,13 @@ def test_outside_of_the_main_thread_nothing_changes() -> None:
     assert found == [(None, before)]
 
 
+LOADING = """
+import sys, time
+from s2rm.core.signals import stop_while_loading
+stop_while_loading()
+print("started", flush=True)
+time.sleep(30)
+"""
 COMMAND = """
 import signal, sys, time
 from s2rm.core.errors import exit_on_user_error
@@ -69,9 +76,9 @@ exit_on_user_error(main)
 """
 
 
-def start(prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(prefix: tuple[str, ...] = (), code: str = COMMAND) -> subprocess.Popen[str]:
     command = subprocess.Popen(
-        [*prefix, sys.executable, "-c", COMMAND],
+        [*prefix, sys.executable, "-c", code],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert command.stdout is not None
@@ -94,6 +101,16 @@ def test_any_command_ends_with_one_line(numbers: list[signal.Signals]) -> None:
     first = numbers[0]
     assert command.returncode == 128 + first
     assert errors == f"stopped: {first.name}; the same command does it again\n"
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_command_that_still_loads_its_modules_ends_with_one_line(number: signal.Signals) -> None:
+    command = start(code=LOADING)
+    os.kill(command.pid, number)
+    _, errors = command.communicate(timeout=30)
+    assert command.returncode == 128 + number
+    assert errors == f"stopped: {number.name}; the same command does it again\n"
 
 
 @pytest.mark.kill

@@ -165,7 +165,7 @@ def test_without_an_environment(tmp_path: Path) -> None:
 
 def make_tiny(params: dict[str, Any]) -> None:
     params["data"]["benchmarks"] = ["refcocog_umd"]
-    params["data"]["refshapes"] |= {"train_images": 60, "eval_images": 4}
+    params["data"]["refshapes"] |= {"train_images": 30, "eval_images": 2}
     params["runs"] = {"tiny": {"train_on": ["refcocog_umd"], "evaluate_on": ["refcocog_umd"]}}
     make_model_small(params)
     params["train"] |= {"log_every": 2, "save_every": 100}
@@ -174,13 +174,13 @@ def make_tiny(params: dict[str, Any]) -> None:
 @pytest.mark.kill
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("nodes", ["1", "2"])
+@pytest.mark.parametrize("nodes", ["1", pytest.param("2", marks=pytest.mark.long)])
 @pytest.mark.timeout(900)
 def test_the_pipeline_as_a_job(tmp_path: Path, nodes: str) -> None:
     """Stopped in its training and run again; "two nodes" are one process here, behind srun."""
     clone = Clone(tmp_path / "a project", make_tiny)
     (clone.folder / ".venv").symlink_to(sys.prefix)
-    slurm = Slurm(tmp_path, SLURM_NNODES=nodes)
+    slurm = Slurm(tmp_path, SLURM_NNODES=nodes, OMP_NUM_THREADS="1")
     if nodes == "2":
         # Its own options end where the program begins; there is one node in truth.
         slurm.write("srun", 'while [[ $1 == -* ]]; do shift; done\nexec "${@/#2/1}"\n')

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from clone import Clone, make_model_small
 ROOT = Path(__file__).parents[2]
 # A user namespace: files keep their owner, and who asks for the user's id is told this one.
 AS_OTHER = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
-known = subprocess.run([*AS_OTHER, "id", "-u"], capture_output=True, text=True, check=False)
-pytestmark = pytest.mark.skipif(known.stdout != "12345\n", reason="unshare --user is not allowed here")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run([*AS_OTHER, "true"], check=False).returncode != 0,
+    reason="unshare --user is not allowed here",
+)
 
 
 def image_environment(home: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from apart import Apart, nothing
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.data import dataset
+from s2rm.data.image_zip import MissingFileError
 from s2rm.training import epoch
 from s2rm.training.checkpoint import Progress
 from s2rm.training.failures import explain_failures
@@ -204,7 +205,7 @@ def test_out_of_memory_with_checkpointing_on(tiny_params: Callable[..., Params])
 
 
 def raise_corrupt() -> None:
-    raise UserError("train2014/1.jpg cannot be read as an image: fetch it again")
+    raise MissingFileError("train2014/1.jpg cannot be read as an image: fetch it again")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

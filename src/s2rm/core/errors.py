@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from s2rm.core.signals import StopSignal, stop_signals
+from s2rm.core.signals import AGAIN, StopSignal, stop_signals
 
 
 class UserError(Exception):
@@ -44,7 +44,7 @@ def exit_on_user_error(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt as stopped:
         number = stopped.signal if isinstance(stopped, StopSignal) else signal.SIGINT
         name = signal.Signals(number).name
-        code = _end(f"stopped: {name}; the same command does it again", 128 + number)
+        code = _end(f"stopped: {name}; {AGAIN}", 128 + number)
     except BrokenPipeError:  # who reads the output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE

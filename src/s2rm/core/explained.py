@@ -45,7 +45,8 @@ def explained(work: Work) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(_last_line(error).removeprefix("s2rm.core.errors.UserError: ")) from error
+        line = re.sub(r"^s2rm[\w.]+: ", "", _last_line(error))  # a loader process adds the class
+        raise UserError(line) from error
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise UserError(_out_of_memory(work)) from error
     except (RuntimeError, OSError, EOFError, SafetensorError) as error:

@@ -5,13 +5,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 # Ctrl-C, the end of a container or of a job's time, a closed connection, and what clusters send before that.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # Seconds. Ctrl-C reaches a process from the terminal and from its launcher, and should count once.
 ECHO = 2.0
+AGAIN = "the same command does it again"  # said of what a signal ends at once
 
 
 class StopSignal(KeyboardInterrupt):
@@ -89,6 +90,21 @@ def stop_signals(*, at_once: bool) -> Iterator[SignalFlag]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_while_loading() -> None:
+    """End the process on a signal with one line, from now on until `stop_signals` takes over.
+
+    To load the modules of a command takes seconds, and nothing is at work yet.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        with suppress(OSError):
+            os.write(2, f"stopped: {signal.Signals(number).name}; {AGAIN}\n".encode())
+        os._exit(128 + number)
+
+    for number in heeded_signals():
+        signal.signal(number, stop)
 
 
 def ignore_stop_signals(worker: int = 0) -> None:

@@ -61,15 +61,15 @@ def test_a_file_that_is_placed_later_is_taken_too(store: HandStore, files: dict[
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("config.json", lambda old: edit(old, model_type="roberta"), "describes a roberta model, not a BERT"),
-        ("config.json", lambda old: edit(old, model_type="distilbert"), "describes a distilbert model"),
+        ("config.json", lambda old: edit(old, model_type="roberta"), "is a roberta model, not a BERT"),
+        ("config.json", lambda old: edit(old, model_type="distilbert"), "is a distilbert model"),
         (
             "config.json",
             lambda old: edit(old, model_type="t5"),
-            "describes a t5 model, not a BERT: set another",
+            "is a t5 model, not a BERT: choose",
         ),
-        ("config.json", lambda old: edit(old, model_type=None), "describes no model_type, not a BERT"),
-        ("config.json", lambda _: b"[]", "describes no model_type"),
+        ("config.json", lambda old: edit(old, model_type=None), "no model_type in its config.json"),
+        ("config.json", lambda _: b"[]", "no model_type in its config.json"),
         ("config.json", lambda _: b"", "corrupt or truncated JSON"),
         ("config.json", lambda old: old[:40], "corrupt or truncated JSON"),
         ("config.json", lambda _: b"<html>404</html>", "corrupt or truncated JSON"),
