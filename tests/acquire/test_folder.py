@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny_refer import TinyRefer
 
-from s2rm.acquire.folder import lay_out_folder
+from s2rm.acquire.folder import find_folder, lay_out_folder
 from s2rm.config.benchmarks import COCO_IMAGES
-from s2rm.config.params import Preprocess
+from s2rm.config.params import Data, Preprocess
 from s2rm.core.errors import UserError
 from s2rm.data.image_zip import ImageFiles
 from s2rm.refer.prepare import prepare
@@ -202,5 +202,6 @@ def test_a_tilde_is_the_home_folder(
     user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(user_folder.parent))
-    lay_out_folder(Path("~") / user_folder.name, BENCHMARKS, tmp_path / "out")
+    data = Data(source="folder", folder=f"~/{user_folder.name}", benchmarks=BENCHMARKS)
+    lay_out_folder(find_folder(data, tmp_path), BENCHMARKS, tmp_path / "out")
     assert files(tmp_path / "out") == RAW

@@ -40,4 +40,8 @@ def require_usable_file(path: Path, language: Language) -> None:
     Raises:
         UserError: it cannot be read, or see `require_usable`.
     """
-    require_usable(load_json(path), language)
+    config = load_json(path)
+    try:
+        require_usable(config, language)
+    except UserError as error:
+        raise UserError(f"{error} ({path})") from None
