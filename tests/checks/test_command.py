@@ -279,7 +279,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     "RoBERTa": (language({"model_type": "roberta"}), "language", "error", "a roberta model, not a BERT"),
     "CLIP": (language({"model_type": "clip_text_model"}), "language", "error", "not a BERT"),
     "no kind": (language({"hidden_size": 8}), "language", "error", "of an unknown kind"),
-    "a broken config.json": (language("{"), "language", "error", "cannot be read as JSON"),
+    "a broken config.json": (language("{"), "language", "error", "is corrupt or truncated JSON"),
     "too many tokens": (
         language({"model_type": "bert", "max_position_embeddings": 32}, language__tokens=64),
         *("language", "error", "lower language.tokens"),
