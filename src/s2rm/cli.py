@@ -2,12 +2,10 @@
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from s2rm.core.errors import UserError, exit_on_user_error
+from s2rm.tracking.commands import add_commands
 
 
 def main() -> None:
@@ -63,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     environment.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     environment.set_defaults(command=_env)
 
-    ui = commands.add_parser("ui", help="start MLflow's web pages of the recorded runs")
-    ui.add_argument("--port", type=int, default=5000, help="default: 5000")
-    ui.set_defaults(command=_ui)
+    add_commands(commands)
     return parser
 
 
@@ -170,19 +166,6 @@ def _env(arguments: argparse.Namespace) -> None:
                 print(f"  {key}: {each}")
         else:
             print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
-
-
-def _ui(arguments: argparse.Namespace) -> None:
-    """Run MLflow's server on the recorded runs until it is stopped."""
-    from s2rm.tracking import tracking_uri
-
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    uri = tracking_uri(Path.cwd())
-    if uri.startswith("http"):
-        raise UserError(f"the runs are recorded on the server {uri}: open that address")
-    print(f"MLflow on {uri}: http://127.0.0.1:{arguments.port} (stop with Ctrl-C)", flush=True)
-    command = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(arguments.port)]
-    subprocess.run([sys.executable, "-m", "mlflow", *command, "--workers", "1"], env=environment, check=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""MLflow's client, which answers with one line instead of an exception of some library."""
+
+import logging
+import os
+from typing import Any
+
+from s2rm.core.errors import StoppedError, UserError
+from s2rm.tracking.address import StoreAddress
+from s2rm.tracking.store_errors import StoreError, explain
+
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # By default MLflow asks a server that is down for four minutes.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+
+
+class OneLineClient:
+    """The methods of MLflow's client, each of whose exceptions is a `StoreError`.
+
+    Args:
+        address: of the store.
+    """
+
+    def __init__(self, address: StoreAddress) -> None:
+        self._address = address
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        try:
+            from mlflow import MlflowClient
+        except ImportError as error:
+            raise StoreError(f"MLflow cannot be loaded ({error}): `make setup` installs it") from None
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        try:
+            self._client = MlflowClient(address.uri)
+        except Exception as error:
+            raise explain(error, address.shown, address.secret) from error
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                return method(*arguments, **named)
+            except (UserError, StoppedError):
+                raise
+            except Exception as error:
+                raise explain(error, self._address.shown, self._address.secret) from error
+
+        return call
