@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -27,10 +27,10 @@ class StoreAddress:
         secret: the password in `uri`, "" if it has none.
     """
 
-    uri: str
+    uri: str = field(repr=False)
     shown: str
     database: Path | None = None
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
     @property
     def artifacts(self) -> Path | None:

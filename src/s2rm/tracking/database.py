@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -63,9 +64,23 @@ def _check(database: Path, shown: str) -> None:
             return
         if not {"experiments", "runs"} <= tables:
             raise StoreError(f"the MLflow store {shown} is a database, but not of MLflow: name another file")
+        _check_version(connection, shown)
         connection.execute("BEGIN IMMEDIATE")  # fails where it cannot be written, or another process writes
         _place_artifacts(connection, database.with_name(ARTIFACTS))
         connection.commit()
+
+
+def _check_version(connection: sqlite3.Connection, shown: str) -> None:
+    """Refuse a database of a newer MLflow: of this one MLflow says that it is older."""
+    package = find_spec("mlflow")
+    known = Path(str(package.origin)).parent / "store" / "db_migrations" / "versions" if package else Path()
+    (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
+    if known.is_dir() and revision and not any(known.glob(f"{revision}_*.py")):
+        raise StoreError(
+            f"the MLflow store {shown} was written by a newer MLflow: install that version, or name another "
+            "store",
+            UNREACHABLE,
+        )
 
 
 def _place_artifacts(connection: sqlite3.Connection, folder: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from s2rm.core.files import link, replace_text
 from s2rm.tracking.journal import FOLDER
-from s2rm.tracking.publish import digest_evaluation, publish
 from s2rm.tracking.mlflow_store import MlflowStore
+from s2rm.tracking.publish import digest_evaluation, publish
 
 UNTRACKED = "untracked"
 FILE = "evaluation.json"

@@ -118,9 +118,7 @@ class Journal:
                     self._last |= dict.fromkeys(event.get("values", ()), event.get("step", 0))
                 self._file.write(b"\n")  # ends a line that was cut
         except OSError as error:
-            raise UserError(
-                f"cannot write the record of the training {self.path}: {error.strerror}"
-            ) from None
+            raise UserError(f"cannot write the training's record {self.path}: {error.strerror}") from None
         self._append("resume" if known else "open", **({} if known else head))
 
     def __enter__(self) -> Self:

@@ -23,10 +23,6 @@ MEANINGS = (
         "does not answer: is the server running, and its address right?",
     ),
     (
-        r"Can't locate revision",
-        "was written by a newer MLflow: install that version, or name another store",
-    ),
-    (
         r"out-of-date database schema",
         "was written by an older MLflow: copy it, then run `mlflow db upgrade STORE`",
     ),
