@@ -34,6 +34,7 @@ class OneLineClient:
         except ImportError as error:
             raise StoreError(f"MLflow cannot be loaded ({error}): `make setup` installs it") from None
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings of a dead server are ours too
         try:
             self._client = MlflowClient(address.uri)
         except Exception as error:

@@ -8,7 +8,7 @@ from s2rm.config.load import load_params
 from s2rm.tracking.address import find_store, has_store
 from s2rm.tracking.database import opened_database
 from s2rm.tracking.mlflow_store import MlflowStore
-from s2rm.tracking.synchronise import synchronise
+from s2rm.tracking.synchronise import Sent, synchronise
 from s2rm.tracking.web import serve_runs
 
 
@@ -58,6 +58,9 @@ def _sync(arguments: argparse.Namespace) -> None:
     """Send to MLflow what it lacks."""
     root = Path.cwd()
     sent = synchronise(root)
+    if sent == Sent():
+        print("nothing is recorded in .tracking/: a training records itself")
+        return
     for line in sent.left_out:
         print(f"left out: {line}")
     print(

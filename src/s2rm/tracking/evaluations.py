@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s2rm.core.errors import UserError
 from s2rm.core.files import link, replace_text
 from s2rm.tracking.journal import FOLDER
 from s2rm.tracking.mlflow_store import MlflowStore
@@ -79,9 +80,16 @@ def find_evaluations(record: Path) -> list[Path]:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Return the evaluation that is kept in a folder."""
-    content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    return Evaluation(**content)
+    """Return the evaluation that is kept in a folder.
+
+    Raises:
+        UserError: its file is damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return Evaluation(**content)
+    except (ValueError, TypeError):
+        raise UserError(f"{folder / FILE} is damaged") from None
 
 
 def send_evaluation(folder: Path, store: MlflowStore) -> str:

@@ -80,11 +80,10 @@ class Sender:
         root: folder of the project.
         experiment: name of the MLflow experiment.
         journal: of the training in this process.
-        pace: seconds between two requests.
     """
 
-    def __init__(self, root: Path, experiment: str, journal: Journal, pace: float = PACE) -> None:
-        self._root, self._experiment, self._pace = root, experiment, pace
+    def __init__(self, root: Path, experiment: str, journal: Journal) -> None:
+        self._root, self._experiment = root, experiment
         self._upload = Upload(journal.path, running=True)
         self._store: MlflowStore | None = None
         self._error: Exception | None = None  # of the last request
@@ -113,7 +112,7 @@ class Sender:
                 self._send()
                 if self._error:
                     logger.info("the MLflow store works again")
-                self._error, pause = None, self._pace
+                self._error, pause = None, PACE
             except Exception as error:
                 # Whatever it is, it must not end the training; the journal keeps everything.
                 if not self._error:
@@ -124,7 +123,7 @@ class Sender:
                         self._upload.journal.parent,
                     )
                 self._error = error
-                pause = min(max(2 * pause, self._pace), LONGEST_PAUSE)
+                pause = min(max(2 * pause, PACE), LONGEST_PAUSE)
             if last:
                 return
             pause = max(pause, monotonic() - started)

@@ -72,5 +72,5 @@ def explain(error: Exception, shown: str, secret: str = "") -> StoreError:
             return StoreError(f"the MLflow store {shown} {meaning.replace('STORE', shown)}", UNREACHABLE)
     if secret:
         text = text.replace(secret, "***")
-    code = str(getattr(error, "error_code", ""))
+    code = DELETED if "Current state is deleted" in text else str(getattr(error, "error_code", ""))
     return StoreError(f"the MLflow store {shown}: {text[:LONGEST_REASON] or type(error).__name__}", code)

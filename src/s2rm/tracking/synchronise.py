@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s2rm.core.errors import UserError
 from s2rm.tracking.evaluations import find_evaluations, read_evaluation, send_evaluation
 from s2rm.tracking.journal import FILE, FOLDER, find_journals, held, journal_of, read_head, read_status
 from s2rm.tracking.mlflow_store import MlflowStore
@@ -56,8 +57,8 @@ def synchronise(root: Path, only: Collection[str] | None = None) -> Sent:
                     _send_record(record, store_of, sent)
                 else:
                     sent.left_out.append(f"{record.name}: another process trains or sends it now")
-        except StoreError as error:
-            if error.code != DELETED or not stores:
+        except UserError as error:
+            if isinstance(error, StoreError) and (error.code != DELETED or not stores):
                 raise
             sent.left_out.append(f"{record.name}: {error}")
     return sent
@@ -97,8 +98,7 @@ def _send_record(record: Path, store_of: Callable[[str], MlflowStore], sent: Sen
     if journal.exists():
         head = read_head(journal)
         if not head:
-            sent.left_out.append(f"{record.name}: {journal} is damaged")
-            return
+            raise UserError(f"{journal} is damaged")
         sent.points += Upload(journal, running=False).send(store_of(head["experiment"]))
         sent.trainings += 1
     for folder in find_evaluations(record):
