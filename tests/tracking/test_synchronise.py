@@ -177,27 +177,23 @@ def test_an_evaluation_that_is_damaged_is_named(root: Path, content: str) -> Non
     assert line == f"{journal.identity}: {file} is damaged"
 
 
-def test_nothing_to_send_and_no_store(tmp_path: Path) -> None:
-    done = sync(tmp_path)
-    assert (done.returncode, done.stdout) == (
-        0,
-        "nothing is recorded in .tracking/: a training records itself\n",
-    )
+def test_nothing_to_send_and_no_store(tmp_path: Path, sync: Sync) -> None:
+    assert sync(tmp_path) == (0, "nothing is recorded in .tracking/: a training records itself\n", "")
     assert not (tmp_path / "mlflow.db").exists()
 
 
 @pytest.mark.hostile
 def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, sync: Sync) -> None:
-    make_journal(root)
-    (root / "mlflow.db").write_bytes(b"nonsense" * 1000)
-    done = sync(root)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    make_journal(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(b"nonsense" * 1000)
+    code, _, err = sync(tmp_path)
+    assert code == 2
+    (line,) = err.splitlines()
     assert line.startswith(
-        f"error: the MLflow store sqlite:///{root}/mlflow.db is corrupt: move the file away"
+        f"error: the MLflow store sqlite:///{tmp_path}/mlflow.db is corrupt: move the file"
     )
-    (root / "mlflow.db").unlink()
-    assert sync(root).returncode == 0, "as it says"
+    (tmp_path / "mlflow.db").unlink()
+    assert sync(tmp_path)[0] == 0, "as it says"
 
 
 def test_the_advice_names_what_is_there(root: Path) -> None:

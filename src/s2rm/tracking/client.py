@@ -33,7 +33,8 @@ class OneLineClient:
             from mlflow import MlflowClient
         except ImportError as error:
             raise StoreError(f"MLflow cannot be loaded ({error}): `make setup` installs it") from None
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for chatty in ("alembic", "mlflow.store.db"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings of a dead server are ours too
         try:
             self._client = MlflowClient(address.uri)
