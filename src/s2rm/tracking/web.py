@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from s2rm.core.errors import UserError
-from s2rm.tracking.address import SERVERS, find_store, has_store
+from s2rm.tracking.address import SERVERS, StoreAddress, find_store, has_store
 from s2rm.tracking.client import SETTINGS
 from s2rm.tracking.mlflow_store import MlflowStore
 from s2rm.tracking.synchronise import advise_recording
@@ -57,9 +57,25 @@ def serve_runs(root: Path, experiment: str, host: str, port: int) -> NoReturn:
     print(f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{_page(store.experiment_id)}", flush=True)
     for name, value in variables.items():
         os.environ.setdefault(name, value)
-    command = ["mlflow", "server", "--backend-store-uri", address.uri, "--workers", "1"]
-    command += ["--host", host, "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", *command])
+    os.environ |= _describe_store(address)
+    server = ["uvicorn", "--host", host, "--port", str(port), "--log-level", "warning"]
+    os.execv(sys.executable, [sys.executable, "-m", *server, "mlflow.server.fastapi_app:app"])
+
+
+def _describe_store(address: StoreAddress) -> dict[str, str]:
+    """Return the variables by which `mlflow server` tells the server that it starts where the store is.
+
+    It is left out here, because a server that it has started survives it.
+    """
+    from mlflow.server import constants
+
+    files = str(address.artifacts or "mlartifacts")
+    return {
+        constants.BACKEND_STORE_URI_ENV_VAR: address.uri,
+        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: files,
+    }
 
 
 def _page(experiment_id: str) -> str:
