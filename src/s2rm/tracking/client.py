@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from s2rm.core.errors import StoppedError, UserError
-from s2rm.tracking.address import StoreAddress
+from s2rm.tracking.address import SERVERS, StoreAddress
 from s2rm.tracking.store_errors import StoreError, explain
 
 SETTINGS = {
@@ -13,7 +13,7 @@ SETTINGS = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # By default MLflow asks a server that is down for four minutes.
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
 
@@ -34,8 +34,12 @@ class OneLineClient:
         except ImportError as error:
             raise StoreError(f"MLflow cannot be loaded ({error}): `make setup` installs it") from None
         for chatty in ("alembic", "mlflow.store.db"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+            logging.getLogger(chatty).setLevel(logging.ERROR)
         logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings of a dead server are ours too
+        if not address.uri.startswith(SERVERS):
+            from mlflow.store.db import utils
+
+            utils.MAX_RETRY_COUNT = 1  # otherwise it asks a database that refuses for 100 seconds
         try:
             self._client = MlflowClient(address.uri)
         except Exception as error:

@@ -31,7 +31,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def check_store(root: Path, experiment: str) -> None:
-    """Check in seconds that runs can be recorded; nothing is created.
+    """Check in seconds that runs can be recorded; no store is created, but a missing experiment is.
 
     Args:
         root: folder of the project.

@@ -41,13 +41,19 @@ def journal_of(root: Path, identity: str) -> Path:
 
 @contextmanager
 def held(record: Path) -> Iterator[bool]:
-    """Hold a record, a folder of .tracking/, if no other process does; yield whether it is held."""
+    """Hold a record, a folder of .tracking/, if no other process does; yield whether it is held.
+
+    Raises:
+        UserError: its folder cannot be written.
+    """
     lock = FileLock(record / "lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise UserError(f"cannot lock {record}: {error.strerror}") from None
     try:
         yield True
     finally:

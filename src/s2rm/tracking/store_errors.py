@@ -13,6 +13,7 @@ MEANINGS = (
         r"error code 40[13]\b|Unauthorized|not authenticated|UNAUTHENTICATED",
         "refuses the access: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     ),
+    (r"too many 5\d\d|failed with error code 5\d\d", "answers with errors: look into its log"),
     (
         r"not in a valid JSON format|failed with error code 4\d\d|No such API|ENDPOINT_NOT_FOUND",
         "answers, but not as an MLflow server does: is the address right?",
@@ -37,8 +38,8 @@ MEANINGS = (
         "is corrupt: move the file away, then `s2rm track sync` records the runs again",
     ),
     (
-        r"No module named '(psycopg2|MySQLdb|pymysql|pyodbc)|psycopg2 is not installed",
-        "needs a driver that is missing: pip install 's2rm[server]' for PostgreSQL",
+        r"No module named '(psycopg2?|MySQLdb|pymysql|pyodbc)|psycopg2 is not installed",
+        "needs a driver that is missing: for postgresql+psycopg2://… pip install 's2rm[server]'",
     ),
 )
 UNREACHABLE = "UNREACHABLE"
