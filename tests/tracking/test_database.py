@@ -142,6 +142,7 @@ def test_experiments_of_others_stay_as_they_are(root: Path, scores: Path, tmp_pa
     assert client.get_experiment_by_name("bucket").artifact_location == "s3://bucket/mlartifacts"
 
 
+@pytest.mark.slow
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
     assert MlflowStore(tmp_path, "s2rm").list_runs() == []
@@ -244,6 +245,7 @@ def test_a_folder_that_cannot_be_written(root: Path) -> None:
         MlflowStore(root, "s2rm")
 
 
+@pytest.mark.slow
 def test_a_database_of_an_older_mlflow_is_brought_up_to_date(tmp_path: Path) -> None:
     old = tmp_path / "old"
     old.mkdir()

@@ -21,7 +21,9 @@ PATIENCE = 60.0  # seconds
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("PACE", 0.05), ("LONGEST_PAUSE", 0.1), ("STOPPED_PATIENCE", 1.0)):
+    """A quick thread, and an end that waits for a busy machine."""
+    patient = {"PATIENCE": PATIENCE, "STOPPED_PATIENCE": PATIENCE}
+    for name, value in {"PACE": 0.05, "LONGEST_PAUSE": 0.1, **patient}.items():
         monkeypatch.setattr(live, name, value)
 
 
@@ -122,7 +124,7 @@ def test_a_server_that_is_none(
     first, last = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert f"the MLflow store {proxy.url} " in first
     assert reason in first
-    assert last == "20 points of the training not sent to MLflow: `s2rm track sync` sends them"
+    assert last == "20 points of the training not sent to MLflow: `s2rm track sync` sends what is missing"
     assert "\n" not in first
 
 

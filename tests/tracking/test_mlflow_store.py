@@ -1,11 +1,12 @@
 """A real MLflow store: what is recorded can be read back, and what it lacks is said in one line."""
 
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
+from mlflow.cli import cli
 from recorded import make_journal, send
 
 from s2rm.core.errors import UserError
@@ -51,7 +52,9 @@ def test_an_experiment_that_another_process_makes_first(
     assert MlflowStore(root, "s2rm").experiment_id == store.experiment_id
 
 
-def test_a_deleted_experiment_and_the_command_that_restores_it(root: Path, store: MlflowStore) -> None:
+def test_a_deleted_experiment_and_the_command_that_restores_it(
+    root: Path, store: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.client.delete_experiment(store.experiment_id)
     with pytest.raises(
         UserError, match="the MLflow experiment 's2rm' was deleted: name another one"
@@ -60,8 +63,11 @@ def test_a_deleted_experiment_and_the_command_that_restores_it(root: Path, store
     assert "\n" not in str(error.value)
     command = str(error.value).partition("or restore it: ")[2]
     assert command.startswith(f"MLFLOW_TRACKING_URI='sqlite:///{root}/mlflow.db' mlflow experiments restore")
-    command = command.replace(" mlflow ", f" {sys.executable} -m mlflow ")
-    subprocess.run(command, shell=True, check=True, capture_output=True)
+    variable, program, *arguments = shlex.split(command)
+    assert program == "mlflow"
+    monkeypatch.setenv(*variable.split("=", 1))
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
     assert MlflowStore(root, "s2rm").experiment_id == store.experiment_id
 
 

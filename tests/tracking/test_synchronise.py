@@ -85,6 +85,7 @@ def test_everything_is_sent_once_also_to_a_store_that_was_lost(
     assert run_of(MlflowStore(lost, "s2rm"), second.identity).info.run_name == "other"
 
 
+@pytest.mark.slow
 def test_to_another_store_and_back(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_journal(root)
     assert synchronise(root).points == 2
@@ -192,8 +193,6 @@ def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, sync: Sync) -> 
     assert line.startswith(
         f"error: the MLflow store sqlite:///{tmp_path}/mlflow.db is corrupt: move the file"
     )
-    (tmp_path / "mlflow.db").unlink()
-    assert sync(tmp_path)[0] == 0, "as it says"
 
 
 def test_the_advice_names_what_is_there(root: Path) -> None:

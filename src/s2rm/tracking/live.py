@@ -7,7 +7,7 @@ training nothing.
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -15,6 +15,7 @@ from typing import Any
 
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
+from s2rm.tracking.client import load_mlflow
 from s2rm.tracking.journal import Journal
 from s2rm.tracking.mlflow_store import MlflowStore
 from s2rm.tracking.store_errors import DELETED, StoreError
@@ -88,6 +89,10 @@ class Sender:
         self._store: MlflowStore | None = None
         self._error: Exception | None = None  # of the last request
         self._closing = Event()
+        # Here and not in the thread: the processes of the data loader are forked, and one that is forked
+        # during an import of another thread may wait for it for ever.
+        with suppress(StoreError):
+            load_mlflow()
         self._thread = Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
@@ -101,7 +106,7 @@ class Sender:
             return  # nothing would send it
         count = self._upload.count_unsent()
         what = f"{count} points of the training" if count else "the end of the training"
-        logger.warning("%s not sent to MLflow: `s2rm track sync` sends them", what)
+        logger.warning("%s not sent to MLflow: `s2rm track sync` sends what is missing", what)
 
     def _work(self) -> None:
         pause = 0.0

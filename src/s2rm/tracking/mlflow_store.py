@@ -122,9 +122,6 @@ class MlflowStore:
     def find(self, identity: str) -> Any | None:
         """Return MLflow's run of the training with this id of ours; None if this store does not have it.
 
-        Args:
-            identity: our own id, or MLflow's id of a run that was recorded without one.
-
         Raises:
             StoreError: with the code DELETED: the run was deleted in MLflow.
         """
@@ -132,17 +129,20 @@ class MlflowStore:
 
         query = f"tags.`{OWN_ID}` = '{identity}'"
         runs = self.client.search_runs([self.experiment_id], query, ViewType.ALL)
-        if not runs:
-            try:
-                runs = [self.client.get_run(identity)]
-            except StoreError as error:
-                if error.code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                return None
-        active = [run for run in runs if run.info.lifecycle_stage != "deleted"]
-        if not active:
-            raise StoreError(f"the run {runs[0].info.run_name} was deleted in MLflow: left out", DELETED)
-        return active[0]
+        return _get_active(runs) if runs else None
+
+    def find_unnamed(self, run_id: str) -> Any | None:
+        """Return MLflow's run with this id of MLflow's, as runs had before they had an id of ours.
+
+        Raises:
+            StoreError: with the code DELETED: the run was deleted in MLflow.
+        """
+        try:
+            return _get_active([self.client.get_run(run_id)])
+        except StoreError as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
 
     def search(self, tags: Mapping[str, str]) -> list[Any]:
         """Return MLflow's runs that have all of these tags."""
@@ -235,3 +235,10 @@ class MlflowStore:
             self.client.update_run(run_id, status=status)
         else:
             self.client.set_terminated(run_id, status, time)
+
+
+def _get_active(runs: list[Any]) -> Any:
+    active = [run for run in runs if run.info.lifecycle_stage != "deleted"]
+    if not active:
+        raise StoreError(f"the run {runs[0].info.run_name} was deleted in MLflow: left out", DELETED)
+    return active[0]

@@ -40,7 +40,7 @@ def publish(
         this store does not know the training.
     """
     digest = digest_evaluation(metrics)
-    run = store.find(trained_run) if trained_run else None
+    run = (store.find(trained_run) or store.find_unnamed(trained_run)) if trained_run else None
     if run is None:
         own = {"trained_run": trained_run or "untracked", EVALUATION: digest}
         known = store.search(own)
