@@ -58,7 +58,7 @@ def _keep(params: Params, name: str, rendered: Rendered) -> Path:
     tags = {**collect_tags(), "run": name}
     metrics = flatten(load_json(RESULTS / name / "metrics.json"))
     evaluation = Evaluation(
-        trained_run=load_json(RESULTS / name / RUN_ID)["run_id"],
+        trained_run=load_json(RESULTS / name / RUN_ID).get("run_id"),
         name=name,
         experiment=params.tracking.experiment,
         metrics={key.replace(".", "/", 3): value for key, value in metrics.items()},

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from recorded import make_journal, run_of, send
 
+from s2rm.core.errors import UserError
 from s2rm.tracking import MlflowStore
 from s2rm.tracking.evaluations import Evaluation, find_evaluations, read_evaluation, send_evaluation
 
@@ -73,3 +74,26 @@ def test_one_of_an_untracked_training_has_a_place_too(
     folder = keep(root, None, files)
     assert folder.parents[1].name == "untracked"
     assert store.client.get_run(send_evaluation(folder, store)).data.tags["trained_run"] == "untracked"
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("identity", ["../../outside", "a/b", "..", "/tmp/x", "a b"])
+def test_an_id_that_is_a_path_is_refused(tmp_path: Path, files: dict[str, list[Path]], identity: str) -> None:
+    with pytest.raises(UserError, match="is not the id of a training"):
+        keep(tmp_path / "project", identity, files)
+    assert not (tmp_path / "project").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, files: dict[str, list[Path]]) -> None:
+    (tmp_path / ".tracking").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write the record"):
+        keep(tmp_path, None, files)
+
+
+def test_files_that_cannot_be_written_are_one_line(
+    root: Path, store: MlflowStore, files: dict[str, list[Path]]
+) -> None:
+    (root / "mlartifacts").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write .*mlartifacts") as error:
+        send_evaluation(keep(root, None, files), store)
+    assert "\n" not in str(error.value)

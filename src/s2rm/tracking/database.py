@@ -18,6 +18,7 @@ from s2rm.tracking.address import ARTIFACTS, StoreAddress
 from s2rm.tracking.store_errors import UNREACHABLE, StoreError, explain
 
 BUSY = 5.0  # seconds to wait for another process that writes
+LONGEST_OPENING = 60.0  # seconds to wait for another process that opens it, or makes it
 
 
 @contextmanager
@@ -40,7 +41,9 @@ def opened_database(address: StoreAddress) -> Iterator[None]:
     if database.is_dir():
         raise StoreError(f"the MLflow store {address.shown} is a folder: move it away", UNREACHABLE)
     try:
-        with FileLock(database.with_name(f"{database.name}.lock"), mode=0o664):
+        lock = database.with_name(f"{database.name}.lock")
+        lock.touch(0o664)  # fails where nothing can be written; there FileLock would wait for ever
+        with FileLock(lock, timeout=LONGEST_OPENING, mode=0o664):
             _check(database, address.shown)
             yield
     except (OSError, sqlite3.Error) as error:

@@ -7,6 +7,7 @@ The id of a training that was not tracked is `untracked`.
 """
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -58,19 +59,28 @@ class Evaluation:
 
         Returns:
             The folder of the evaluation.
+
+        Raises:
+            UserError: it cannot be written, or `trained_run` cannot be an id.
         """
-        record = root / FOLDER / (self.trained_run or UNTRACKED)
+        name = self.trained_run or UNTRACKED
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            raise UserError(f"{name!r} is not the id of a training: run `dvc repro --force train evaluate`")
+        record = root / FOLDER / name
         folder = record / "evaluations" / digest_evaluation(self.metrics)
         if (folder / FILE).exists():
             before = read_evaluation(folder)
             self.time = before.time
             self.experiments = sorted({*before.experiments, *self.experiments})
         self.files = {name: [path.name for path in paths] for name, paths in files.items()}
-        shutil.rmtree(folder / "files", ignore_errors=True)
-        for name, paths in files.items():
-            for path in paths:
-                _keep_file(path, folder / "files" / name / path.name)
-        return replace_text(folder / FILE, json.dumps(asdict(self), indent=1) + "\n").parent
+        try:
+            shutil.rmtree(folder / "files", ignore_errors=True)
+            for name, paths in files.items():
+                for path in paths:
+                    _keep_file(path, folder / "files" / name / path.name)
+            return replace_text(folder / FILE, json.dumps(asdict(self), indent=1) + "\n").parent
+        except OSError as error:
+            raise UserError(f"cannot write the record {folder}: {error.strerror}") from None
 
 
 def find_evaluations(record: Path) -> list[Path]:

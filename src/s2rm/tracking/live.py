@@ -57,7 +57,7 @@ def record_training(
     Raises:
         UserError: the record cannot be written on this machine. What the store does raises nothing.
     """
-    known = json.loads(run_file.read_text(encoding="utf-8"))["run_id"] if run_file.exists() else None
+    known = _read_id(run_file)
     head = {"name": name, "experiment": experiment, "params": dict(params), "tags": dict(tags)}
     journal = Journal(root, known, head)
     try:
@@ -72,6 +72,13 @@ def record_training(
         sender.close(PATIENCE)
     finally:
         journal.close()
+
+
+def _read_id(run_file: Path) -> str | None:
+    try:
+        return str(json.loads(run_file.read_text(encoding="utf-8"))["run_id"])
+    except (OSError, ValueError, LookupError, TypeError):  # none, or left empty by a power failure
+        return None
 
 
 class Sender:

@@ -6,7 +6,8 @@ time that a lost store is filled again.
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from s2rm.tracking.address import VARIABLE, find_store
 from s2rm.tracking.client import OneLineClient
 from s2rm.tracking.database import local_path, opened_database
-from s2rm.tracking.store_errors import DELETED, StoreError
+from s2rm.tracking.store_errors import DELETED, UNREACHABLE, StoreError
 
 OWN_ID = "s2rm.id"  # tag: our own id of the training
 LONGEST_PARAM = 6000  # characters of a value that MLflow accepts
@@ -211,9 +212,8 @@ class MlflowStore:
     def log_json(self, run_id: str, content: Mapping[str, Any], name: str) -> None:
         """Log `content` as the JSON artifact `name`."""
         if self._artifacts:
-            folder = self._artifacts / run_id / "artifacts"
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+            with self._writing(run_id, name) as target:
+                target.write_text(json.dumps(content, indent=2), encoding="utf-8")
         else:
             self.client.log_dict(run_id, dict(content), name)
 
@@ -222,12 +222,21 @@ class MlflowStore:
         for folder, paths in files.items():
             for path in paths:
                 if self._artifacts:
-                    target = self._artifacts / run_id / "artifacts" / folder / path.name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.unlink(missing_ok=True)
-                    shutil.copyfile(path, target)
+                    with self._writing(run_id, f"{folder}/{path.name}") as target:
+                        shutil.copyfile(path, target)
                 else:
                     self.client.log_artifact(run_id, str(path), folder)
+
+    @contextmanager
+    def _writing(self, run_id: str, name: str) -> Iterator[Path]:
+        """Yield the path of a local artifact, which does not exist, in a folder that does."""
+        target = Path(str(self._artifacts)) / run_id / "artifacts" / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            yield target
+        except OSError as error:
+            raise StoreError(f"cannot write {target}: {error.strerror}", UNREACHABLE) from None
 
     def set_status(self, run_id: str, status: str, time: int | None = None) -> None:
         """Set the status of a run, as "FINISHED"; `time` in milliseconds since 1970, by default now."""

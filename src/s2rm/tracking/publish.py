@@ -44,13 +44,17 @@ def publish(
     if run is None:
         own = {"trained_run": trained_run or "untracked", EVALUATION: digest}
         known = store.search(own)
-        run_id = known[0].info.run_id if known else store.create(name, {**tags, **own})
+        run_id = known[0].info.run_id if known else store.create(name, {**tags, **own}, time or None)
     elif run.data.tags.get(EVALUATION, digest) == digest:
         run_id = run.info.run_id
     else:
         own = {"mlflow.parentRunId": run.info.run_id, EVALUATION: digest}
         known = store.search(own)
-        run_id = known[0].info.run_id if known else store.create(f"{name}-evaluation", {**tags, **own})
+        run_id = (
+            known[0].info.run_id
+            if known
+            else store.create(f"{name}-evaluation", {**tags, **own}, time or None)
+        )
     found = store.client.get_run(run_id)
     has = found.data.tags
     new = has.get("published") != "true"
