@@ -34,6 +34,7 @@ RUNS: dict[str, tuple[str, ...]] = {  # name → script and arguments
     "loader": ("loader.py", *PAPER, "--repeats", "3"),
     "prepare": ("prepare.py", "--repeats", "3"),
     "status": ("status.py", "--repeats", "3"),
+    "tracking": ("tracking.py", "--repeats", "7"),
 }
 HARDWARE = ("processor", "cores", "memory_gib")
 

@@ -6,6 +6,7 @@ Reads results/ only: no model, no torch, no data and no images but the few that 
 demo takes about ten seconds on two CPU cores.
 """
 
+import logging
 from pathlib import Path
 
 import context  # noqa: F401
@@ -15,12 +16,16 @@ from paths import INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID
 from tags import collect_tags
 
 from s2rm.config.load import load_params
-from s2rm.config.params import flatten
+from s2rm.config.params import Params, flatten
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import load_json
 from s2rm.core.project import require_writable
-from s2rm.reporting.render import render
-from s2rm.tracking import MlflowStore
+from s2rm.reporting.render import Rendered, render
+from s2rm.tracking.evaluations import Evaluation
+from s2rm.tracking.store_errors import StoreError
+from s2rm.tracking.synchronise import synchronise
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -41,15 +46,31 @@ def main() -> None:
     )
     if not params.tracking.enabled:
         return
-    store = MlflowStore(ROOT, params.tracking.experiment)
-    for name in params.runs:
-        trained = load_json(RESULTS / name / RUN_ID)["run_id"]
-        files = {"tables": rendered.tables, "figures": rendered.figures[name]}
-        # What `s2rm ablation` compares: the scores; the parameters last, so that with them all is there.
-        files["results"] = [*sorted((RESULTS / name).glob("*.parquet")), Path("params.yaml")]
-        metrics = flatten(load_json(RESULTS / name / "metrics.json"))
-        evaluation = {key.replace(".", "/", 3): value for key, value in metrics.items()}
-        store.publish(trained, name, evaluation, files, {**collect_tags(), "run": name})
+    records = {_keep(params, name, rendered).parents[1].name for name in params.runs}
+    try:
+        left_out = synchronise(ROOT, records).left_out
+    except StoreError as error:
+        left_out = [str(error)]
+    for line in left_out:
+        logger.warning("%s; what is missing in MLflow is in .tracking/: `s2rm track sync` sends it", line)
+
+
+def _keep(params: Params, name: str, rendered: Rendered) -> Path:
+    """Record the evaluation of a run; return its folder."""
+    tags = {**collect_tags(), "run": name}
+    metrics = flatten(load_json(RESULTS / name / "metrics.json"))
+    evaluation = Evaluation(
+        trained_run=load_json(RESULTS / name / RUN_ID).get("run_id"),
+        name=name,
+        experiment=params.tracking.experiment,
+        metrics={key.replace(".", "/", 3): value for key, value in metrics.items()},
+        tags=tags,
+        experiments=[tags["dvc.experiment"]] if "dvc.experiment" in tags else [],
+    )
+    files = {"tables": rendered.tables, "figures": rendered.figures[name]}
+    # What `s2rm ablation` compares: the scores; the parameters last, so that with them all is there.
+    files["results"] = [*sorted((RESULTS / name).glob("*.parquet")), Path("params.yaml")]
+    return evaluation.keep(ROOT, files)
 
 
 if __name__ == "__main__":

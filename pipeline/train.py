@@ -4,12 +4,11 @@
 
 Reads data/prepared/ (tables), data/raw/images/ and data/weights/ (pretrained encoders); writes
 models/<run>/, a folder that `S2RM.from_pretrained` reads, and models/<run>.mlflow.json with the id of its
-MLflow run. A training that was stopped continues from its state in .scratch/. The demo takes three to
-six minutes on two CPU cores.
+record in .tracking/. A training that was stopped continues from its state in .scratch/. The demo takes
+three to six minutes on two CPU cores.
 """
 
 import json
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text
 from s2rm.core.process import keep_freed_memory, make_deterministic
 from s2rm.core.project import require_writable
-from s2rm.tracking import MlflowStore
+from s2rm.tracking.live import record_training
 from s2rm.training.loop import train_run
 
 
@@ -71,22 +70,19 @@ def main() -> None:
 
 
 def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> str:
-    """Train in an MLflow run and return its id."""
-    store = MlflowStore(ROOT, params.tracking.experiment)
+    """Train, record it, and return the id of the record."""
     origin = collect_tags()
-    title = f"{origin['dvc.experiment']}-{name}" if "dvc.experiment" in origin else name
-    recorded = {**params.flatten(), "run": name}
-    with store.training(title, recorded, {**origin, "run": name}, scratch / "run.json") as run_id:
-        store.log_json(run_id, describe_environment(), "environment.json")
-        known = store.last_steps(run_id)
-
-        def log(metrics: Mapping[str, float], step: int) -> None:
-            # Steps after the last saved state are computed again, to the same bits: each is logged once.
-            new = {key: value for key, value in metrics.items() if step > known.get(key, -1)}
-            store.log_metrics(run_id, new, step)
-
-        train(log=log)
-    return run_id
+    with record_training(
+        ROOT,
+        params.tracking.experiment,
+        scratch / "run.json",
+        name=f"{origin['dvc.experiment']}-{name}" if "dvc.experiment" in origin else name,
+        params={**params.flatten(), "run": name},
+        tags={**origin, "run": name},
+    ) as journal:
+        journal.log_json("environment.json", describe_environment())
+        train(log=journal.log)
+    return journal.identity
 
 
 if __name__ == "__main__":

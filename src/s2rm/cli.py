@@ -4,13 +4,13 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.process import bind_threads
 from s2rm.core.project import enter_project
+from s2rm.tracking.commands import add_commands
 
 
 def main() -> None:
@@ -83,9 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     environment.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     environment.set_defaults(command=_env)
 
-    ui = commands.add_parser("ui", help="start MLflow's web pages of the recorded runs")
-    ui.add_argument("--port", type=int, default=5000, help="default: 5000")
-    ui.set_defaults(command=_ui)
+    add_commands(commands)
     return parser
 
 
@@ -173,10 +171,12 @@ def _ablation(arguments: argparse.Namespace) -> None:
     from s2rm.ablation.runs import collect, save_scores
     from s2rm.tracking import MlflowStore, has_store
 
-    name, root, reports = arguments.name, enter_project(), Path("reports/ablations")
+    name, reports = arguments.name, Path("reports/ablations")
+    file = arguments.full.resolve() if arguments.full else None
+    root = enter_project()
     if not re.fullmatch(r"[\w-]+", name):
         raise UserError(f"--name is {name!r}: use letters, digits, '_' and '-' only")
-    full, origin = load_full(arguments.full)
+    full, origin = load_full(file)
     print(f"full model = {origin}")
     kept = reports / f"{name}.parquet"
     store = MlflowStore(root, full.tracking.experiment) if has_store(root) else None
@@ -203,19 +203,6 @@ def _env(arguments: argparse.Namespace) -> None:
                 print(f"  {key}: {each}")
         else:
             print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
-
-
-def _ui(arguments: argparse.Namespace) -> None:
-    """Run MLflow's server on the recorded runs until it is stopped."""
-    from s2rm.tracking import tracking_uri
-
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    uri = tracking_uri(enter_project())
-    if uri.startswith("http"):
-        raise UserError(f"the runs are recorded on the server {uri}: open that address")
-    print(f"MLflow on {uri}: http://127.0.0.1:{arguments.port} (stop with Ctrl-C)", flush=True)
-    command = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(arguments.port)]
-    subprocess.run([sys.executable, "-m", "mlflow", *command, "--workers", "1"], env=environment, check=True)
 
 
 if __name__ == "__main__":

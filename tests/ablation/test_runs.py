@@ -13,6 +13,7 @@ from s2rm.ablation.runs import collect, save_scores
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.tracking import MlflowStore
+from s2rm.tracking.publish import publish
 
 Make = Callable[..., Params]
 SMALL = "runs.joint.evaluate_on=[refcoco_unc]"
@@ -69,7 +70,7 @@ def test_what_is_left_out_is_named_with_its_reason(store: MlflowStore, make: Mak
         (tmp_path / name).mkdir()
     train(store, make(), tmp_path / "fails", error=RuntimeError())
     train(store, make(), tmp_path / "trained")
-    store.publish(train(store, make(), tmp_path / "old"), "joint", {"a": 1.0}, {}, {"run": "joint"})
+    publish(store, train(store, make(), tmp_path / "old"), "joint", {"a": 1.0}, {}, {"run": "joint"})
     record(store, make("data.refshapes.eval_images=3"), 0.6, tmp_path / "data")
     record(store, make("evaluate.threshold=0.4"), 0.55, tmp_path / "threshold", trained=joint)
     store.create("other", {"run": "other"})

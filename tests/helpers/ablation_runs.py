@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,9 @@ import yaml
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Params
 from s2rm.tracking import MlflowStore
+from s2rm.tracking.journal import Journal
+from s2rm.tracking.publish import publish
+from s2rm.tracking.upload import Upload
 
 IMAGES, EACH = 24, 3  # images per split, expressions per image
 UNION = 1000  # pixels
@@ -62,14 +64,18 @@ def record(
     trained = trained or train(store, params, folder, run)
     files = {"results": list(evaluate(params, run, iou, folder))}
     metrics = {"refcoco_unc/val/model/mIoU": iou, "refcoco_unc/val/model/oIoU": params.evaluate.threshold}
-    return store.publish(trained, run, metrics, files, {"run": run})
+    return publish(store, trained, run, metrics, files, {"run": run})
 
 
 def train(
     store: MlflowStore, params: Params, folder: Path, run: str = "joint", error: BaseException | None = None
 ) -> str:
-    recorded: dict[str, Any] = {**params.flatten(), "run": run}
-    with suppress(RuntimeError), store.training(run, recorded, {"run": run}, folder / "run.json") as run_id:
+    """Record a training that ends at once, with `error` if there is one."""
+    head = {"name": run, "experiment": "", "params": {**params.flatten(), "run": run}, "tags": {"run": run}}
+    journal = Journal(folder, None, head)
+    with suppress(RuntimeError), journal:
         if error:
             raise error
-    return run_id
+    journal.close()
+    Upload(journal.path, running=False).send(store)
+    return journal.identity

@@ -130,6 +130,25 @@ def mlflow_server(folder: Path, database: int) -> Iterator[str]:
 
 
 @contextmanager
+def mlflow_on_sqlite(folder: Path, port: int = 0) -> Iterator[str]:
+    """MLflow's server on an SQLite file, which keeps the artifacts of its clients; its address."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "mlflow.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--artifacts-destination", str(folder / "artifacts")],
+            env={**os.environ, **settings}, cwd=folder, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop(process)
+
+
+@contextmanager
 def s3_store(folder: Path) -> Iterator[str]:
     """An S3 server (moto); its address."""
     port = free_port()

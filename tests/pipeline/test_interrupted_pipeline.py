@@ -13,6 +13,8 @@ import pytest
 from clone import Clone, make_model_small
 from mlflow import MlflowClient
 
+from s2rm.tracking.journal import find_journals, read_events
+
 pytestmark = [pytest.mark.timeout(900), pytest.mark.kill, pytest.mark.slow]
 PATIENCE = 120.0  # seconds
 
@@ -52,12 +54,9 @@ def interrupt(clone: Clone, number: signal.Signals) -> str:
 
 
 def last_step(clone: Clone) -> int:
-    files = list((clone.folder / ".scratch").glob("*/run.json"))
-    if not files:
-        return 0
-    client = MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
-    history = client.get_metric_history(json.loads(files[0].read_text())["run_id"], "train/loss")
-    return max((entry.step for entry in history), default=0)
+    """Of the training's record; MLflow has it some seconds later."""
+    events = [event for journal in find_journals(clone.folder) for event, _ in read_events(journal)]
+    return max((event.get("step", 0) for event in events), default=0)
 
 
 def test_ctrl_c_ends_with_one_line(clone: Clone) -> None:
@@ -75,6 +74,7 @@ def test_the_same_command_continues(clone: Clone) -> None:
 def test_one_run_with_each_point_once(clone: Clone) -> None:
     (run,) = clone.runs()
     assert run.info.status == "FINISHED"
+    assert len(find_journals(clone.folder)) == 1
     client = MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
     steps = [entry.step for entry in client.get_metric_history(run.info.run_id, "train/loss")]
     assert steps == list(range(1, len(steps) + 1))

@@ -20,6 +20,7 @@ from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
 from s2rm.refer.split_sizes import Count, compare
 from s2rm.reporting.own_tables import DRAWN
 from s2rm.reporting.table_writers import Table, to_latex, to_markdown
+from s2rm.tracking.synchronise import advise_recording
 
 CSV_DECIMALS = 4
 
@@ -42,8 +43,7 @@ def render_ablation(scores: pd.DataFrame, full: Params, output: Path, name: str 
     for run in full.runs:
         if not ((scores["run"] == run) & (scores["variant"] == FULL)).any():
             raise UserError(
-                f"no run {run!r} of the full model is recorded here: `dvc repro` with its parameters trains "
-                "and records it; what was recorded in a store that is gone, `s2rm track sync` records again"
+                f"no run {run!r} of the full model is recorded here: {advise_recording(Path.cwd())}"
             )
     effects = measure_effects(scores, full)
     table = build_ablation(effects, full, _find_incomplete(scores, full))

@@ -48,7 +48,7 @@ def run_checks(path: Path | None, overrides: Sequence[str], *, as_json: bool, of
 
 
 def check_all(root: Path, path: Path, overrides: Sequence[str], *, offline: bool) -> Iterator[Finding]:
-    """Yield what all checks find. Nothing is written.
+    """Yield what all checks find; nothing is computed, downloaded or recorded.
 
     Args:
         root: folder of the project.
@@ -69,7 +69,7 @@ def check_all(root: Path, path: Path, overrides: Sequence[str], *, offline: bool
     yield from check_encoders(params, root, offline=offline)
     yield from check_machine(params, root)
     yield attempt("report", lambda: _check_report(params.report))
-    yield check_recording(params.tracking, root)
+    yield check_recording(params.tracking, root, offline=offline)
 
 
 def _check_report(report: Report) -> str:

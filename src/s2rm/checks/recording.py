@@ -1,39 +1,31 @@
 """Check the store in which trainings are recorded."""
 
-import os
 from pathlib import Path
 
 from s2rm.checks.findings import Finding, attempt
 from s2rm.config.params import Tracking
-from s2rm.core.errors import UserError
+from s2rm.tracking.address import find_store, has_store
+from s2rm.tracking.commands import check_store
 
-DATABASE, SIGNATURE = "mlflow.db", b"SQLite format 3\0"
 
-
-def check_recording(tracking: Tracking, root: Path) -> Finding:
-    """Return what is found about the store of MLflow; a server is not asked.
+def check_recording(tracking: Tracking, root: Path, *, offline: bool) -> Finding:
+    """Return what is found about the store of MLflow.
 
     Args:
         tracking: the parameters of the tracking.
         root: folder of the project.
+        offline: a server is not asked.
     """
     if not tracking.enabled:
         return Finding("MLflow", "ok", "tracking.enabled is false: nothing is recorded")
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        return Finding("MLflow", "not checked", "MLFLOW_TRACKING_URI names the store")
-    return attempt("MLflow", lambda: _check_database(root / DATABASE))
+    return attempt("MLflow", lambda: _check(tracking, root, offline))
 
 
-def _check_database(path: Path) -> str:
-    if not path.exists():
-        return f"{path.name} will be made"
-    try:
-        with path.open("r+b") as file:
-            start = file.read(len(SIGNATURE))
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; change its rights, or move it away"
-        ) from None
-    if start not in (SIGNATURE, b""):
-        raise UserError(f"{path} is not a SQLite database: move it away, a new one will be made")
-    return path.name
+def _check(tracking: Tracking, root: Path, offline: bool) -> str:
+    address = find_store(root)
+    if not has_store(root):
+        return f"{address.shown} will be made"
+    if offline and not address.database:
+        return f"{address.shown}, which was not asked"
+    check_store(root, tracking.experiment)
+    return address.shown

@@ -1,0 +1,86 @@
+"""Record evaluations in MLflow: each once, on the run of the training that it belongs to."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from s2rm.tracking.mlflow_store import OWN_ID, MlflowStore
+
+FILES = "s2rm.files"  # tag: a digest of the published files
+EVALUATION = "evaluation"  # tag: a digest of the published evaluation
+EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments whose result this run is
+
+
+def publish(
+    store: MlflowStore,
+    trained_run: str | None,
+    name: str,
+    metrics: Mapping[str, float],
+    files: Mapping[str, list[Path]],
+    tags: Mapping[str, str],
+    experiments: Collection[str] = (),
+    time: int = 0,
+) -> str:
+    """Record an evaluation, once, on the run of the training that it evaluates.
+
+    Args:
+        store: where to record it.
+        trained_run: our own id of the training; None if the training was not tracked.
+        name: name of the trained model, for a new run.
+        metrics: percentages by benchmark/split/protocol/metric.
+        files: files to log, by artifact folder.
+        tags: tags of a new run.
+        experiments: names of DVC experiments, added to those that the run is known to be the result of.
+        time: of the evaluation, in milliseconds since 1970.
+
+    Returns:
+        The id in MLflow of the run that holds the evaluation: the training's own; a child of it, if that one
+        holds another evaluation already (with another threshold, for example); or a run of its own, if
+        this store does not know the training.
+    """
+    digest = digest_evaluation(metrics)
+    run = (store.find(trained_run) or store.find_unnamed(trained_run)) if trained_run else None
+    if run is None:
+        own = {"trained_run": trained_run or "untracked", EVALUATION: digest}
+        known = store.search(own)
+        run_id = known[0].info.run_id if known else store.create(name, {**tags, **own}, time or None)
+    elif run.data.tags.get(EVALUATION, digest) == digest:
+        run_id = run.info.run_id
+    else:
+        own = {"mlflow.parentRunId": run.info.run_id, EVALUATION: digest}
+        known = store.search(own)
+        run_id = (
+            known[0].info.run_id
+            if known
+            else store.create(f"{name}-evaluation", {**tags, **own}, time or None)
+        )
+    found = store.client.get_run(run_id)
+    has = found.data.tags
+    new = has.get("published") != "true"
+    if new:
+        points = ((metric, float(value), time, 0) for metric, value in metrics.items())
+        store.log(run_id, points, tags={EVALUATION: digest})
+    content = _digest_files(files)
+    if new or has.get(FILES) != content:
+        store.log_files(run_id, files)
+        store.log(run_id, tags={FILES: content, "published": "true"})
+    known_as = set(filter(None, has.get(EXPERIMENTS, "").split(",")))
+    if not known_as.issuperset(experiments):
+        store.log(run_id, tags={EXPERIMENTS: ",".join(sorted(known_as.union(experiments)))})
+    if found.info.status == "RUNNING" and OWN_ID not in has:
+        store.set_status(run_id, "FINISHED")
+    return str(run_id)
+
+
+def digest_evaluation(metrics: Mapping[str, float]) -> str:
+    """Return what distinguishes an evaluation from another one of the same training."""
+    return hashlib.sha256(json.dumps(metrics, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _digest_files(files: Mapping[str, list[Path]]) -> str:
+    digest = hashlib.sha256()
+    for folder, paths in files.items():
+        for path in paths:
+            digest.update(f"{folder}/{path.name}:".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]

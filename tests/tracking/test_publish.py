@@ -1,0 +1,111 @@
+"""Evaluations in a real MLflow store: each once, on the run of the training that it belongs to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import make_journal, points, run_of, send
+
+from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.tracking import MlflowStore
+from s2rm.tracking import publish as publishing
+from s2rm.tracking.publish import EXPERIMENTS
+
+METRICS = {"refcoco_plus_unc/testA/original/oIoU": 41.5, "refcoco_plus_unc/testA/original/P_0.5": 40.0}
+OTHER = {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 39.0}
+
+
+@pytest.fixture
+def trained(root: Path, store: MlflowStore) -> str:
+    """Our own id of a recorded training."""
+    journal = make_journal(root)
+    send(journal, store)
+    return journal.identity
+
+
+def publish(
+    store: MlflowStore, identity: str | None, metrics: dict[str, float] = METRICS, **rest: Any
+) -> str:
+    arguments = {"files": {}, "tags": {}, **rest}
+    return publishing.publish(store, identity, "joint", metrics, **arguments)
+
+
+def children(store: MlflowStore, run_id: str) -> list[str]:
+    return [run.info.run_id for run in store.search({"mlflow.parentRunId": run_id})]
+
+
+def test_an_evaluation_is_published_once_on_the_training_s_run(
+    store: MlflowStore, trained: str, tmp_path: Path
+) -> None:
+    run_id = run_of(store, trained).info.run_id
+    table = tmp_path / "table.md"
+    table.write_text("| a |")
+    for _ in range(2):
+        assert publish(store, trained, files={"tables": [table]}) == run_id
+    for name, value in METRICS.items():
+        assert points(store, run_id, name) == [(0, value)]
+    assert not children(store, run_id)
+    assert points(store, run_id) == [(1, 1.0), (2, 0.5)]
+    assert [file.path for file in store.client.list_artifacts(run_id, "tables")] == ["tables/table.md"]
+    assert run_of(store, trained).info.status == "FINISHED"
+    table.write_text("| b |")
+    publish(store, trained, files={"tables": [table]})
+    fetched = store.fetch(run_id, "tables", tmp_path)
+    assert fetched is not None
+    assert (fetched / "table.md").read_text() == "| b |"
+
+
+def test_a_run_that_was_recorded_without_an_id_of_ours_is_found_by_mlflow_s(store: MlflowStore) -> None:
+    run_id = store.create("earlier", {"run": "joint"})
+    assert publish(store, run_id) == run_id
+
+
+def test_another_evaluation_has_exactly_one_child(store: MlflowStore, trained: str) -> None:
+    run_id = publish(store, trained)
+    child = publish(store, trained, OTHER)
+    assert child != run_id
+    assert publish(store, trained, OTHER) == child
+    assert publish(store, trained) == run_id
+    assert children(store, run_id) == [child]
+    for name in METRICS:
+        assert points(store, run_id, name) == [(0, METRICS[name])]
+        assert points(store, child, name) == [(0, OTHER[name])]
+    assert store.client.get_run(child).info.status == "FINISHED"
+    third = publish(store, trained, {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 1.0})
+    assert sorted(children(store, run_id)) == sorted([child, third])
+
+
+@pytest.mark.parametrize("identity", ["f" * 32, None])
+def test_an_unknown_training_has_one_standalone_run(store: MlflowStore, identity: str | None) -> None:
+    first = publish(store, identity)
+    assert publish(store, identity) == first
+    run = store.client.get_run(first)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["trained_run"] == (identity or "untracked")
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert run.data.metrics == METRICS
+    assert all(len(points(store, first, name)) == 1 for name in METRICS)
+    assert publish(store, identity, OTHER) != first
+
+
+def test_experiments_accumulate_in_a_tag(store: MlflowStore, trained: str) -> None:
+    for experiments in (["nobal"], ["again", "nobal"], []):
+        publish(store, trained, experiments=experiments)
+    assert run_of(store, trained).data.tags[EXPERIMENTS] == "again,nobal"
+
+
+def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, trained: str) -> None:
+    """MLflow refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is valid."""
+    from s2rm.evaluation.evaluate import PROTOCOLS
+    from s2rm.evaluation.metrics import METRICS as MEASURES
+
+    names = [
+        f"{benchmark.name}/{split}/{protocol}/{measure}"
+        for benchmark in BENCHMARKS.values()
+        for split in benchmark.evaluation_splits
+        for protocol in PROTOCOLS
+        for measure in MEASURES
+    ]
+    assert not [name for name in names if "+" in name or "@" in name]
+    run_id = publish(store, trained, dict.fromkeys(names, 1.0))
+    assert set(store.client.get_run(run_id).data.metrics) >= set(names)
