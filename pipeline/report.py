@@ -44,6 +44,7 @@ def main() -> None:
         shared=pd.read_parquet(first / OVERLAP),
         incomplete=load_json(first / INCOMPLETE),
     )
+    _print_summary()
     if not params.tracking.enabled:
         return
     records = {_keep(params, name, rendered).parents[1].name for name in params.runs}
@@ -53,6 +54,15 @@ def main() -> None:
         left_out = [str(error)]
     for line in left_out:
         logger.warning("%s; what is missing in MLflow is in .tracking/: `s2rm track sync` sends it", line)
+
+
+def _print_summary() -> None:
+    """Say how good each run is, and where the page is."""
+    for name, numbers in load_json(REPORTS / "summary.json").items():
+        if "val_mIoU" in numbers:
+            means = f"mIoU {numbers['val_mIoU']:.1f} %, oIoU {numbers['val_oIoU']:.1f} %"
+            logger.info("%s: %s, means of the val splits at the model's input size", name, means)
+    logger.info("tables, figures and examples: %s", REPORTS / "index.html")
 
 
 def _keep(params: Params, name: str, rendered: Rendered) -> Path:
