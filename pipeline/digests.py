@@ -21,7 +21,7 @@ from logs import set_up_logging
 from own_data import digest_own_data
 from paths import DIGESTS, ROOT
 
-from s2rm.acquire.folder import find_folder
+from s2rm.acquire.own_folder import find_folder
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text

@@ -18,7 +18,8 @@ from s2rm.acquire.archives.catalog import load_catalog
 from s2rm.acquire.archives.citations import describe_citations
 from s2rm.acquire.archives.layout import lay_out_archives
 from s2rm.acquire.archives.store import ArchiveStore
-from s2rm.acquire.folder import find_folder, lay_out_folder
+from s2rm.acquire.folder import lay_out_folder
+from s2rm.acquire.own_folder import find_folder
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.project import require_writable

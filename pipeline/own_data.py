@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2rm.acquire.folder import list_sources
+from s2rm.acquire.own_folder import list_sources
 
 
 def digest_own_data(folder: Path, benchmarks: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_refer import TinyRefer
 
-from s2rm.acquire.folder import find_folder, lay_out_folder
+from s2rm.acquire.folder import lay_out_folder
+from s2rm.acquire.own_folder import find_folder
 from s2rm.config.benchmarks import COCO_IMAGES
 from s2rm.config.params import Data, Preprocess
 from s2rm.core.errors import UserError
@@ -201,6 +202,7 @@ def test_an_image_that_is_a_folder_or_links_to_itself_is_named(user_folder: Path
 def test_a_tilde_is_the_home_folder(
     user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("S2RM_REAL_DATA", raising=False)
     monkeypatch.setenv("HOME", str(user_folder.parent))
     data = Data(source="folder", folder=f"~/{user_folder.name}", benchmarks=BENCHMARKS)
     lay_out_folder(find_folder(data, tmp_path), BENCHMARKS, tmp_path / "out")

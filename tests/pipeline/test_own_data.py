@@ -11,7 +11,7 @@ from clone import Clone, make_model_small
 from own_data import digest_own_data
 from tiny_refer import TinyRefer
 
-from s2rm.acquire.folder import find_folder
+from s2rm.acquire.own_folder import find_folder
 from s2rm.config.benchmarks import COCO_IMAGES
 from s2rm.config.params import Data
 from s2rm.core.errors import UserError

@@ -27,7 +27,7 @@ def test_a_store_that_works_and_one_that_is_still_to_be_made(root: Path, tmp_pat
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        (f"http://127.0.0.1:{free_port()}", "does not answer"),
+        ("http://127.0.0.1:{port}", "does not answer"),
         ("./mlruns", "MLflow keeps no runs in folders any more"),
         ("htpp://host", "did you mean http"),
         ("sqlite:////no/such/folder/mlflow.db", "there is no folder /no/such/folder"),
@@ -37,7 +37,7 @@ def test_a_store_that_works_and_one_that_is_still_to_be_made(root: Path, tmp_pat
 def test_what_cannot_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, reason: str
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(port=free_port()))
     with pytest.raises(UserError) as error:
         check_store(tmp_path, "s2rm")
     assert reason in str(error.value)

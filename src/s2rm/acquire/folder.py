@@ -9,30 +9,15 @@ The left side is the layout of the REFER API (github.com/lichengunc/refer); anno
 The user's files are never linked: DVC's cache would make them read-only.
 """
 
-import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
+from s2rm.acquire.own_folder import annotation_folder
 from s2rm.config.benchmarks import Benchmark, get_benchmark
-from s2rm.config.params import Data
 from s2rm.core.errors import UserError
-from s2rm.core.project import RAW
 from s2rm.data.image_zip import ImageFiles
 from s2rm.refer.provenance import Provenance, write_provenance
 from s2rm.refer.raw_layout import annotation_files, mentioned_images, pack_images
-
-
-def find_folder(data: Data, root: Path) -> Path:
-    """Return the folder that `$S2RM_REAL_DATA` or `data.folder` names, relative to the project `root`.
-
-    Raises:
-        UserError: it lies in data/raw, which the download stage deletes before it copies.
-    """
-    folder = root / Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)).expanduser()
-    if folder.resolve().is_relative_to((root / RAW).resolve()):
-        raise UserError(f"the data folder {folder} lies in {RAW}, which DVC deletes: move it elsewhere")
-    return folder
 
 
 def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
@@ -52,7 +37,7 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
     specs = [get_benchmark(name) for name in benchmarks]
     mentioned: dict[str, set[str]] = {}
     for spec in specs:
-        source, target = _annotation_folder(folder, spec), raw / spec.name
+        source, target = annotation_folder(folder, spec), raw / spec.name
         mentioned.setdefault(spec.images, set()).update(mentioned_images(source, spec))
         target.mkdir(parents=True, exist_ok=True)
         for name in annotation_files(spec):
@@ -60,15 +45,6 @@ def lay_out_folder(folder: Path, benchmarks: list[str], raw: Path) -> None:
         write_provenance(target, Provenance("folder"))
     for images, names in mentioned.items():
         pack_images(ImageFiles(folder), images, names, raw / f"{images}.zip")
-
-
-def list_sources(folder: Path, benchmarks: Sequence[str]) -> list[Path]:
-    """Return the files and folders of `folder` that `lay_out_folder` may read, whether or not they exist."""
-    sources = []
-    for spec in map(get_benchmark, benchmarks):
-        images = folder / spec.images
-        sources += [_annotation_folder(folder, spec), images, images.with_name(f"{images.name}.zip")]
-    return list(dict.fromkeys(sources))
 
 
 def require_folder(folder: Path, benchmarks: list[str]) -> None:
@@ -96,14 +72,9 @@ def _copy(source: Path, target: Path) -> None:
         raise UserError(f"{source} cannot be copied to {target}: {error.strerror}") from None
 
 
-def _annotation_folder(folder: Path, spec: Benchmark) -> Path:
-    own = folder / spec.name
-    return own if own.is_dir() else folder / spec.dataset
-
-
 def _find_missing(folder: Path, spec: Benchmark) -> list[Path]:
     """Return the missing paths, files first."""
-    source = _annotation_folder(folder, spec)
+    source = annotation_folder(folder, spec)
     files = [source / name for name in annotation_files(spec) if not (source / name).is_file()]
     images = folder / spec.images
     return files if images.is_dir() or images.with_name(f"{images.name}.zip").is_file() else [*files, images]

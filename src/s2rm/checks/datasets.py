@@ -5,7 +5,8 @@ from pathlib import Path
 
 from s2rm.acquire.archives.catalog import choose_route, load_catalog
 from s2rm.acquire.archives.store import GIGABYTE, ArchiveStore, require_space
-from s2rm.acquire.folder import find_folder, require_folder
+from s2rm.acquire.folder import require_folder
+from s2rm.acquire.own_folder import find_folder
 from s2rm.checks.findings import Finding, attempt
 from s2rm.config.benchmarks import Source
 from s2rm.config.params import Params

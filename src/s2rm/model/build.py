@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import field_validator
 from torch import nn
 from transformers import BertConfig
 
@@ -29,6 +30,16 @@ class ModelConfig(Section):
     """The decoder, as in params.yaml."""
     bert: dict[str, Any]
     """The fields of transformers' `BertConfig`."""
+
+    @field_validator("bert")
+    @classmethod
+    def _check_bert(cls, bert: dict[str, Any]) -> dict[str, Any]:
+        """Refuse values of another type than the defaults', which would fail in a forward pass only."""
+        for key, own in BertConfig().to_dict().items():
+            kind = (int, float) if isinstance(own, float) else type(own)
+            if own is not None and key in bert and not isinstance(bert[key], kind):
+                raise ValueError(f"bert.{key} is {bert[key]!r}, not a value like {own!r}")
+        return bert
 
 
 def build_vision(config: ModelConfig, weights: Path | None) -> VisionEncoder:
