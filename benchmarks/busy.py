@@ -19,10 +19,20 @@ from step import EVERYTHING
 from timing import build_parser, describe_machine, print_result, summarise
 
 from s2rm.core.errors import exit_on_user_error
-from s2rm.core.process import ARRANGED, choose_binding
+from s2rm.core.process import ARRANGED
 
 STEP = Path(__file__).with_name("step.py")
 REFERENCE = "idle, not bound"
+START = """
+import runpy, sys
+from pathlib import Path
+from s2rm.core import process
+process.NVIDIA = Path("/nothing")
+process.bind_threads()
+sys.argv = sys.argv[1:]
+sys.path.insert(0, str(Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @contextmanager
@@ -40,9 +50,9 @@ def other_process(busy: bool) -> Iterator[None]:
 def time_step(path: str, *, bound: bool, busy: bool) -> float:
     """Return the median seconds of a step."""
     environment = {name: value for name, value in os.environ.items() if name not in ARRANGED}
-    if bound:
-        environment |= choose_binding(environment, gpu=False)
-    command = [sys.executable, str(STEP), "--params", path, "--without", EVERYTHING]
+    if not bound:
+        environment["OMP_PROC_BIND"] = "false"  # then bind_threads does nothing
+    command = [sys.executable, "-c", START, str(STEP), "--params", path, "--without", EVERYTHING]
     with other_process(busy):
         done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
