@@ -153,7 +153,7 @@ def test_the_training_run_holds_curves_and_evaluation(clone: Clone) -> None:
     [
         ("fusion.balancing=false", ["train@tiny", "evaluate@tiny", "report"]),
         # far enough from 0.5 to change the metrics of so small a model: else DVC leaves the report out
-        ("evaluate.threshold=0.1", ["evaluate@tiny", "report"]),
+        pytest.param("evaluate.threshold=0.1", ["evaluate@tiny", "report"], marks=pytest.mark.slow),
         ("report.decimals=1", ["report"]),
     ],
 )

@@ -15,6 +15,7 @@ for known in timm.list_models():
     FAMILIES[timm.models.model_entrypoint(known).__module__].append(known)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("image_size", [80, 96])
 @pytest.mark.parametrize("family", FAMILIES)
