@@ -53,7 +53,8 @@ class Newcomer:
         for name in ("requirements.lock", "pyproject.toml"):  # older than the environment
             os.utime(self.folder / name, (1, 1))
         (self.folder / ".venv").symlink_to(sys.prefix)
-        self.run("git init -q && git add -A")
+        # The committed digests are those of the last commit, not of code that is being edited.
+        self.run(".venv/bin/python pipeline/digests.py; git init -q && git add -A")
         self.run("git -c user.name=author -c user.email=author@example.org commit -qm start")
 
     def run(self, command: str, cwd: Path | None = None) -> str:

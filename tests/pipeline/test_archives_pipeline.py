@@ -75,7 +75,7 @@ def test_the_papers_preset_downloads_and_prepares_all_benchmarks(
     clone = connect(Clone(tmp_path / "clone", take_a_sample, PAPER), server, archives)
     output = clone.dvc("repro", *TARGETS)
     assert "to fetch: 0.01 GB in 6 archives" in output
-    assert sorted(clone.ran(output)) == sorted(["digests", "download", *TARGETS])
+    assert sorted(clone.ran(output)) == sorted(["download", *TARGETS])
     for name in BENCHMARKS:
         statistics = json.loads((clone.folder / f"data/prepared/{name}.json").read_text())
         assert statistics["origin"]["source"] == "archives"

@@ -58,6 +58,13 @@ def test_a_training_depends_on_each_parameter_that_decides_what_is_learnt() -> N
     assert set(MACHINE) < known
 
 
+def test_the_committed_digests_are_those_of_the_code() -> None:
+    """Else the clone of everybody who runs the pipeline has changed files."""
+    committed = {path.stem: json.loads(path.read_text()) for path in (ROOT / ".digests").glob("*.json")}
+    current = {name.removeprefix("pipeline."): found for name, found in digest_scripts(ROOT, SCRIPTS).items()}
+    assert committed == current, "run `python pipeline/digests.py` and commit .digests"
+
+
 def test_a_broken_statement_changes_the_digest_of_each_stage_that_loads_it_and_of_no_other(
     checkout: Path,
 ) -> None:

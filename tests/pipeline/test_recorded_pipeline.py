@@ -53,7 +53,7 @@ def test_without_its_server_the_pipeline_ends_well_and_says_what_is_missing(clon
 
 def test_an_ablation_without_a_store_names_the_command_that_helps(clone: Clone) -> None:
     refused = s2rm(clone, "ablation", code=2)
-    assert "is recorded: `s2rm track sync` records what was trained and evaluated here" in refused
+    assert "is recorded here: `s2rm track sync` records what was trained and evaluated here" in refused
     assert "holds 1 trainings and 1 evaluations" in s2rm(clone, "track", "sync")
     (run,) = clone.runs()
     assert run.info.status == "FINISHED"
@@ -77,7 +77,7 @@ def test_a_project_that_was_moved_writes_and_reads_at_its_new_place(clone: Clone
 
 
 def test_a_lost_store_is_filled_again(clone: Clone, tmp_path: Path) -> None:
-    for path in (clone.folder / "reports").glob("ablation.*"):
+    for path in (clone.folder / "reports/ablations").glob("ablation.*"):
         path.unlink()
     (clone.folder / "mlflow.db").unlink()
     assert "`s2rm track sync` records" in s2rm(clone, "ablation", code=2)
@@ -88,11 +88,11 @@ def test_a_lost_store_is_filled_again(clone: Clone, tmp_path: Path) -> None:
 
 def test_what_was_recorded_elsewhere_is_recorded_from_the_results(clone: Clone) -> None:
     """As after `dvc pull`, or by an earlier version."""
-    for path in (clone.folder / "reports").glob("ablation.*"):
+    for path in (clone.folder / "reports/ablations").glob("ablation.*"):
         path.unlink()
     (clone.folder / "mlflow.db").unlink()
     shutil.rmtree(clone.folder / ".tracking")
     refused = s2rm(clone, "ablation", code=2)
-    assert "is recorded: `dvc repro --single-item --force report` records the evaluations in" in refused
+    assert "is recorded here: `dvc repro --single-item --force report` records the evaluations in" in refused
     clone.dvc("repro", "--single-item", "--force", "report")
     s2rm(clone, "ablation")

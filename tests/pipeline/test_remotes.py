@@ -107,6 +107,7 @@ def test_an_experiment_goes_to_another_machine(clone: Clone, origin: Path, tmp_p
     clone.dvc("exp", "run", "--name", "threshold", "--set-param", "evaluate.threshold=0.3")
     metrics = json.loads((clone.folder / "results/tiny/metrics.json").read_text())
     clone.git("checkout", "-q", ".")
+    clone.dvc("checkout")
     clone.dvc("push")
     clone.dvc("exp", "push", "origin", "threshold")
     machine = Machine(origin, tmp_path / "other", clone.environment)
