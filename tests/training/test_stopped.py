@@ -78,6 +78,18 @@ def test_loader_processes_that_get_the_signal_too_stop_nothing(whole: Apart, sta
     assert training.files == whole.files
 
 
+def test_the_advice_after_a_failure_loses_no_step_and_changes_no_bit(
+    whole: Apart, start: Start, tiny_params: Callable[..., Params]
+) -> None:
+    """Of a loader process that died, and of memory that ran out: the training goes on under the same key."""
+    training = start("train.workers=2")
+    training.stop(signal.SIGTERM, 2)
+    training.params = tiny_params(*SETTINGS, "train.workers=0", "train.activation_checkpointing=true")
+    assert training.finish() == 0, training.output
+    assert training.steps == whole.steps
+    assert training.files == whole.files
+
+
 @pytest.mark.slow
 def test_stopped_at_every_second_step(whole: Apart, start: Start) -> None:
     """The ends of epochs are among these steps."""
