@@ -6,13 +6,13 @@ and the evaluation default to the full method at the paper's scale (presets/pape
 values of params.yaml.
 """
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED, BenchmarkName, Source
+from s2rm.config.naming import check_experiment_name, check_run_names, refuse_repeated
 from s2rm.config.network import Decoder, Fusion, Language, Vision
 from s2rm.config.section import Fraction, Positive, Precision, Section, Weight
 from s2rm.config.switches import refuse_idle_switches
@@ -196,12 +196,7 @@ class Tracking(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        name = self.experiment
-        if name != name.strip() or not name or not name.isprintable() or len(name) > 500:
-            raise ValueError(
-                f"tracking.experiment is {name!r}: it must be 1 to 500 printable characters, without spaces "
-                "around them"
-            )
+        check_experiment_name(self.experiment)
         return self
 
 
@@ -224,11 +219,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _refuse_repeated("data.benchmarks", self.data.benchmarks)
-        _check_names(self.runs)
+        refuse_repeated("data.benchmarks", self.data.benchmarks)
+        check_run_names(self.runs)
         for name, run in self.runs.items():
             for key, wanted in (("train_on", run.train_on), ("evaluate_on", run.evaluate_on)):
-                _refuse_repeated(f"runs.{name}.{key}", wanted)
+                refuse_repeated(f"runs.{name}.{key}", wanted)
                 missing = [benchmark for benchmark in wanted if benchmark not in self.data.benchmarks]
                 if missing:
                     raise ValueError(
@@ -250,24 +245,6 @@ class Params(Section):
     def flatten(self) -> dict[str, Any]:
         """Return every parameter by its full key, as `fusion.kind`."""
         return flatten(self.model_dump())
-
-
-def _check_names(runs: Collection[str]) -> None:
-    """Refuse names that a file, a stage of DVC or an entry in MLflow cannot have."""
-    for name in runs:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-            raise ValueError(
-                f"runs has {name!r}, which is not a valid run name: use up to 64 letters (a–z), digits, "
-                "'_' and '-', the first a letter or a digit"
-            )
-    if len({name.lower() for name in runs}) < len(runs):
-        raise ValueError(f"runs has names that differ in case only, of which files do not: {', '.join(runs)}")
-
-
-def _refuse_repeated(key: str, names: Sequence[str]) -> None:
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated:
-        raise ValueError(f"{key} has {repeated} twice")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
