@@ -97,6 +97,31 @@ def test_predict_says_what_was_understood_otherwise(model_folder: Path, tmp_path
     assert "% of the image" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("image", "output", "texts"),
+    [
+        ("photo.png", "photo.png", ["a"]),
+        ("photo-overlay.png", "photo.png", ["a"]),
+        ("photo-1.png", "photo.png", ["a", "b"]),
+        ("photo-2-overlay.png", "photo.png", ["a", "b"]),
+        ("linked.png", "photo.png", ["a"]),
+    ],
+)
+def test_predict_never_writes_over_the_image(
+    run: Callable, model_folder: Path, tmp_path: Path, image: str, output: str, texts: list[str]
+) -> None:
+    Image.new("RGB", (30, 20), "red").save(tmp_path / image)
+    if image == "linked.png":
+        (tmp_path / "photo.png").symlink_to(tmp_path / image)
+    given = (tmp_path / image).read_bytes()
+    words = [part for text in texts for part in ("--text", text)]
+    files = ("--image", tmp_path / image, "--output", tmp_path / output)
+    code, _, err = run("predict", "--model", model_folder, *files, *words)
+    assert code == 2
+    assert "is --image itself, which would be lost" in err
+    assert (tmp_path / image).read_bytes() == given
+
+
 @pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "complaint"),
@@ -118,6 +143,7 @@ def test_predict_says_what_was_understood_otherwise(model_folder: Path, tmp_path
         ({"--output": f"{240 * 'a'}.png"}, "cannot be written: File name too long"),  # with -overlay
         ({"--output": "photo.jpg/out.png"}, "cannot be written: Not a directory"),
         ({"--text": "\u200b"}, "expression 1 is empty"),
+        ({"--text": "red \udcff"}, "expression 1 is not valid text"),
         ({"--image": f"{300 * 'a'}.png"}, "cannot be read: File name too long"),
         ({"--image": "photo.jpg/a.png"}, "cannot be read: Not a directory"),
         ({"--output": "folder.png"}, "folder.png cannot be written: it is a folder"),

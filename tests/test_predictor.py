@@ -97,6 +97,12 @@ def test_an_empty_expression_is_refused(predictor: Predictor, expressions: list[
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("expressions", [["\ud800"], ["the \udcff circle"], ["\udcc3\udca9"]], ids=ascii)
+def test_undecodable_bytes_are_refused(predictor: Predictor, expressions: list[str]) -> None:
+    with pytest.raises(UserError, match="expression 1 is not valid text"):
+        predictor.predict(picture(), expressions)
+
+
 def test_one_text_is_not_taken_for_a_list_of_letters(predictor: Predictor) -> None:
     with pytest.raises(UserError, match="no list of expressions"):
         predictor.predict(picture(), "the red circle")

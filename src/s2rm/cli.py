@@ -99,8 +99,16 @@ def _predict(arguments: argparse.Namespace) -> None:
         raise UserError(f"--output is {arguments.output}: masks are written as .png")
     if not 0 < arguments.threshold < 1:
         raise UserError(f"--threshold is {arguments.threshold}: it must be between 0 and 1")
-    check_output(arguments.output)
+    output: Path = arguments.output
+    numbers = range(1, len(arguments.text) + 1)
+    paths = [output] if len(numbers) == 1 else [output.with_stem(f"{output.stem}-{each}") for each in numbers]
+    overlays = [path.with_stem(f"{path.stem}-overlay") for path in paths]
+    for path in (*paths, *overlays):
+        check_output(path)
     image = read_image(arguments.image, upright=True)
+    for path in (*paths, *overlays):
+        if path.exists() and path.samefile(arguments.image):
+            raise UserError(f"{path} is --image itself, which would be lost: choose another --output")
     folder = arguments.model or _only_model()
 
     from PIL import Image
@@ -109,10 +117,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from s2rm.reporting.overlays import overlay
 
     masks = Predictor.from_pretrained(folder, arguments.threshold).predict(image, arguments.text)
-    output: Path = arguments.output
-    for number, (text, mask) in enumerate(zip(arguments.text, masks, strict=True), start=1):
-        path = output if len(masks) == 1 else output.with_stem(f"{output.stem}-{number}")
-        shown = path.with_stem(f"{path.stem}-overlay")
+    for text, mask, path, shown in zip(arguments.text, masks, paths, overlays, strict=True):
         save_png(Image.fromarray(mask).convert("L"), path)
         save_png(overlay(image, mask), shown)
         print(f"{text!r}: {100 * mask.mean():.1f} % of the image → {path}, {shown}")

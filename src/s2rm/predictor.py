@@ -81,11 +81,14 @@ class Predictor:
             The masks, (N, H, W), boolean, at the image's own size.
 
         Raises:
-            UserError: no expression is given, or one is empty; the image cannot be decoded; or the model's
-                weights give no numbers.
+            UserError: no expression is given, or one is empty or no valid text; the image cannot be decoded;
+                or the model's weights give no numbers.
         """
         if not expressions or isinstance(expressions, str):
             raise UserError("no list of expressions is given: say what to segment, as ['the red circle']")
+        for number, expression in enumerate(expressions, start=1):
+            if any("\ud800" <= character <= "\udfff" for character in expression):  # undecodable bytes
+                raise UserError(f"expression {number} is not valid text: write it in UTF-8")
         empty = self.processor.tokenizer.num_special_tokens_to_add()
         for number, token_ids in enumerate(self.processor.tokenize(expressions), start=1):
             if len(token_ids) <= empty:  # blank, or of characters that the tokenizer removes

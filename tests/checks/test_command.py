@@ -213,6 +213,13 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     "no identity": (without_identity, "git identity", "warning", 'git config user.name "your name"'),
     "no .dvc": (remove(".dvc"), "DVC", "error", "git checkout .dvc"),
     "a conflict in dvc.lock": (write("dvc.lock", "<<<<<<< HEAD\n"), "DVC", "error", "git checkout dvc.lock"),
+    "a conflict in dvc.yaml": (write("dvc.yaml", "<<<<<<< HEAD\n"), "DVC", "error", "git checkout dvc.yaml"),
+    "a store in no folder": (
+        set_variable("MLFLOW_TRACKING_URI", "sqlite:///{root}/none/mlflow.db"),
+        "MLflow",
+        "error",
+        "there is no folder",
+    ),
     "another python": (other_python, "python", "error", "stages would run with"),
     "TMPDIR": (set_variable("TMPDIR", "{root}/none"), "temporary files", "error", "TMPDIR is"),
     "a file as folder": (write("models", ""), "outputs", "error", "models is not a folder"),

@@ -11,6 +11,7 @@ from clone import Clone, make_model_small
 from own_data import digest_own_data
 from tiny_refer import TinyRefer
 
+from s2rm.acquire.folder import require_folder
 from s2rm.acquire.own_folder import find_folder
 from s2rm.config.benchmarks import COCO_IMAGES
 from s2rm.config.params import Data
@@ -69,6 +70,9 @@ def test_the_variable_comes_first_and_a_relative_path_starts_at_the_project(
             find_folder(data.model_copy(update={"folder": inside}), tmp_path)
     monkeypatch.setenv("S2RM_REAL_DATA", str(tmp_path))
     assert find_folder(data, Path("/project")) == tmp_path
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"no folder .*file: set \$S2RM_REAL_DATA to"):
+        require_folder(tmp_path / "file", [])
     monkeypatch.setenv("S2RM_REAL_DATA", "~/data")
     assert find_folder(data, Path("/project")) == Path.home() / "data"
 

@@ -12,7 +12,7 @@ The user's files are never linked: DVC's cache would make them read-only.
 import shutil
 from pathlib import Path
 
-from s2rm.acquire.own_folder import annotation_folder
+from s2rm.acquire.own_folder import annotation_folder, name_setting
 from s2rm.config.benchmarks import Benchmark, get_benchmark
 from s2rm.core.errors import UserError
 from s2rm.data.image_zip import ImageFiles
@@ -59,7 +59,7 @@ def require_folder(folder: Path, benchmarks: list[str]) -> None:
             each must be placed.
     """
     if not folder.is_dir():
-        raise UserError(f"the data folder {folder} is missing: set data.folder to a folder of REFER data")
+        raise UserError(f"there is no folder {folder}: set {name_setting()} to a folder of REFER data")
     missing = [place for name in benchmarks for place in _find_missing(folder, get_benchmark(name))]
     if missing:
         raise UserError(f"{folder} lacks REFER data: place " + " and ".join(map(str, dict.fromkeys(missing))))

@@ -9,6 +9,8 @@ from s2rm.config.params import Data
 from s2rm.core.errors import UserError
 from s2rm.core.project import RAW
 
+VARIABLE = "S2RM_REAL_DATA"
+
 
 def find_folder(data: Data, root: Path) -> Path:
     """Return the folder that `$S2RM_REAL_DATA` or `data.folder` names, relative to the project `root`.
@@ -16,10 +18,15 @@ def find_folder(data: Data, root: Path) -> Path:
     Raises:
         UserError: it lies in data/raw, which the download stage deletes before it copies.
     """
-    folder = root / Path(os.environ.get("S2RM_REAL_DATA") or str(data.folder)).expanduser()
+    folder = root / Path(os.environ.get(VARIABLE) or str(data.folder)).expanduser()
     if folder.resolve().is_relative_to((root / RAW).resolve()):
         raise UserError(f"the data folder {folder} lies in {RAW}, which DVC deletes: move it elsewhere")
     return folder
+
+
+def name_setting() -> str:
+    """Return the name of the setting that `find_folder` takes the folder from."""
+    return f"${VARIABLE}" if os.environ.get(VARIABLE) else "data.folder"
 
 
 def list_sources(folder: Path, benchmarks: Sequence[str]) -> list[Path]:

@@ -23,9 +23,7 @@ def check_recording(tracking: Tracking, root: Path, *, offline: bool) -> Finding
 
 def _check(tracking: Tracking, root: Path, offline: bool) -> str:
     address = find_store(root)
-    if not has_store(root):
-        return f"{address.shown} will be made"
     if offline and not address.database:
         return f"{address.shown}, which was not asked"
     check_store(root, tracking.experiment)
-    return address.shown
+    return address.shown if has_store(root) else f"{address.shown} will be made"

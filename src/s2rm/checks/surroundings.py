@@ -17,6 +17,7 @@ from s2rm.core.files import read_yaml
 from s2rm.core.project import (
     DIGESTS,
     MODELS,
+    PIPELINE_FILE,
     PREPARED,
     RAW,
     REPORTS,
@@ -87,11 +88,12 @@ def _find_dvc(root: Path) -> str:
         raise UserError("DVC is not installed in this environment: run `make setup`") from None
     if not (root / ".dvc" / "config").is_file():
         raise UserError(f"{root / '.dvc' / 'config'} is missing: restore it with `git checkout .dvc`")
-    if (root / LOCK).exists():
-        try:
-            read_yaml(root / LOCK, "the record of finished stages")
-        except UserError as error:
-            raise UserError(f"{error}; restore it with `git checkout {LOCK}`") from None
+    for name, what in ((PIPELINE_FILE, "the pipeline"), (LOCK, "the record of finished stages")):
+        if (root / name).exists():
+            try:
+                read_yaml(root / name, what)
+            except UserError as error:
+                raise UserError(f"{error}; restore it with `git checkout {name}`") from None
     return found
 
 

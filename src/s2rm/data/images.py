@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from s2rm.core.errors import UserError
 from s2rm.core.files import partial_of, replace
@@ -196,5 +196,7 @@ def _scale(pixels: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
 
 
 def _unreadable(name: str, error: Exception) -> UserError:
+    if isinstance(error, UnidentifiedImageError):  # its message shows a Python object
+        return UserError(f"{name} cannot be read as an image: its content is none of {', '.join(FORMATS)}")
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return UserError(f"{name} cannot be read as an image: {reason}")

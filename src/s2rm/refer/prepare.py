@@ -28,7 +28,7 @@ from s2rm.data.image_zip import ImageFiles
 from s2rm.data.rle import SegmentationError
 from s2rm.data.table import OBJECT_SCHEMA, SCHEMA
 from s2rm.refer.check_images import keep_readable
-from s2rm.refer.issues import HARMLESS, Issues
+from s2rm.refer.issues import Issues
 from s2rm.refer.masks import Mask, rasterise
 from s2rm.refer.provenance import read_provenance
 from s2rm.refer.records import Annotation, Image
@@ -85,7 +85,7 @@ def prepare(benchmark: str, raw: Path, output: Path, params: Preprocess) -> dict
         issues.refuse(str(folder))
     found = issues.report()
     if not masked:
-        reasons = issues.summarise(HARMLESS - {"split_not_used"}) or "no refs"
+        reasons = issues.summarise(COUNTS_STAND) or "no refs"
         raise UserError(f"{folder}: no usable expression: {reasons}")
 
     table = _tabulate(masked, spec)
