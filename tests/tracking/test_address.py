@@ -98,6 +98,9 @@ def test_a_password_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("sqlite:///", "which names no file"),
         ("sqlite:///:memory:", "which names no file"),
         ('"http://localhost:5000"', "unknown kind of store"),
+        ("http://local host:5000", "which names no server"),
+        ("sqlite:///~nobody-at-all/mlflow.db", "a file that cannot be opened: Could not determine home"),
+        (f"sqlite:///{'x' * 300}.db", "a file that cannot be opened: File name too long"),
     ],
 )
 def test_what_is_no_store_is_refused_with_advice(
@@ -110,6 +113,29 @@ def test_what_is_no_store_is_refused_with_advice(
     assert text.startswith(f"MLFLOW_TRACKING_URI is {given!r}")
     assert advice in text
     assert "\n" not in text
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    "given",
+    [
+        "http://anna:s3cret@host:port",
+        "http://anna:s3cret@host:5000/#/experiments/1",
+        "http://anna:s3cret@[::1",
+        "postgresql://anna:s3cret@[host/db",
+        "http://anna:s3cret@:5000",
+    ],
+)
+def test_a_refusal_shows_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI is") as error:
+        find_store(tmp_path)
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_scheme_in_capitals_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "HTTP://localhost:5000")
+    assert find_store(tmp_path).uri == "http://localhost:5000"
 
 
 def test_a_project_whose_path_no_address_can_have(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_run_that_is_deleted_while_it_trains(
     (message,) = caplog.messages
     assert "Current state is deleted" in message or "was deleted in MLflow" in message
     (line,) = synchronise(root).left_out
-    assert "was deleted in MLflow: left out" in line
+    assert "was deleted in MLflow, and is left out" in line
 
 
 def test_the_next_training_marks_those_that_were_killed(root: Path, store: MlflowStore) -> None:

@@ -34,7 +34,11 @@ MEANINGS = (
         "cannot be opened: its folder must exist and be writable",
     ),
     (
-        r"file is not a database|malformed|disk image",
+        r"file is not a database",
+        "is not a database: if it was one, move the file away, then `s2rm track sync` records the runs again",
+    ),
+    (
+        r"malformed|disk image",
         "is corrupt: move the file away, then `s2rm track sync` records the runs again",
     ),
     (
