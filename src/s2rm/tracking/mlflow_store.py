@@ -15,7 +15,7 @@ from typing import Any
 from s2rm.tracking.address import VARIABLE, find_store
 from s2rm.tracking.client import OneLineClient
 from s2rm.tracking.database import local_path, opened_database
-from s2rm.tracking.store_errors import DELETED, UNREACHABLE, StoreError
+from s2rm.tracking.store_errors import DELETED, NO_MLFLOW, UNREACHABLE, StoreError
 
 OWN_ID = "s2rm.id"  # tag: our own id of the training
 LONGEST_PARAM = 6000  # characters of a value that MLflow accepts
@@ -76,6 +76,8 @@ class MlflowStore:
         if found is None:
             self._create_experiment(name)
             found = self.client.get_experiment_by_name(name)
+        if not found.experiment_id:  # made by MLflow's client of an empty answer
+            raise StoreError(f"the MLflow store {self.address.shown} {NO_MLFLOW}", UNREACHABLE)
         if found.lifecycle_stage == "deleted":
             where = f"{VARIABLE}='{self.address.shown}'"
             raise StoreError(

@@ -61,7 +61,7 @@ def serve_runs(root: Path, experiment: str, host: str, port: int) -> NoReturn:
         os.environ.setdefault(name, value)
     os.environ |= _describe_store(address)
     server = ["uvicorn", "--host", host, "--port", str(port), "--log-level", "warning"]
-    os.execv(sys.executable, [sys.executable, "-m", *server, "mlflow.server.fastapi_app:app"])
+    os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", *server, "mlflow.server.fastapi_app:app"])
 
 
 def _describe_store(address: StoreAddress) -> dict[str, str]:
