@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from s2rm.core.errors import UserError
+from s2rm.tracking import MlflowStore
 from s2rm.tracking.address import find_store, has_store
 
 
@@ -138,6 +139,22 @@ def test_a_scheme_in_capitals_is_the_same(tmp_path: Path, monkeypatch: pytest.Mo
     assert find_store(tmp_path).uri == "http://localhost:5000"
 
 
-def test_a_project_whose_path_no_address_can_have(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has a '\?' in its path"):
-        find_store(tmp_path / "what?")
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", ["what?", "my%20project", "100 %"])
+@pytest.mark.parametrize("given", ["", "sqlite:///mlflow.db"])
+def test_a_project_whose_path_no_address_can_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    with pytest.raises(UserError, match=r"has a '[?%]' in its path"):
+        find_store(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a #1", "it's", "a@b:c", "ü & [x]", 'a"b\\c'])
+def test_a_project_whose_path_is_unusual(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    MlflowStore(root, "s2rm")
+    assert (root / "mlflow.db").stat().st_size
+    assert MlflowStore(root, "s2rm").experiment_id
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -75,22 +75,27 @@ def has_store(root: Path) -> bool:
 
 def _sqlite(path: str, root: Path, given: str = "") -> StoreAddress:
     """Return the address of an SQLite file, whose `path` starts with three slashes where it was `given`."""
-    path, _, query = path.partition("?")
+    query = ""
     if given:
+        path, _, query = path.partition("?")
         if not path.startswith("///") or path in ("///", "///:memory:"):
             raise StoreError(
                 f"{VARIABLE} is {given!r}, which names no file: write sqlite:///mlflow.db for a file of the "
                 "project, sqlite:////folder/mlflow.db for any other"
             )
         path = path.removeprefix("///")
-    elif query:
-        raise StoreError(f"{root} has a '?' in its path, which MLflow's addresses cannot have: rename it")
     try:
         database = (root.resolve() / Path(path).expanduser()).resolve()
         database.exists()
     except (OSError, RuntimeError) as error:  # no rights, a name that is too long, nobody's ~home
         reason = error.strerror if isinstance(error, OSError) else error
-        raise StoreError(f"{VARIABLE} is {given or path!r}, a file that cannot be opened: {reason}") from None
+        named = f"{VARIABLE} is {given!r}" if given else f"the MLflow store is {path}"
+        raise StoreError(f"{named}, a file that cannot be opened: {reason}") from None
+    for character in "?%":  # SQLAlchemy would open another file
+        if character in str(database):
+            raise StoreError(
+                f"{database} has a {character!r} in its path, which MLflow's addresses cannot have: rename it"
+            )
     uri = f"sqlite:///{database}" + (f"?{query}" if query else "")
     return StoreAddress(uri, uri, database)
 
