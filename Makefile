@@ -14,6 +14,9 @@ else
 LOCKED := --torch-backend $(TORCH) --constraints $(VENV)/versions.txt
 endif
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# The programs of an environment hold the path at which it was made; pyvenv.cfg ends with the command that made it.
+MOVED := $(shell test ! -L $(VENV) && sed -n 's/^command = .* -m venv [^\/]*//p' $(VENV)/pyvenv.cfg 2>/dev/null \
+	| grep -qvxF "$(CURDIR)/$(VENV)" && echo moved)
 # Stages and tools use the programs of this environment, whether it is activated or not.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -33,10 +36,12 @@ help: ## list the targets
 setup: $(VENV)/.ready ## create the environment in .venv from requirements.lock (TORCH=cpu: without CUDA)
 	@$(BIN)/python tools/check_setup.py git
 
-ifneq ($(TORCH),$(INSTALLED))
+ifneq ($(TORCH)$(MOVED),$(INSTALLED))
 .PHONY: $(VENV)/.ready
 endif
 $(VENV)/.ready: requirements.lock pyproject.toml
+	@test -z "$(MOVED)" \
+		|| { echo "error: $(VENV) was made in another folder, and works only there: rm -r $(VENV)" >&2; exit 2; }
 	@$(PYTHON) tools/check_setup.py machine
 	$(PYTHON) -m venv $(if $(filter-out $(INSTALLED),$(TORCH))$(filter-out $(TORCH),$(INSTALLED)),--clear) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

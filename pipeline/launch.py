@@ -26,7 +26,7 @@ def launch() -> None:
     Raises:
         UserError: the launcher cannot be started.
     """
-    launcher = os.environ.get("S2RM_LAUNCH", "")
+    launcher = os.environ.get("S2RM_LAUNCH", "").strip()
     if not launcher or LAUNCHED in os.environ:
         return
     signals = heeded_signals()

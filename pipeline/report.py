@@ -53,7 +53,9 @@ def main() -> None:
     except StoreError as error:
         left_out = [str(error)]
     for line in left_out:
-        logger.warning("%s; what is missing in MLflow is in .tracking/: `s2rm track sync` sends it", line)
+        logger.warning("not in MLflow: %s", line)
+    if left_out:
+        logger.warning("it is kept in .tracking/: `s2rm track sync` sends it when that is corrected")
 
 
 def _print_summary() -> None:

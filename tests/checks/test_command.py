@@ -304,7 +304,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     "an unknown method": (set_param("report.methods", ["LAVTT"]), "report", "error", "did you mean 'LAVT'?"),
     "no compiler": (without_compiler, "compiler", "warning", "a C compiler is missing"),
     "a GPU without bf16": (old_gpu, "precision", "warning", "set train.precision=float32"),
-    "no database": (write("mlflow.db", "no database"), "MLflow", "error", "mlflow.db is corrupt: move the"),
+    "no database": (write("mlflow.db", "no database"), "MLflow", "error", "mlflow.db is not a database"),
 }  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def test_the_settings_load_no_torch_before_they_need_it() -> None:
 def test_threads_that_somebody_has_arranged_are_left_alone(name: str) -> None:
     assert choose_binding({"HOME": "/"}, gpu=False) == {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
     assert choose_binding({name: "1"}, gpu=False) == {}
+    assert choose_binding({name: ""}, gpu=False) != {}, "as compose.yaml passes what is not set"
     assert choose_binding({}, gpu=True) == {}
 
 

@@ -97,6 +97,12 @@ def test_a_launcher_that_cannot_be_started(tmp_path: Path, launcher: str) -> Non
     assert output.count("\n") == 1
 
 
+def test_a_blank_launcher_is_none(tmp_path: Path) -> None:
+    stage = start(tmp_path, "  ")
+    assert end(stage, signal.SIGTERM)[0] == "started\n"
+    assert stage.returncode == 128 + signal.SIGTERM
+
+
 def test_a_launcher_that_fails_passes_its_exit_code_on(tmp_path: Path) -> None:
     (stage := start(tmp_path, "sh -c 'exit 7'")).communicate(timeout=60)
     assert stage.returncode == 7

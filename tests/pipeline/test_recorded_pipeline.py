@@ -46,7 +46,7 @@ def test_without_its_server_the_pipeline_ends_well_and_says_what_is_missing(clon
     assert "Traceback" not in clone.first
     assert clone.first.count("does not answer: is the server running") == 2, "once per stage that records"
     assert "points of the training not sent to MLflow: `s2rm track sync` sends what is missing" in clone.first
-    assert "what is missing in MLflow is in .tracking/: `s2rm track sync` sends it" in clone.first
+    assert "kept in .tracking/: `s2rm track sync` sends it when that is corrected" in clone.first
     assert not (clone.folder / "mlflow.db").exists()
     assert ".tracking" not in clone.git("status", "--porcelain", "--ignored=no")
 

@@ -126,6 +126,28 @@ def test_torch_by_a_backend_is_remembered(checkout: Path) -> None:
     assert any("--torch-backend cu126" in each for each in make(checkout, "TORCH=cu126", "setup"))
 
 
+@pytest.mark.parametrize("target", ["setup", "demo", "test", "ui", "dev"])
+def test_an_environment_of_another_folder_is_refused(checkout: Path, target: str) -> None:
+    shutil.copytree(ROOT / "tools", checkout / "tools")
+    here, moved = checkout / "two words", checkout / "elsewhere/two words"
+    here.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.move(checkout / name, here)
+    shutil.move(checkout / "tools", here)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=here, check=True)
+    for name in (".ready", ".ready-dev"):
+        (here / ".venv" / name).touch()
+    assert not any("--editable" in each for each in make(here, "setup"))
+    moved.parent.mkdir()
+    shutil.copytree(here, moved, symlinks=True)
+    done = subprocess.run(["make", target], cwd=moved, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    first, _ = done.stderr.splitlines()
+    assert first == "error: .venv was made in another folder, and works only there: rm -r .venv"
+    shutil.rmtree(moved / ".venv")
+    assert any("venv  .venv" in each for each in make(moved, "setup"))
+
+
 def test_versions_without_hashes_are_those_of_the_lock(checkout: Path) -> None:
     (command,) = [each for each in make(checkout, "setup") if each.startswith("sed ")]
     (checkout / ".venv").mkdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from s2rm.core.errors import UserError
+from s2rm.tracking import MlflowStore
 from s2rm.tracking.address import find_store, has_store
 
 
@@ -98,6 +99,9 @@ def test_a_password_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("sqlite:///", "which names no file"),
         ("sqlite:///:memory:", "which names no file"),
         ('"http://localhost:5000"', "unknown kind of store"),
+        ("http://local host:5000", "which names no server"),
+        ("sqlite:///~nobody-at-all/mlflow.db", "a file that cannot be opened: Could not determine home"),
+        (f"sqlite:///{'x' * 300}.db", "a file that cannot be opened: File name too long"),
     ],
 )
 def test_what_is_no_store_is_refused_with_advice(
@@ -112,6 +116,45 @@ def test_what_is_no_store_is_refused_with_advice(
     assert "\n" not in text
 
 
-def test_a_project_whose_path_no_address_can_have(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has a '\?' in its path"):
-        find_store(tmp_path / "what?")
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    "given",
+    [
+        "http://anna:s3cret@host:port",
+        "http://anna:s3cret@host:5000/#/experiments/1",
+        "http://anna:s3cret@[::1",
+        "postgresql://anna:s3cret@[host/db",
+        "http://anna:s3cret@:5000",
+    ],
+)
+def test_a_refusal_shows_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI is") as error:
+        find_store(tmp_path)
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_scheme_in_capitals_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "HTTP://localhost:5000")
+    assert find_store(tmp_path).uri == "http://localhost:5000"
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", ["what?", "my%20project", "100 %"])
+@pytest.mark.parametrize("given", ["", "sqlite:///mlflow.db"])
+def test_a_project_whose_path_no_address_can_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    with pytest.raises(UserError, match=r"has a '[?%]' in its path"):
+        find_store(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a #1", "it's", "a@b:c", "ü & [x]", 'a"b\\c'])
+def test_a_project_whose_path_is_unusual(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    MlflowStore(root, "s2rm")
+    assert (root / "mlflow.db").stat().st_size
+    assert MlflowStore(root, "s2rm").experiment_id
+    assert [path.name for path in tmp_path.iterdir()] == [name]

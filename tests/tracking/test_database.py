@@ -193,10 +193,10 @@ def be_without_its_folder(database: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (be_text, "is corrupt: move the file away, then `s2rm track sync` records the runs again"),
+        (be_text, "is not a database: if it was one, move the file away, then `s2rm track sync` records"),
         (be_cut, "is corrupt"),
         (be_overwritten, "is corrupt"),
-        (be_a_folder, "is a folder: move it away"),
+        (be_a_folder, "is a folder: name a file"),
         (be_of_something_else, "is a database, but not of MLflow"),
         (be_newer, "was written by a newer MLflow"),
         (be_newer_and_lack_a_table, "was written by a newer MLflow"),

@@ -70,7 +70,8 @@ def test_an_id_without_a_record_begins_a_new_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "rest",
-    [b'{"event": "metr', b'{"event": "metrics"', b"\x00\x00\x00", b"nonsense\n", b"[1]\n", b"\xff\xfe", b"3"],
+    [b'{"event": "metr', b'{"event": "metrics"', b"\x00\x00\x00", b"nonsense\n", b"[1]\n", b"\xff\xfe", b"3"]
+    + [f'{{"event": {kind}}}\n'.encode() for kind in ('"metrics"', '"json"', '"other"', '"end"', "[]")],
 )
 def test_what_a_kill_has_cut_is_skipped(tmp_path: Path, rest: bytes) -> None:
     journal = Journal(tmp_path, None, HEAD)
@@ -86,6 +87,25 @@ def test_what_a_kill_has_cut_is_skipped(tmp_path: Path, rest: bytes) -> None:
     again.close()
     assert steps(journal.path) == [1, 2]
     assert read_status(journal.path, running=False)[0] == "FINISHED"
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("head", ["", '{"event": "open"}', '{"event": "open", "time": 1}', "{}", "[]"])
+def test_a_head_without_a_name_is_none(tmp_path: Path, head: str) -> None:
+    journal = Journal(tmp_path, None, HEAD)
+    journal.close()
+    journal.path.write_text(head + "\n")
+    assert read_head(journal.path) == {}
+
+
+@pytest.mark.hostile
+def test_a_record_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, None, HEAD)
+    journal.close()
+    journal.path.unlink()
+    journal.path.mkdir()
+    with pytest.raises(UserError, match=r"cannot read the training's record .*: Is a directory"):
+        find_journals(tmp_path)
 
 
 def test_a_line_that_is_being_written_is_left_for_the_next_time(tmp_path: Path) -> None:

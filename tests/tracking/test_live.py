@@ -98,6 +98,9 @@ def test_an_interrupted_training_continues_in_its_run(root: Path, store: MlflowS
         (None, "does not answer: is the server running, and its address right?"),
         ((404, "<html>Not Found</html>"), "answers, but not as an MLflow server does"),
         ((200, "<html>A page</html>"), "answers, but not as an MLflow server does"),
+        ((200, ""), "answers, but not as an MLflow server does"),
+        ((200, "{}"), "answers, but not as an MLflow server does"),
+        ((200, '{"experiment": {}}'), "answers, but not as an MLflow server does"),
         ((401, "You are not authenticated."), "refuses the access: set MLFLOW_TRACKING_USERNAME"),
         ((403, "Permission denied"), "refuses the access: set MLFLOW_TRACKING_USERNAME"),
         ((403, "Invalid Host header - possible DNS rebinding attack detected"), "with --allowed-hosts"),
@@ -155,7 +158,7 @@ def test_a_run_that_is_deleted_while_it_trains(
     (message,) = caplog.messages
     assert "Current state is deleted" in message or "was deleted in MLflow" in message
     (line,) = synchronise(root).left_out
-    assert "was deleted in MLflow: left out" in line
+    assert "was deleted in MLflow, and is left out" in line
 
 
 def test_the_next_training_marks_those_that_were_killed(root: Path, store: MlflowStore) -> None:

@@ -20,7 +20,7 @@ from s2rm.tracking.store_errors import DELETED, UNREACHABLE, explain
             "Detected out-of-date database schema (found version x, but expected y)",
             "mlflow db upgrade sqlite:///f",
         ),
-        ("(sqlite3.DatabaseError) file is not a database\n[SQL: SELECT 1]", "is corrupt: move the file away"),
+        ("(sqlite3.DatabaseError) file is not a database\n[SQL: SELECT 1]", "is not a database: if it"),
         ("(sqlite3.DatabaseError) database disk image is malformed", "is corrupt"),
         ("(sqlite3.OperationalError) database is locked", "is locked by another process"),
         ("(sqlite3.OperationalError) attempt to write a readonly database", "is read-only"),

@@ -191,7 +191,7 @@ def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, sync: Sync) -> 
     assert code == 2
     (line,) = err.splitlines()
     assert line.startswith(
-        f"error: the MLflow store sqlite:///{tmp_path}/mlflow.db is corrupt: move the file"
+        f"error: the MLflow store sqlite:///{tmp_path}/mlflow.db is not a database: if it was"
     )
 
 

@@ -73,7 +73,22 @@ def test_unusual_points(root: Path, store: MlflowStore, values: dict[str, float]
 def test_a_run_that_was_deleted_in_mlflow_is_left_out(root: Path, store: MlflowStore) -> None:
     journal = make_journal(root)
     send(journal, store)
-    store.client.delete_run(run_of(store, journal.identity).info.run_id)
-    with pytest.raises(UserError, match="the run joint was deleted in MLflow: left out"):
+    run_id = run_of(store, journal.identity).info.run_id
+    store.client.delete_run(run_id)
+    with pytest.raises(UserError, match="the run joint was deleted in MLflow, and is left out") as error:
         send(journal, store)
+    assert f"mlflow runs restore --run-id {run_id} restores it" in str(error.value)
     assert store.list_runs() == []
+    store.client.restore_run(run_id)
+    send(journal, store)
+
+
+@pytest.mark.parametrize("tag", ["", "abc", "-1", "1e3", "99999999", "²"])
+def test_a_tag_that_somebody_has_edited(root: Path, store: MlflowStore, tag: str) -> None:
+    journal = make_journal(root)
+    send(journal, store)
+    run_id = run_of(store, journal.identity).info.run_id
+    before = {name: points(store, run_id, name) for name in run_of(store, journal.identity).data.metrics}
+    store.log(run_id, tags={SENT: tag})
+    send(journal, store)
+    assert before == {name: points(store, run_id, name) for name in before}

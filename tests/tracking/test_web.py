@@ -52,7 +52,11 @@ def test_a_port_in_use_names_a_free_one(root: Path) -> None:
         ("127.0.0.1", -1, "--port is -1"),
         ("no.such.host.invalid", 5000, "--host is 'no.such.host.invalid', which is not an address"),
         ("", 70000, "--port is 70000"),
-        ("192.0.2.1", 5000, "cannot be used"),
+        ("192.0.2.1", 5000, "--host is '192.0.2.1', which is not an address of this machine"),
+        ("fe80::1", 5000, "which is not an address of this machine"),
+        ("a..b", 5000, "--host is 'a..b', which is not an address"),
+        ("x" * 70, 5000, "which is not an address of this machine"),
+        ("127.0.0.1:5000", 5000, "which is not an address of this machine"),
         ("http://localhost", 5000, "which is not an address of this machine"),
     ],
 )

@@ -35,7 +35,7 @@ def check_machine(params: Params | None, root: Path) -> Iterator[Finding]:
     if params.train.workers or params.evaluate.workers:
         yield _check_shared_memory(params)
     yield from _check_device(params)
-    launcher = os.environ.get("S2RM_LAUNCH", "")
+    launcher = os.environ.get("S2RM_LAUNCH", "").strip()
     if launcher:
         yield attempt("S2RM_LAUNCH", lambda: _check_launcher(launcher, params))
 

@@ -43,7 +43,7 @@ def bind_threads() -> None:
 
 def choose_binding(environment: Mapping[str, str], *, gpu: bool) -> dict[str, str]:
     """Return the variables that `bind_threads` adds to the environment."""
-    if gpu or any(name in environment for name in ARRANGED):
+    if gpu or any(environment.get(name) for name in ARRANGED):
         return {}
     return {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
 

@@ -75,39 +75,54 @@ def has_store(root: Path) -> bool:
 
 def _sqlite(path: str, root: Path, given: str = "") -> StoreAddress:
     """Return the address of an SQLite file, whose `path` starts with three slashes where it was `given`."""
-    path, _, query = path.partition("?")
+    query = ""
     if given:
+        path, _, query = path.partition("?")
         if not path.startswith("///") or path in ("///", "///:memory:"):
             raise StoreError(
                 f"{VARIABLE} is {given!r}, which names no file: write sqlite:///mlflow.db for a file of the "
                 "project, sqlite:////folder/mlflow.db for any other"
             )
         path = path.removeprefix("///")
-    elif query:
-        raise StoreError(f"{root} has a '?' in its path, which MLflow's addresses cannot have: rename it")
-    database = (root.resolve() / Path(path).expanduser()).resolve()
+    try:
+        database = (root.resolve() / Path(path).expanduser()).resolve()
+        database.exists()
+    except (OSError, RuntimeError) as error:  # no rights, a name that is too long, nobody's ~home
+        reason = error.strerror if isinstance(error, OSError) else error
+        named = f"{VARIABLE} is {given!r}" if given else f"the MLflow store is {path}"
+        raise StoreError(f"{named}, a file that cannot be opened: {reason}") from None
+    for character in "?%":  # SQLAlchemy would open another file
+        if character in str(database):
+            raise StoreError(
+                f"{database} has a {character!r} in its path, which MLflow's addresses cannot have: rename it"
+            )
     uri = f"sqlite:///{database}" + (f"?{query}" if query else "")
     return StoreAddress(uri, uri, database)
 
 
 def _server(uri: str) -> StoreAddress:
+    scheme, _, rest = uri.partition(":")
+    address = _with_secret(f"{scheme.lower()}:{rest}")  # as MLflow compares it
+    parts = urlsplit(address.uri)
     try:
-        parts = urlsplit(uri)
-        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        named = re.fullmatch(r"\S+", parts.hostname or "") and parts.port != 0
     except ValueError:  # not a port
-        named = False
+        named = None
     if not named:
-        raise StoreError(f"{VARIABLE} is {uri!r}, which names no server: write http://HOST:5000")
+        raise StoreError(f"{VARIABLE} is {address.shown!r}, which names no server: write http://HOST:5000")
     if parts.fragment or parts.query:
         raise StoreError(
-            f"{VARIABLE} is {uri!r}, the address of a page: give that of the server, "
+            f"{VARIABLE} is {address.shown!r}, the address of a page: give that of the server, "
             f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         )
-    return _with_secret(uri)
+    return address
 
 
 def _with_secret(uri: str) -> StoreAddress:
-    secret = urlsplit(uri).password or ""
+    try:
+        secret = urlsplit(uri).password or ""
+    except ValueError as error:  # half of an IPv6 address; where a password would be is unknown
+        raise StoreError(f"{VARIABLE} is not an address: {error}") from None
     return StoreAddress(uri, uri.replace(f":{secret}@", ":***@") if secret else uri, None, secret)
 
 

@@ -39,7 +39,7 @@ def opened_database(address: StoreAddress) -> Iterator[None]:
             f"the MLflow store {address.shown}: there is no folder {database.parent}", UNREACHABLE
         )
     if database.is_dir():
-        raise StoreError(f"the MLflow store {address.shown} is a folder: move it away", UNREACHABLE)
+        raise StoreError(f"the MLflow store {address.shown} is a folder: name a file", UNREACHABLE)
     try:
         lock = database.with_name(f"{database.name}.lock")
         lock.touch(0o664)  # fails where nothing can be written; there FileLock would wait for ever

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +26,14 @@ logger = logging.getLogger(__name__)
 
 FOLDER, FILE = ".tracking", "run.jsonl"
 STOPS = (KeyboardInterrupt, StoppedError)
+# What a line must have to be an event.
+EVENTS: dict[str, set[str]] = {
+    "open": {"time", "name", "experiment"},
+    "resume": {"time"},
+    "metrics": {"time", "step", "values"},
+    "json": {"name", "content"},
+    "end": {"time", "status"},
+}
 TAIL = 1 << 16  # bytes, more than an end has
 
 
@@ -61,8 +69,12 @@ def held(record: Path) -> Iterator[bool]:
 
 
 def read_events(journal: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    """Return the events from `offset` on, each with the offset behind it, in bytes."""
-    with journal.open("rb") as file:
+    """Return the events from `offset` on, each with the offset behind it, in bytes.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    with _opened(journal) as file:
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):  # being written
@@ -83,7 +95,7 @@ def read_status(journal: Path, running: bool) -> tuple[str, int | None]:
 
     A training that has neither an end nor a process was killed.
     """
-    with journal.open("rb") as file:
+    with _opened(journal) as file:
         file.seek(max(0, journal.stat().st_size - TAIL))
         events = [event for event in map(_parse, file.readlines()) if event]
     last: dict[str, Any] = events[-1] if events else {"event": "", "time": None}
@@ -169,9 +181,17 @@ class Journal:
             self._failed = True
 
 
+def _opened(journal: Path) -> BinaryIO:
+    try:
+        return journal.open("rb")
+    except OSError as error:
+        raise UserError(f"cannot read the training's record {journal}: {error.strerror}") from None
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
     except ValueError:
         return None
-    return event if isinstance(event, dict) and "event" in event else None
+    kind = event.get("event") if isinstance(event, dict) else None
+    return event if isinstance(kind, str) and kind in EVENTS and event.keys() >= EVENTS[kind] else None

@@ -15,7 +15,7 @@ from typing import Any
 from s2rm.tracking.address import VARIABLE, find_store
 from s2rm.tracking.client import OneLineClient
 from s2rm.tracking.database import local_path, opened_database
-from s2rm.tracking.store_errors import DELETED, UNREACHABLE, StoreError
+from s2rm.tracking.store_errors import DELETED, NO_MLFLOW, UNREACHABLE, StoreError
 
 OWN_ID = "s2rm.id"  # tag: our own id of the training
 LONGEST_PARAM = 6000  # characters of a value that MLflow accepts
@@ -76,6 +76,8 @@ class MlflowStore:
         if found is None:
             self._create_experiment(name)
             found = self.client.get_experiment_by_name(name)
+        if not found.experiment_id:  # made by MLflow's client of an empty answer
+            raise StoreError(f"the MLflow store {self.address.shown} {NO_MLFLOW}", UNREACHABLE)
         if found.lifecycle_stage == "deleted":
             where = f"{VARIABLE}='{self.address.shown}'"
             raise StoreError(
@@ -130,7 +132,7 @@ class MlflowStore:
 
         query = f"tags.`{OWN_ID}` = '{identity}'"
         runs = self.client.search_runs([self.experiment_id], query, ViewType.ALL)
-        return _get_active(runs) if runs else None
+        return self._get_active(runs) if runs else None
 
     def find_unnamed(self, run_id: str) -> Any | None:
         """Return MLflow's run with this id of MLflow's, as runs had before they had an id of ours.
@@ -139,11 +141,22 @@ class MlflowStore:
             StoreError: with the code DELETED: the run was deleted in MLflow.
         """
         try:
-            return _get_active([self.client.get_run(run_id)])
+            return self._get_active([self.client.get_run(run_id)])
         except StoreError as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None
+
+    def _get_active(self, runs: list[Any]) -> Any:
+        active = [run for run in runs if run.info.lifecycle_stage != "deleted"]
+        if not active:
+            run = runs[0].info
+            raise StoreError(
+                f"the run {run.run_name} was deleted in MLflow, and is left out; {VARIABLE}="
+                f"'{self.address.shown}' mlflow runs restore --run-id {run.run_id} restores it",
+                DELETED,
+            )
+        return active[0]
 
     def search(self, tags: Mapping[str, str]) -> list[Any]:
         """Return MLflow's runs that have all of these tags."""
@@ -244,10 +257,3 @@ class MlflowStore:
             self.client.update_run(run_id, status=status)
         else:
             self.client.set_terminated(run_id, status, time)
-
-
-def _get_active(runs: list[Any]) -> Any:
-    active = [run for run in runs if run.info.lifecycle_stage != "deleted"]
-    if not active:
-        raise StoreError(f"the run {runs[0].info.run_name} was deleted in MLflow: left out", DELETED)
-    return active[0]

@@ -6,6 +6,8 @@ from s2rm.core.errors import UserError
 
 LONGEST_REASON = 200  # characters of a foreign message
 
+NO_MLFLOW = "answers, but not as an MLflow server does: is the address right?"
+
 # What is found in a message of MLflow or of the libraries below it → what that means.
 MEANINGS = (
     (r"Invalid Host header", "refuses this address: start the server with --allowed-hosts and its name"),
@@ -16,7 +18,7 @@ MEANINGS = (
     (r"too many 5\d\d|failed with error code 5\d\d", "answers with errors: look into its log"),
     (
         r"not in a valid JSON format|failed with error code 4\d\d|No such API|ENDPOINT_NOT_FOUND",
-        "answers, but not as an MLflow server does: is the address right?",
+        NO_MLFLOW,
     ),
     (
         r"failed with timeout|timed out|Max retries exceeded|failed with exception|Connection refused|"
@@ -34,7 +36,11 @@ MEANINGS = (
         "cannot be opened: its folder must exist and be writable",
     ),
     (
-        r"file is not a database|malformed|disk image",
+        r"file is not a database",
+        "is not a database: if it was one, move the file away, then `s2rm track sync` records the runs again",
+    ),
+    (
+        r"malformed|disk image",
         "is corrupt: move the file away, then `s2rm track sync` records the runs again",
     ),
     (

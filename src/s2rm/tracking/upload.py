@@ -67,8 +67,9 @@ class Upload:
             self.offset, self._status = 0, "RUNNING"
             return
         self._run_id, self._status = run.info.run_id, run.info.status
-        sent = int(run.data.tags.get(SENT, 0))
-        self.offset = sent if sent <= self.journal.stat().st_size else 0
+        sent = run.data.tags.get(SENT, "")  # anybody can edit a tag
+        known = sent.isdecimal() and int(sent) <= self.journal.stat().st_size
+        self.offset = int(sent) if known else 0
 
     def _send(self, store: MlflowStore, run_id: str, events: list[dict[str, Any]], end: int) -> int:
         for event in events:

@@ -1,5 +1,6 @@
 """Start MLflow's web pages of the recorded runs."""
 
+import errno
 import os
 import socket
 import sys
@@ -14,6 +15,7 @@ from s2rm.tracking.mlflow_store import MlflowStore
 from s2rm.tracking.synchronise import advise_recording
 
 EVERYWHERE = ("0.0.0.0", "::")
+NOT_OURS = (errno.EADDRNOTAVAIL, errno.EINVAL, errno.EAFNOSUPPORT)
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -59,7 +61,7 @@ def serve_runs(root: Path, experiment: str, host: str, port: int) -> NoReturn:
         os.environ.setdefault(name, value)
     os.environ |= _describe_store(address)
     server = ["uvicorn", "--host", host, "--port", str(port), "--log-level", "warning"]
-    os.execv(sys.executable, [sys.executable, "-m", *server, "mlflow.server.fastapi_app:app"])
+    os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", *server, "mlflow.server.fastapi_app:app"])
 
 
 def _describe_store(address: StoreAddress) -> dict[str, str]:
@@ -109,9 +111,9 @@ def _check_port(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(place)
-    except socket.gaierror:
-        raise UserError(f"--host is {host!r}, which is not an address of this machine") from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, (socket.gaierror, UnicodeError)) or error.errno in NOT_OURS:
+            raise UserError(f"--host is {host!r}, which is not an address of this machine") from None
         raise UserError(
             f"port {port} of {host} cannot be used ({error.strerror}): try --port {_free_port()}"
         ) from None
