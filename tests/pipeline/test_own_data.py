@@ -89,10 +89,10 @@ def test_changed_or_exchanged_data_are_taken_over(folder: Path, tmp_path: Path) 
     stages = ("repro", "preprocess@refcoco_unc")
     assert clone.ran(clone.dvc(*stages)) == ["download", "preprocess@refcoco_unc"]
     assert clone.ran(clone.dvc(*stages)) == []
-    mended = TinyRefer(tmp_path / "mended")
-    mended.refs[0]["sentences"][0]["sent"] = "another sentence"
-    mended.write()
-    shutil.copy(mended.raw / "refcoco_unc/refs(unc).p", folder / "refcoco")
+    corrected = TinyRefer(tmp_path / "corrected")
+    corrected.refs[0]["sentences"][0]["sent"] = "another sentence"
+    corrected.write()
+    shutil.copy(corrected.raw / "refcoco_unc/refs(unc).p", folder / "refcoco")
     assert clone.ran(clone.dvc(*stages)) == ["download", "preprocess@refcoco_unc"]
     other = shutil.copytree(folder, tmp_path / "other")
     clone.environment["S2RM_REAL_DATA"] = str(other)
