@@ -1,6 +1,7 @@
 """What tests of all folders share."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from s2rm.model.s2rm import S2RM
 
 ROOT = Path(__file__).parents[1]
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, and the tested processes inherit that
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors of tests are too small to be shared out
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when kernels are defined

@@ -199,8 +199,9 @@ def test_models_that_share_a_benchmark_are_separate(tiny_params: Make, tmp_path:
 
 
 def test_without_the_full_model_nothing_is_written(
-    scores: pd.DataFrame, tiny_params: Make, tmp_path: Path
+    scores: pd.DataFrame, tiny_params: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # a project in which nothing was trained
     for found in (scores[scores["variant"] != "full"], scores.iloc[:0]):
         with pytest.raises(
             UserError, match=r"no run 'joint' of the full model is recorded here: `dvc repro`"

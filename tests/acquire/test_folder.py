@@ -108,7 +108,10 @@ def test_what_is_missing_is_asked_for_by_its_place(user_folder: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_all_that_is_missing_is_listed_once(user_folder: Path, tmp_path: Path) -> None:
+def test_all_that_is_missing_is_listed_once(
+    user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("S2RM_REAL_DATA", raising=False)
     with pytest.raises(UserError) as caught:
         lay_out_folder(tmp_path / "user" / "images", BENCHMARKS, tmp_path / "out")
     assert str(caught.value).count("instances.json") == 2

@@ -1,10 +1,12 @@
 """Check the store in which trainings are recorded."""
 
+import os
 from pathlib import Path
 
 from s2rm.checks.findings import Finding, attempt
 from s2rm.config.params import Tracking
-from s2rm.tracking.address import find_store, has_store
+from s2rm.core.errors import UserError
+from s2rm.tracking.address import find_store
 from s2rm.tracking.commands import check_store
 
 
@@ -23,7 +25,14 @@ def check_recording(tracking: Tracking, root: Path, *, offline: bool) -> Finding
 
 def _check(tracking: Tracking, root: Path, offline: bool) -> str:
     address = find_store(root)
+    if address.database and not address.database.exists():  # to open it would make it
+        folder = address.database.parent
+        if not folder.is_dir():
+            raise UserError(f"the MLflow store {address.shown}: there is no folder {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"the MLflow store {address.shown}: this user may not write to {folder}")
+        return f"{address.shown} will be made"
     if offline and not address.database:
         return f"{address.shown}, which was not asked"
     check_store(root, tracking.experiment)
-    return address.shown if has_store(root) else f"{address.shown} will be made"
+    return address.shown
