@@ -95,7 +95,7 @@ bench: $(VENV)/.ready ## measure speed and memory (half an hour), and write a re
 report: setup ## render the report again
 	dvc repro report
 
-ablation: setup ## compare the recorded runs with the full model of params.yaml
+ablation: setup ## compare the recorded runs with the full model, the committed params.yaml
 	s2rm ablation
 
 ui: setup ## open MLflow with the recorded runs
