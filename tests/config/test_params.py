@@ -49,6 +49,8 @@ def test_the_defaults_are_the_full_method() -> None:
         "fusion.kind": "s2rm",
         "fusion.distribution": "attention",
         "fusion.query": "sentence",
+        "fusion.affinity": "sigmoid",
+        "fusion.refine": True,
         "fusion.coparsing": "both",
         "fusion.rotations": 4,
         "fusion.state": "generator",
@@ -222,6 +224,8 @@ def test_a_single_semantic_leaves_nothing_to_balance() -> None:
 
 IDLE_SWITCHES = [
     ("fusion.kind=pwam", "fusion.distribution=tile"),
+    ("fusion.kind=pwam", "fusion.affinity=softmax"),
+    ("fusion.kind=pwam", "fusion.refine=false"),
     ("fusion.kind=pwam", "fusion.coparsing=none"),
     ("fusion.kind=pwam", "fusion.rotations=2"),
     ("fusion.kind=pwam", "fusion.recurrence=gru"),
@@ -233,6 +237,8 @@ IDLE_SWITCHES = [
     ("fusion.kind=none", "fusion.rotations=1"),
     ("fusion.kind=none", "decoder.language_guidance=false"),
     ("fusion.distribution=tile", "fusion.query=word"),
+    ("fusion.distribution=tile", "fusion.affinity=softmax"),
+    ("fusion.distribution=tile", "fusion.refine=false"),
     ("fusion.coparsing=none", "fusion.rotations=2"),
     ("fusion.coparsing=none", "fusion.recurrence=gru"),
     ("fusion.coparsing=none", "fusion.slice_kernel=1"),

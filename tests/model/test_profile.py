@@ -122,12 +122,16 @@ def test_the_balance_keeps_the_parsed_semantics(tiny_params: TinyParams) -> None
 
 def test_attention_is_counted(tiny_params: TinyParams) -> None:
     parts = describe(tiny_params())
-    assert parts["distribute"].flops_image == 2 * sum(width**2 * pixels for width, pixels in STAGES)
+    assert parts["distribute"].flops_image == 2 * sum(
+        (width**2 + 2 * width**2) * pixels  # query; the refinement's part of the vision map
+        for width, pixels in STAGES
+    )
     assert parts["distribute"].flops_expression == 2 * sum(
         LANGUAGE * width  # modulation
         + TOKENS * LANGUAGE * 2 * width  # key and value
         + 2 * pixels * TOKENS * width  # attention
         + width**2 * pixels  # out
+        + (2 * width**2 + 2 * width**2) * pixels  # the refinement
         for width, pixels in STAGES
     )
 

@@ -85,6 +85,10 @@ class Fusion(Section):
     """How positions receive language: by attention over the words, or the sentence vector everywhere."""
     query: Literal["sentence", "word"] = "sentence"
     """What modulates the vision map that queries the words."""
+    affinity: Literal["sigmoid", "softmax"] = "sigmoid"
+    """Affinity of a position and a word: each for itself, or competing with the other words."""
+    refine: bool = True
+    """Whether the distributed language is refined position by position with the vision map."""
     coparsing: Literal["both", "language_to_vision", "vision_to_language", "none"] = "both"
     """Roles of the two contexts: `language_to_vision` sweeps the language map and parses the vision map."""
     rotations: Literal[4, 2, 1] = 4

@@ -22,14 +22,15 @@ FULL_METHOD: Mapping[str, Any] = {
 }
 
 SWEEP = ("fusion.rotations", "fusion.state", "fusion.recurrence", "fusion.slice_kernel")
-TRILOGY = ("fusion.distribution", "fusion.coparsing", *SWEEP, "fusion.balancing")
+DISTRIBUTION = ("fusion.affinity", "fusion.refine")
+TRILOGY = ("fusion.distribution", *DISTRIBUTION, "fusion.coparsing", *SWEEP, "fusion.balancing")
 
 # A switch and its value → the switches that it makes idle. A cascade never is: it joins maps, fused or not.
 IDLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("fusion.kind", "pwam"): TRILOGY,
     ("fusion.kind", "concat"): ("fusion.query", *TRILOGY),
     ("fusion.kind", "none"): ("fusion.query", *TRILOGY, "decoder.language_guidance"),
-    ("fusion.distribution", "tile"): ("fusion.query",),
+    ("fusion.distribution", "tile"): ("fusion.query", *DISTRIBUTION),
     ("fusion.coparsing", "none"): SWEEP,
     ("decoder.kind", "fpn"): ("decoder.language_guidance", "decoder.foreground_guidance"),
 }

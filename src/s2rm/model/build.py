@@ -106,6 +106,8 @@ def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | N
         language_width,
         distribution=fusion.distribution,
         query=fusion.query,
+        affinity=fusion.affinity,
+        refine=fusion.refine,
         coparsing=fusion.coparsing,
         rotations=fusion.rotations,
         state=fusion.state,

@@ -1,11 +1,13 @@
 """The distribution against its formulas, expression by expression and position by position."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from s2rm.model.encoders.language import LanguageFeatures
-from s2rm.model.fusion.distribute import DistributeByAttention
+from s2rm.model.fusion.distribute import DistributeByAttention, Refine
 
 WIDTH, LANGUAGE_WIDTH = 8, 6
 OWNERS = torch.tensor([1, 0, 1])
@@ -19,49 +21,128 @@ def apply(layer: nn.Module, x: Tensor) -> Tensor:
 
 def plainly(
     layers: DistributeByAttention, query_by: str, vision: Tensor, words: Tensor, sentence: Tensor
-) -> Tensor:
-    """One expression: vision (C, H, W), words (T, D) without padding, sentence (D,) → (C, H, W)."""
+) -> tuple[Tensor, Tensor]:
+    """One expression: vision (C, H, W), words (T, D) without padding, sentence (D,) → L, a (T, H, W)."""
     keys, values = torch.stack([apply(layers.key_value, word) for word in words]).chunk(2, 1)
 
-    def attention(query: Tensor) -> Tensor:
-        return ((keys @ query) / WIDTH**0.5).softmax(0)
+    def affinity(query: Tensor) -> Tensor:
+        product = (keys @ query) / WIDTH**0.5
+        return product.softmax(0) if layers.bias is None else (product + layers.bias).sigmoid()
 
     gathered = torch.empty_like(vision)
+    affinities = vision.new_empty(len(words), *vision.shape[1:])
     for row in range(vision.shape[1]):
         for column in range(vision.shape[2]):
             plain = apply(layers.query, vision[:, row, column])
-            aware = sentence if query_by == "sentence" else attention(plain) @ words
-            weights = attention(plain * (1 + apply(layers.modulation, aware)))
+            if query_by == "sentence":
+                modulation = apply(layers.modulation, sentence)
+            else:
+                modulation = affinity(plain) @ torch.stack([apply(layers.modulation, word) for word in words])
+            weights = affinity(plain * (1 + modulation))
+            affinities[:, row, column] = weights
             gathered[:, row, column] = apply(layers.out[0], weights @ values)
-    return layers.out[1](gathered[None])[0]
+    distributed = layers.out[1](gathered[None])[0]
+    if layers.refine is None:
+        return distributed, affinities
+    refine, refined = layers.refine, torch.empty_like(vision)
+    inner = torch.cat([refine.language.weight, refine.vision.weight], dim=1)  # W_1
+    for row in range(vision.shape[1]):
+        for column in range(vision.shape[2]):
+            both = torch.cat([distributed[:, row, column], vision[:, row, column]])
+            hidden = (inner @ both + refine.language.bias).relu()
+            refined[:, row, column] = distributed[:, row, column] + apply(refine.out, hidden)
+    return refine.norm(refined[None])[0], affinities
 
 
-@pytest.mark.parametrize("query", ["sentence", "word"])
-def test_the_words_are_gathered_by_the_formulas(query: str) -> None:
-    torch.manual_seed(0)
-    layers = DistributeByAttention(WIDTH, LANGUAGE_WIDTH, query=query).double()
+def build(**switches: Any) -> DistributeByAttention:
+    full = {"query": "sentence", "affinity": "sigmoid", "refine": True}
+    return DistributeByAttention(WIDTH, LANGUAGE_WIDTH, **full | switches).double()
+
+
+def draw(tokens: int = 4) -> tuple[Tensor, LanguageFeatures, Tensor]:
     vision = torch.randn(2, WIDTH, 3, 2, dtype=torch.float64)
-    words = torch.randn(3, 4, LANGUAGE_WIDTH, dtype=torch.float64)
+    words = torch.randn(3, tokens, LANGUAGE_WIDTH, dtype=torch.float64)
     sentence = torch.randn(3, LANGUAGE_WIDTH, dtype=torch.float64)
-    mask = torch.arange(4) < torch.tensor(LENGTHS)[:, None]
-    expected = torch.stack(
-        [
-            plainly(layers, query, vision[owner], words[n, : LENGTHS[n]], sentence[n])
-            for n, owner in enumerate(OWNERS)
-        ]
-    )
-    found = layers(vision, LanguageFeatures(words, mask, sentence), OWNERS)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    mask = torch.arange(tokens) < torch.tensor(LENGTHS)[:, None]
+    return vision, LanguageFeatures(words, mask, sentence), OWNERS
 
 
-@torch.no_grad()
-def test_a_single_word_that_is_the_sentence_is_the_same_query() -> None:
+@pytest.mark.parametrize("refine", [True, False])
+@pytest.mark.parametrize("affinity", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("query", ["sentence", "word"])
+def test_the_words_are_gathered_by_the_formulas(query: str, affinity: str, refine: bool) -> None:
     torch.manual_seed(0)
-    by_sentence, by_word = (
-        DistributeByAttention(WIDTH, LANGUAGE_WIDTH, query=query) for query in ("sentence", "word")
-    )
+    layers = build(query=query, affinity=affinity, refine=refine)
+    vision, language, _ = draw()
+    expected = [
+        plainly(layers, query, vision[owner], language.words[n, : LENGTHS[n]], language.sentence[n])
+        for n, owner in enumerate(OWNERS)
+    ]
+    found = layers(vision, language, OWNERS)
+    torch.testing.assert_close(found, torch.stack([each for each, _ in expected]), rtol=0, atol=1e-10)
+    for affinities, (_, plain), length in zip(
+        layers.affinity(vision, language, OWNERS), expected, LENGTHS, strict=True
+    ):
+        torch.testing.assert_close(affinities[:length], plain, rtol=0, atol=1e-10)
+        assert not affinities[length:].any()  # padding
+
+
+@pytest.mark.parametrize("affinity", ["sigmoid", "softmax"])
+@torch.no_grad()
+def test_a_single_word_that_is_the_sentence_is_the_same_query(affinity: str) -> None:
+    """Under a softmax, in which a single word weighs 1; under a sigmoid it weighs less."""
+    torch.manual_seed(0)
+    by_sentence, by_word = (build(query=query, affinity=affinity) for query in ("sentence", "word"))
     by_word.load_state_dict(by_sentence.state_dict())
-    words = torch.randn(3, 1, LANGUAGE_WIDTH)
-    language = LanguageFeatures(words, torch.ones(3, 1, dtype=torch.bool), words[:, 0])
-    inputs = torch.randn(2, WIDTH, 3, 2), language, OWNERS
-    torch.testing.assert_close(by_word(*inputs), by_sentence(*inputs))
+    vision, language, owners = draw(tokens=1)
+    language = LanguageFeatures(language.words, torch.ones(3, 1, dtype=torch.bool), language.words[:, 0])
+    same = torch.allclose(by_word(vision, language, owners), by_sentence(vision, language, owners))
+    assert same == (affinity == "softmax")
+
+
+@pytest.mark.parametrize("affinity", ["sigmoid", "softmax"])
+@torch.no_grad()
+def test_a_further_word_takes_nothing_from_the_others_without_a_softmax(affinity: str) -> None:
+    torch.manual_seed(0)
+    layers = build(affinity=affinity)
+    vision, language, owners = draw()
+    fewer = language.word_mask.clone()
+    fewer[0, 3] = False  # the first expression without its fourth word; the sentence stays
+    without = LanguageFeatures(language.words, fewer, language.sentence)
+    more, less = (layers.affinity(vision, each, owners) for each in (language, without))
+    kept = slice(0, 3)
+    assert torch.equal(more[1:], less[1:])
+    assert (more[0, 3] > 0).all()
+    if affinity == "sigmoid":
+        assert torch.equal(more[0, kept], less[0, kept])
+    else:
+        assert (more[0, kept] < less[0, kept]).all()
+
+
+@pytest.mark.parametrize("affinity", ["sigmoid", "softmax"])
+@torch.no_grad()
+def test_the_order_of_words_changes_nothing(affinity: str) -> None:
+    """BERT knows their order; what is gathered from its words is a sum."""
+    torch.manual_seed(0)
+    layers = build(affinity=affinity)
+    vision, language, owners = draw()
+    order = torch.tensor([2, 0, 3, 1])
+    turned = LanguageFeatures(language.words[:, order], language.word_mask[:, order], language.sentence)
+    torch.testing.assert_close(
+        layers(vision, turned, owners), layers(vision, language, owners), rtol=0, atol=1e-10
+    )
+
+
+def test_the_refinement_sees_one_position() -> None:
+    torch.manual_seed(0)
+    refine = Refine(WIDTH).double()
+    refine.norm = nn.Identity()  # which is over the whole map
+    distributed = torch.randn(3, WIDTH, 3, 2, dtype=torch.float64, requires_grad=True)
+    vision = torch.randn(2, WIDTH, 3, 2, dtype=torch.float64, requires_grad=True)
+    refine(distributed, vision, OWNERS)[0, :, 1, 1].sum().backward()
+    seen = torch.zeros(3, 2, dtype=torch.bool)
+    seen[1, 1] = True
+    for gradient, item in ((distributed.grad, 0), (vision.grad, OWNERS[0])):
+        assert gradient is not None
+        assert torch.equal(gradient[item].abs().sum(0) > 0, seen)
+        assert gradient.abs().sum() == gradient[item].abs().sum()

@@ -43,6 +43,8 @@ def s2rm(**switches: Any) -> S2RMFusion:
     full = {
         "distribution": "attention",
         "query": "sentence",
+        "affinity": "sigmoid",
+        "refine": True,
         "coparsing": "both",
         "rotations": 4,
         "state": "generator",

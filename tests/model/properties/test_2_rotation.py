@@ -68,6 +68,8 @@ def test_with_the_plain_mean_the_whole_fusion_turns_with_its_image(
         LANGUAGE_WIDTH,
         distribution=distribution,
         query="sentence",
+        affinity="sigmoid",
+        refine=True,
         coparsing="both",
         rotations=4,
         recurrence=recurrence,

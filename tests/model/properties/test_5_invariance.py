@@ -28,6 +28,8 @@ MODELS = {
     ),
     "no-balancing": ("fusion.balancing=false", "fusion.rotations=1"),
     "word-query": ("fusion.query=word",),
+    "softmax": ("fusion.affinity=softmax", "fusion.refine=false"),
+    "softmax-word-query": ("fusion.affinity=softmax", "fusion.query=word"),
     "no-coparsing": ("fusion.coparsing=none", "fusion.distribution=tile", "decoder.kind=fpn"),
     "pwam": ("fusion.kind=pwam",),
     "pwam-word-query": ("fusion.kind=pwam", "fusion.query=word"),

@@ -37,6 +37,8 @@ SWITCHES: dict[str, list[tuple[Any, str, list[str]]]] = {
     ],
     "fusion.distribution": [("tile", "fewer", ["distribute.query", "distribute.key_value"])],
     "fusion.query": [("word", "same", [])],
+    "fusion.affinity": [("softmax", "fewer", ["distribute.bias"])],
+    "fusion.refine": [(False, "fewer", ["distribute.refine"])],
     "fusion.coparsing": [
         ("language_to_vision", "fewer", ["vision_to_language"]),
         ("vision_to_language", "fewer", ["language_to_vision"]),

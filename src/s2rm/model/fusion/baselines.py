@@ -20,9 +20,14 @@ class PixelWordAttention(nn.Module):
     """
 
     def __init__(self, width: int, language_width: int, *, query: str) -> None:
-        """Build the module for C = `width` and D = `language_width`; see `DistributeByAttention`."""
+        """Build the module for C = `width` and D = `language_width`; see `DistributeByAttention`.
+
+        As in LAVT, the words compete in a softmax, and what they give is not refined.
+        """
         super().__init__()
-        self.attention = DistributeByAttention(width, language_width, query=query)
+        self.attention = DistributeByAttention(
+            width, language_width, query=query, affinity="softmax", refine=False
+        )
         self.vision = nn.Sequential(Pointwise(width, width), nn.GELU())
         self.out = nn.Sequential(Pointwise(width, width), nn.GELU())
 

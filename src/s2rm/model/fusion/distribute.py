@@ -2,45 +2,60 @@
 
 "First generate a constraint-weak yet distribution-aware language feature" [paper]: a coarse
 language-aware vision feature is the query, the words are key and value, and the result lies on
-the H×W grid [summary]. Constraint-weak: the result is not multiplied into the vision map, and no
-loss is put on the affinity.
+the H×W grid [summary].
 
-    Q = W_q V ⊙ (1 + W_s m)            the cheap modulation [ours]
-    L = norm(W_o softmax(Q Kᵀ / √C) E_v)
+    Q = W_q V ⊙ (1 + m)                    the cheap modulation [ours]
+    a_t = σ(Q k_tᵀ / √C + b)               the affinity of word t, with a learnt scalar b [ours]
+    L = norm(W_o Σ_t a_t v_t)
+    L ← norm(L + W_2 φ(W_1 [L; V]))        the refinement, φ = ReLU [ours]
 
-What makes the vision feature language-aware is m [ours]: the sentence vector s, the same at each position
-(`fusion.query=sentence`); or words, gathered by each position of the plain map in a first, coarse
-attention (`word`), which needs no further weights:
+"Constraint-weak" is taken at its word [ours]: L is not multiplied into the vision map, no loss is put on
+the affinity, and the words do not compete. The usual softmax over the words (`fusion.affinity=softmax`,
+without b) is a constraint: where a position matches both "red" and "cross" it gathers the *average* of the
+two, where it matches one of them, that one whole, and no linear read-out tells a full match from a half
+one. With a sigmoid each affinity stands for itself, and what is gathered is the sum of what matches. The
+refinement (`fusion.refine`) sees L and V of the same position and no other.
 
-    m = softmax(W_q V Kᵀ / √C) E
+What makes the vision feature language-aware is m [ours]: the sentence vector s, the same at each position,
+m = W_s s (`fusion.query=sentence`); or words, gathered by each position of the plain map in a first, coarse
+attention of the same kind (`word`), which needs no further weights: m = Σ_t a_t W_s e_t with Q = W_q V.
 
 Shapes: B images, N expressions, C channels, H×W positions, T tokens, D width of the text.
 """
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.layers import Pointwise, expand_to_expressions, group_norm
 
+FIRST_BIAS = -1.0  # b at the start: a word that matches nothing yet weighs σ(−1) = 0.27
+
 
 class DistributeByAttention(nn.Module):
     """Let each position gather the words that concern it (`fusion.distribution=attention`)."""
 
-    def __init__(self, width: int, language_width: int, *, query: str) -> None:
+    def __init__(self, width: int, language_width: int, *, query: str, affinity: str, refine: bool) -> None:
         """Build the attention.
 
         Args:
             width: channels C.
             language_width: D.
             query: "sentence" or "word": what modulates the query.
+            affinity: "sigmoid" or "softmax": of a position and a word.
+            refine: whether the result is refined with the vision map.
         """
         super().__init__()
         self.query_by_word = query == "word"
         self.query = Pointwise(width, width)
         self.modulation = nn.Linear(language_width, width)
         self.key_value = nn.Linear(language_width, 2 * width)
+        self.bias = nn.Parameter(torch.tensor(FIRST_BIAS)) if affinity == "sigmoid" else None
         self.out = nn.Sequential(Pointwise(width, width), group_norm(width))
+        self.refine = Refine(width) if refine else None
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
         """Lay the words out over the map.
@@ -53,19 +68,63 @@ class DistributeByAttention(nn.Module):
         Returns:
             The distributed language map L, (N, C, H, W).
         """
-        height, width = vision.shape[-2:]
+        query, key, value, mask = self._project(vision, language, expression_to_image)
+        gathered = self._gather(query, key, value, mask)  # (N, HW, C)
+        distributed = self.out(gathered.transpose(1, 2).unflatten(2, vision.shape[-2:]))
+        return self.refine(distributed, vision, expression_to_image) if self.refine else distributed
+
+    def affinity(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
+        """Compute the affinity of each word to each position; the arguments are those of `forward`.
+
+        Returns:
+            a, (N, T, H, W), in 0..1; 0 at padding.
+        """
+        query, key, _, mask = self._project(vision, language, expression_to_image)
+        return self._weigh(query, key, mask).transpose(1, 2).unflatten(2, vision.shape[-2:])
+
+    def _project(
+        self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return query (N, HW, C), key and value (N, T, C), and the mask of the words (N, 1, T)."""
         query = expand_to_expressions(self.query(vision), expression_to_image)
         query = query.flatten(2).transpose(1, 2)  # (N, HW, C)
         key, value = self.key_value(language.words).chunk(2, dim=-1)  # (N, T, C) each
         mask = language.word_mask[:, None]
-        if self.query_by_word:  # averaging commutes with W_s, which keeps the values C wide
-            modulation = self.modulation(language.words)
-            modulation = F.scaled_dot_product_attention(query, key, modulation, attn_mask=mask)  # (N, HW, C)
+        if self.query_by_word:  # W_s is applied to the words, which keeps what is gathered C wide
+            modulation = self._gather(query, key, self.modulation(language.words), mask)  # (N, HW, C)
         else:
             modulation = self.modulation(language.sentence)[:, None]  # (N, 1, C)
-        query = query * (1 + modulation)
-        gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # (N, HW, C)
-        return self.out(gathered.transpose(1, 2).unflatten(2, (height, width)))
+        return query * (1 + modulation), key, value, mask
+
+    def _weigh(self, query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
+        """Compute the affinities, (N, HW, T)."""
+        product = query @ (key / math.sqrt(key.shape[-1])).transpose(1, 2)
+        if self.bias is None:
+            return product.masked_fill(~mask, -math.inf).softmax(-1)
+        return (product + self.bias).sigmoid() * mask
+
+    def _gather(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Sum the values under their affinities, (N, HW, C)."""
+        if self.bias is None:
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self._weigh(query, key, mask) @ value
+
+
+class Refine(nn.Module):
+    """Refine L position by position with what is seen there: norm(L + W_2 φ(W_1 [L; V]))."""
+
+    def __init__(self, width: int) -> None:
+        """Build the layers for C = `width`, with 2C channels between them."""
+        super().__init__()
+        self.language = Pointwise(width, 2 * width)  # W_1, whose part of V is computed once per image
+        self.vision = Pointwise(width, 2 * width, bias=False)
+        self.out = Pointwise(2 * width, width)  # W_2
+        self.norm = group_norm(width)
+
+    def forward(self, distributed: Tensor, vision: Tensor, expression_to_image: Tensor) -> Tensor:
+        """Refine L, (N, C, H, W), by V, (B, C, H, W), of the image of each expression."""
+        seen = expand_to_expressions(self.vision(vision), expression_to_image)  # (N, 2C, H, W)
+        return self.norm(distributed + self.out((self.language(distributed) + seen).relu()))
 
 
 class DistributeByTiling(nn.Module):

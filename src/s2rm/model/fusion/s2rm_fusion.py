@@ -31,6 +31,8 @@ class S2RMFusion(nn.Module):
         *,
         distribution: str,
         query: str,
+        affinity: str,
+        refine: bool,
         coparsing: str,
         rotations: int,
         state: str,
@@ -45,6 +47,8 @@ class S2RMFusion(nn.Module):
             language_width: D.
             distribution: this and the following are the parameters of `s2rm.config.network.Fusion`.
             query: what modulates the query of the words.
+            affinity: of a position and a word.
+            refine: whether the distributed language is refined with the vision map.
             coparsing: the roles that are played.
             rotations: number of sweeps per role.
             state: what the recurrence carries.
@@ -54,7 +58,7 @@ class S2RMFusion(nn.Module):
         """
         super().__init__()
         self.distribute = (
-            DistributeByAttention(width, language_width, query=query)
+            DistributeByAttention(width, language_width, query=query, affinity=affinity, refine=refine)
             if distribution == "attention"
             else DistributeByTiling(width, language_width)
         )
