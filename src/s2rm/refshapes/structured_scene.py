@@ -21,7 +21,7 @@ SIDES = (192, 200, 208, 216)  # of the square canvas, pixels
 LINES = (4, 5)  # rows, and columns, of the structured partition
 EMPTY = (0.10, 0.25)  # the share of places that stay empty
 # Of a thing's box, as a share of the canvas, by the larger number of lines.
-SIDE = {4: (0.176, 0.190), 5: (0.170, 0.174), 6: (0.146, 0.150)}
+SIDE = {4: (0.176, 0.190), 5: (0.170, 0.174), 6: (0.148, 0.151)}
 JITTER = {4: 0.020, 5: 0.008, 6: 0.003}  # the largest shift of a thing from its place
 
 

@@ -82,6 +82,11 @@ def _only(anchor: StructuredPhrase, scene: Scene) -> int:
 
 
 def holds(tail: str, i: int, anchors: list[int], scene: Scene) -> bool:
+    """Return whether a thing has that relation to the anchors: two for "between", none for "top row".
+
+    Raises:
+        semantics.AmbiguousError: it is not clear.
+    """
     if tail in ("row", "column"):
         return _in_line(i, anchors[0], "row" if tail == "row" else "column", scene)
     if tail in DIRECTIONS:

@@ -1,4 +1,4 @@
-"""Composes an image of the two-hops partition, where most expressions relate to a thing that is related itself.
+"""Composes an image of the two-hops partition, where most expressions relate to what is itself related.
 
 "The star in the row of the cross below the red circle": several stars, several crosses, one red circle. The
 cross must be found before its row can be followed. Each image has one expression without a relation, one with
@@ -28,6 +28,7 @@ def compose_two_hops(rng: Random) -> tuple[Scene, list[tuple[int, str]]]:
 
 
 def _one_hop(rng: Random, scene: Scene, i: int) -> StructuredPhrase:
+    # Without an anchor: the thing itself, which the checker refuses.
     anchor = rng.choice(_only_ones(scene, i) or [described(rng, scene, i)])
     return StructuredPhrase(choose_what(rng, scene, i), tail=rng.choice(_LINES), anchors=(anchor,))
 
@@ -44,7 +45,7 @@ def _two_hops(rng: Random, scene: Scene, i: int, inner: Sequence[str]) -> Struct
         if tail != line  # a row's row is the row
         and denote_phrase(anchor := StructuredPhrase(what, tail=tail, anchors=(only,)), scene) == {j}
     ]
-    anchor = rng.choice(anchors or [StructuredPhrase(what)])
+    anchor = rng.choice(anchors or [described(rng, scene, i)])
     return StructuredPhrase(choose_what(rng, scene, i), tail=line, anchors=(anchor,))
 
 
