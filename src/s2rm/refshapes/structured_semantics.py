@@ -56,7 +56,7 @@ def denote_first_hop(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
 
 
 def denote_last_hop(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
-    """Return of what a phrase is true if it is itself what its only anchor is: "the star below the red circle".
+    """Return of what a phrase is true if its anchor's relation is its own: "the star below the red circle".
 
     Raises:
         semantics.AmbiguousError: as for `denote`.

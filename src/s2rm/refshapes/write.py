@@ -35,7 +35,7 @@ from s2rm.refshapes.wording import as_typed
 
 CATEGORIES = {name: number for number, name in enumerate(("person", *SHAPES, *BACKGROUNDS), start=1)}
 _SLOTS = [(benchmark.name, split) for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits]
-_INTERLEAVED = 18  # slots whose ids take turns; a benchmark that was added later must not change them
+_INTERLEAVED = 18  # slots whose ids take turns; later ones at the end of the table change none of these
 _BLOCK = 1_000_000  # ids of each later slot
 _PICKLE_PROTOCOL = 4
 _SMALLEST_SHARED = 500  # images; fewer are drawn before a second process has started
