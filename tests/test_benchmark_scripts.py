@@ -102,13 +102,13 @@ def test_a_benchmark_runs_from_the_projects_root_and_a_failure_is_named(
     scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = scripts["all"]
-    script = "structured_solvers.py"
+    script = "solvers.py"
     monkeypatch.setattr(module, "RUNS", {"good": (script, "--images", "1"), "bad": (script, "--images", "x")})
     monkeypatch.chdir(tmp_path)
     result = module.run("good")
     assert result["command"] == f"python benchmarks/{script} --images 1"
-    assert {"date", "all"} <= result.keys()
-    with pytest.raises(UserError, match=r"benchmarks/structured_solvers\.py failed with exit code 2"):
+    assert {"date", "refshapes_structured"} <= result.keys()
+    with pytest.raises(UserError, match=r"benchmarks/solvers\.py failed with exit code 2"):
         module.run("bad")
 
 
@@ -189,8 +189,10 @@ def test_a_variant_of_the_step_is_timed_in_its_own_process(without: str, tiny_fi
 @pytest.mark.slow
 @pytest.mark.long
 def test_the_studies_without_training_print_one_json_object() -> None:
-    shares = _run("structured_solvers", "--images", "3", "--json")
-    assert set(shares["all"]) == {"expressions", "attributes", "position", "blind"}
+    shares = _run("solvers", "--images", "3", "--json")
+    alone = {"expressions", "attributes", "position", "blind"}
+    assert set(shares["refshapes_structured"]["all"]) == alone
+    assert set(shares["refshapes_two_hops"]["two hops"]) == {*alone, "first hop", "last hop"}
     curve = _run("relations", "--steps", "8", "--json")["curve"]
     assert [point["expressions"] for point in curve] == [64 * step for step in range(1, 9)]
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = {"make test": "this is one of its tests"}
 MAY_CHANGE = {"dvc.lock", "reports/summary.json"}
-SMALL = {"train_images": 8, "eval_images": 3, "structured_train_images": 8, "structured_eval_images": 3}
+SMALL = {"train_images": 8, "eval_images": 3}
 
 
 def shrink(path: Path, seed: int) -> None:

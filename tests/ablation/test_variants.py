@@ -59,6 +59,7 @@ def test_the_order_is_that_of_the_parameters(tiny_params: Make) -> None:
         ("fusion.kind=none", []),
         ("train.seed=2", []),
         ("data.refshapes.eval_images=3", ["data.refshapes.eval_images"]),
+        ("data.refshapes.two_hops_eval_images=3", []),  # not drawn
         ("preprocess.sentence=raw", ["preprocess.sentence"]),
         ("evaluate.threshold=0.4", ["evaluate.threshold"]),
         ("runs.joint.train_on=[refcoco_unc]", ["runs.joint.train_on"]),
@@ -67,6 +68,13 @@ def test_the_order_is_that_of_the_parameters(tiny_params: Make) -> None:
 def test_what_must_be_equal(tiny_params: Make, override: str, differing: list[str]) -> None:
     found, wanted = (must_equal(tiny_params(*given), ["joint"]) for given in ([override], []))
     assert find_differing(found, wanted) == differing
+
+
+def test_the_size_of_a_partition_that_is_drawn_must_be_equal(tiny_params: Make) -> None:
+    drawn, size = "data.benchmarks=[refcoco_unc, refshapes_two_hops]", "data.refshapes.two_hops_eval_images"
+    run = "runs={joint: {train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}}"
+    found, wanted = (must_equal(tiny_params(drawn, run, f"{size}={count}"), ["joint"]) for count in (3, 4))
+    assert find_differing(found, wanted) == [size]
 
 
 def test_the_full_model_is_described_by_all_that_counts(tiny_params: Make) -> None:

@@ -5,7 +5,14 @@ from typing import get_args
 
 import pytest
 
-from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS, BenchmarkName, get_benchmark, name_benchmark
+from s2rm.config.benchmarks import (
+    ALL_BENCHMARKS,
+    BENCHMARKS,
+    DRAWN_ONLY,
+    BenchmarkName,
+    get_benchmark,
+    name_benchmark,
+)
 from s2rm.core.errors import UserError
 
 
@@ -38,8 +45,9 @@ def test_the_error_of_an_unknown_benchmark_lists_the_known_ones() -> None:
         get_benchmark("refcoco")
 
 
-def test_the_structured_partition_is_drawn_and_imitates_no_real_benchmark() -> None:
-    structured = get_benchmark("refshapes_structured")
+@pytest.mark.parametrize("name", DRAWN_ONLY)
+def test_a_structured_partition_is_drawn_and_imitates_no_real_benchmark(name: str) -> None:
+    structured = get_benchmark(name)
     assert structured.name not in BENCHMARKS
     assert structured.splits == ("train", "val")
     assert structured.images not in {benchmark.images for benchmark in BENCHMARKS.values()}
@@ -54,3 +62,4 @@ def test_only_whole_real_data_have_a_real_benchmark_s_title() -> None:
     assert name_benchmark("refcoco_unc", "folder", {"refcoco_unc"}) == "part of RefCOCO"
     assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"
     assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"
+    assert name_benchmark("refshapes_two_hops", "refshapes") == "RefShapes two hops"

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from s2rm.config.benchmarks import DRAWN_ONLY
 from s2rm.config.load import load_params
 from s2rm.config.network import Decoder, Fusion
 from s2rm.config.params import Params, flatten
@@ -121,9 +122,10 @@ def test_the_study_sees_rows_and_columns() -> None:
     assert params.vision.image_size / 6 >= 16
 
 
-def test_the_structured_partition_exists_as_drawn_data_only() -> None:
-    message = fault("data.source=archives", "data.benchmarks=[refcoco_unc, refshapes_structured]")
-    assert "data.benchmarks has refshapes_structured, which is drawn" in message
+@pytest.mark.parametrize("name", DRAWN_ONLY)
+def test_a_structured_partition_exists_as_drawn_data_only(name: str) -> None:
+    message = fault("data.source=archives", f"data.benchmarks=[refcoco_unc, {name}]")
+    assert f"data.benchmarks has {name}, which is drawn" in message
 
 
 def test_parameters_may_not_be_changed_later() -> None:

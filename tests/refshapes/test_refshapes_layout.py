@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import ALL_BENCHMARKS, BENCHMARKS
 from s2rm.config.params import RefShapes
 from s2rm.data.image_zip import ImageFiles, ZipImages
 from s2rm.refshapes import write_refshapes
+from s2rm.refshapes.write import image_id_of
 
 REF_KEYS = {
     "ref_id", "ann_id", "image_id", "category_id", "file_name", "split", "sent_ids", "sentences",
@@ -83,6 +84,14 @@ def test_image_ids_and_files_are_unique_over_all_splits(written):
     assert all(len(owner) == 1 for owner in owners.values())
     files = [image["file_name"] for each in written.instances.values() for image in each["images"]]
     assert len(set(files)) == len(files) == len(owners)
+
+
+def test_a_later_benchmark_has_ids_of_its_own_and_changes_no_others():
+    slots = [(name, split) for name, each in ALL_BENCHMARKS.items() for split in each.splits]
+    ids = [image_id_of(*slot, index) for slot in slots for index in (*range(50), 10_000)]
+    assert len(set(ids)) == len(ids)
+    assert image_id_of("refcoco_unc", "val", 0) == 2
+    assert image_id_of("refshapes_structured", "val", 249) == 18 * 250
 
 
 @pytest.mark.parametrize("smallest_shared", [1, 1_000_000], ids=["several processes", "one process"])

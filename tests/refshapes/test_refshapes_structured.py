@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from lattices import lattice
 
 from s2rm.config.benchmarks import STRUCTURED
 from s2rm.refshapes import compose
 from s2rm.refshapes.grammar import UnintelligibleError
 from s2rm.refshapes.outline import box_of, outline
-from s2rm.refshapes.scene import Band, Scene, Thing
+from s2rm.refshapes.scene import Thing
 from s2rm.refshapes.semantics import AmbiguousError
 from s2rm.refshapes.structured_phrases import What, parse
 from s2rm.refshapes.structured_scene import LINES
@@ -18,20 +19,6 @@ COMPOSED = [compose(7, STRUCTURED.name, split, index) for split in STRUCTURED.sp
 SPOKEN = [
     (each.scene, ref.region, text) for each in COMPOSED for ref in each.refs for text in ref.expressions
 ]
-
-
-def lattice(*rows: str) -> Scene:
-    """A scene of 200×200 from words by row: "red star, -, blue circle"."""
-    things = []
-    for y, row in enumerate(rows):
-        names = [name.strip() for name in row.split(",")]
-        for x, name in enumerate(names):
-            if name != "-":
-                colour, category = name.split()
-                centre = (200 * (x + 0.5) / len(names), 200 * (y + 0.5) / len(rows))
-                parts = outline(category, 36.0, 0.0, centre)
-                things.append(Thing(category, box_of(parts), colour, "small", parts))
-    return Scene(200, 200, tuple(things), (Band("sky", (0.0, 0.0, 200.0, 200.0), 0.0),))
 
 
 PLACES = [("cross", (40.0, 40.0)), ("circle", (90.0, 46.0)), ("square", (90.0, 140.0))]
@@ -127,6 +114,18 @@ def test_what_is_not_clear_is_refused(text: str) -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(UnintelligibleError):
         parse(text)
+
+
+def test_a_seed_gives_the_expressions_that_it_always_gave() -> None:
+    """The numbers in the docs and the committed study were measured on these data."""
+    assert [text for ref in COMPOSED[0].refs for text in ref.expressions] == [
+        "the third star from the bottom",
+        "the topmost blue thing below the blue cross",
+        "the blue thing in the column of the red star",
+        "the green square",
+        "the topmost cross below the green square",
+        "the third blue thing from the left",
+    ]
 
 
 def test_every_expression_is_true_of_its_referent_alone_and_reads_back() -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from s2rm.config.benchmarks import DRAWN_ONLY
 from s2rm.config.params import MACHINE, Params, flatten
 
 VARIES = ("vision", "language", "fusion", "decoder", "loss", "train")
@@ -36,8 +37,15 @@ def order_variants(names: Iterable[str], full: Params) -> list[str]:
 
 
 def must_equal(params: Params, runs: Iterable[str]) -> dict[str, Any]:
-    """Return the values by key that must be equal for the numbers of these runs to be comparable."""
+    """Return the values by key that must be equal for the numbers of these runs to be comparable.
+
+    Sizes of partitions that are not drawn are left out: a study stays valid when RefShapes gets a new one.
+    """
     tree = params.model_dump(include={"data", "preprocess"})
+    absent = [benchmark for name, benchmark in DRAWN_ONLY.items() if name not in params.data.benchmarks]
+    for benchmark in absent:
+        for size in ("train_images", "eval_images"):
+            del tree["data"]["refshapes"][f"{benchmark.split_by}_{size}"]
     tree["runs"] = {name: params.get_run(name).model_dump() for name in runs}
     return flatten(tree) | {"evaluate.threshold": params.evaluate.threshold}
 

@@ -20,6 +20,7 @@ BenchmarkName = Literal[
     "refcocog_google",
     "referit_berkeley",
     "refshapes_structured",
+    "refshapes_two_hops",
 ]
 Source = Literal["refshapes", "archives", "folder"]  # values of the parameter data.source
 
@@ -79,7 +80,11 @@ STRUCTURED = Benchmark(
     ("train", "val"),
     "images/refshapes",
 )
-ALL_BENCHMARKS = {**BENCHMARKS, STRUCTURED.name: STRUCTURED}
+TWO_HOPS = Benchmark(
+    "refshapes_two_hops", "RefShapes two hops", "refshapes", "two_hops", ("train", "val"), "images/refshapes"
+)
+DRAWN_ONLY = {benchmark.name: benchmark for benchmark in (STRUCTURED, TWO_HOPS)}
+ALL_BENCHMARKS = {**BENCHMARKS, **DRAWN_ONLY}
 
 
 def get_benchmark(name: str) -> Benchmark:
@@ -101,8 +106,8 @@ def name_benchmark(name: str, source: Source, incomplete: Collection[str] = ()) 
         source: origin of the data.
         incomplete: names of the benchmarks of which only a part is used.
     """
-    if name == STRUCTURED.name:
-        return STRUCTURED.title
+    if name in DRAWN_ONLY:
+        return DRAWN_ONLY[name].title
     if source == "refshapes":
         return f"RefShapes {name}"
     title = BENCHMARKS[name].title

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED, BenchmarkName, Source
+from s2rm.config.benchmarks import BENCHMARKS, DRAWN_ONLY, BenchmarkName, Source
 from s2rm.config.naming import check_experiment_name, check_run_names, refuse_repeated
 from s2rm.config.network import Decoder, Fusion, Language, Vision
 from s2rm.config.section import Fraction, Positive, Precision, Section, Weight
@@ -34,6 +34,10 @@ class RefShapes(Section):
     """Number of images in the train split of refshapes_structured."""
     structured_eval_images: Positive = 250
     """Number of images in the val split of refshapes_structured."""
+    two_hops_train_images: Positive = 4000
+    """Number of images in the train split of refshapes_two_hops."""
+    two_hops_eval_images: Positive = 250
+    """Number of images in the val split of refshapes_two_hops."""
 
 
 class Data(Section):
@@ -50,7 +54,7 @@ class Data(Section):
     folder: str | None = None
     """Folder of data in the REFER layout (only if `source` is folder); `$S2RM_REAL_DATA` overrides it."""
     benchmarks: list[BenchmarkName] = Field(default=REAL_BENCHMARKS, min_length=1)
-    """The benchmarks to prepare; refshapes_structured exists as drawn data only."""
+    """The benchmarks to prepare; refshapes_structured and refshapes_two_hops exist as drawn data only."""
     refshapes: RefShapes = RefShapes()
     """Size and seed of the embedded data (only if `source` is refshapes)."""
 
@@ -58,9 +62,10 @@ class Data(Section):
     def _check(self) -> Self:
         if self.source == "folder" and not self.folder:
             raise ValueError("data.folder is null: data.source=folder needs the path of a REFER data folder")
-        if self.source != "refshapes" and STRUCTURED.name in self.benchmarks:
+        drawn = [name for name in self.benchmarks if name in DRAWN_ONLY]
+        if self.source != "refshapes" and drawn:
             raise ValueError(
-                f"data.benchmarks has {STRUCTURED.name}, which is drawn, but data.source is {self.source}: "
+                f"data.benchmarks has {drawn[0]}, which is drawn, but data.source is {self.source}: "
                 "leave it out, or set data.source=refshapes"
             )
         return self

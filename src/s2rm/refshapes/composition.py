@@ -10,10 +10,11 @@ from functools import partial
 from itertools import zip_longest
 from random import Random
 
-from s2rm.config.benchmarks import STRUCTURED
+from s2rm.config.benchmarks import STRUCTURED, TWO_HOPS
 from s2rm.refshapes.scene import Cast, Scene, Thing, sample_scene
 from s2rm.refshapes.semantics import AmbiguousError, denotation
 from s2rm.refshapes.structured_composition import compose_structured
+from s2rm.refshapes.two_hops_composition import compose_two_hops
 from s2rm.refshapes.wording import (
     Proposer,
     propose_described,
@@ -24,6 +25,7 @@ from s2rm.refshapes.wording import (
 )
 
 _TRIES = 32  # proposals per referent
+_ON_LATTICES = {STRUCTURED.name: compose_structured, TWO_HOPS.name: compose_two_hops}
 _PHRASINGS = {"refcocog_umd": "umd", "refcocog_google": "google"}
 
 
@@ -58,8 +60,8 @@ def compose(seed: int, benchmark: str, split: str, index: int) -> Composition:
         index: the image's number in the split.
     """
     rng = random_of(seed, benchmark, split, index, "scene")
-    if benchmark == STRUCTURED.name:
-        scene, spoken = compose_structured(rng)
+    if benchmark in _ON_LATTICES:
+        scene, spoken = _ON_LATTICES[benchmark](rng)
         by_referent: dict[int, list[str]] = {}
         for region, text in spoken:
             by_referent.setdefault(region, []).append(text)

@@ -1,4 +1,4 @@
-"""The language of the structured partition: a phrase as data, its text, and a parser.
+"""The language of the structured partitions: a phrase as data, its text, and a parser.
 
 [] marks optional parts:
 
@@ -6,10 +6,14 @@
     rank   = first | second | third | fourth | fifth       with "from the side"
            | leftmost | rightmost | topmost | lowest       without
     what   = [colour] (shape | thing)
-    tail   = in the (row | column) of the what             "the star in the row of the red cross"
+    tail   = in the (row | column) of anchor               "the star in the row of the red cross"
            | in the (top | bottom) row | in the (left | right) column
-           | (above | below | left of | right of) the what
-           | between the what and the what
+           | (above | below | left of | right of) anchor
+           | between anchor and anchor
+    anchor = a phrase that begins with "the"               "the cross below the red circle"
+
+A tail belongs to the nearest phrase: in "the star in the row of the cross below the red circle", the cross is
+below the circle.
 """
 
 from dataclasses import dataclass
@@ -55,7 +59,7 @@ class StructuredPhrase:
     rank: int | None = None  # 1 = first, counted from `side`
     side: str | None = None  # left | right | top | bottom
     tail: str | None = None  # a value of ANCHORED or OUTER_LINES
-    anchors: tuple[What, ...] = ()
+    anchors: tuple["StructuredPhrase", ...] = ()
 
     def __str__(self) -> str:
         words = [str(self.what)]
@@ -65,7 +69,7 @@ class StructuredPhrase:
             words = [ORDINALS[self.rank - 1], *words, f"from the {self.side}"]
         if self.tail:
             words += next(words for words, name in {**ANCHORED, **OUTER_LINES}.items() if name == self.tail)
-            words.append(" and ".join(f"the {anchor}" for anchor in self.anchors))
+            words.append(" and ".join(map(str, self.anchors)))
         return " ".join(["the", *words]).strip()
 
 
@@ -88,10 +92,10 @@ class _Parser(TokenReader):
             raise UnintelligibleError(f"a shape or 'thing' is missing before {' '.join(self.rest)!r}")
         return What(colour, None if shape == "thing" else shape)
 
-    def anchor(self) -> What:
-        if not self.take("the"):
+    def anchor(self) -> StructuredPhrase:
+        if self.rest[:1] != ["the"]:
             raise UnintelligibleError(f"'the' is missing before {' '.join(self.rest)!r}")
-        return self.what()
+        return self.phrase()
 
     def phrase(self) -> StructuredPhrase:
         self.take("the")

@@ -1,10 +1,12 @@
-"""Decides what a phrase of the structured partition is true of, from its text and the scene alone.
+"""Decides what a phrase of the structured partitions is true of, from its text and the scene alone.
 
 As in `refshapes.semantics`, the generator proposes and this checker decides. Meanings: things are in one row
 when their centres are level; "below" is any lower row; "between" means in one row (or column) with both
 anchors and between them. Ranks count all things of the kind from the named side; the k-th must be clearly
 apart from its neighbours in that order.
 """
+
+from dataclasses import replace
 
 from s2rm.refshapes.scene import Scene, Thing
 from s2rm.refshapes.semantics import DIRECTIONS, AmbiguousError
@@ -33,10 +35,33 @@ def denote_phrase(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
     found = matching(phrase.what, scene)
     if phrase.tail:
         anchors = [_only(anchor, scene) for anchor in phrase.anchors]
-        found = [i for i in found if i not in anchors and _holds(phrase.tail, i, anchors, scene)]
+        found = [i for i in found if i not in anchors and holds(phrase.tail, i, anchors, scene)]
     if phrase.rank is not None and phrase.side:
         return _ranked(found, phrase.rank, phrase.side, scene)
     return frozenset(found)
+
+
+def denote_first_hop(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
+    """Return of what a phrase is true if its only anchor may be any thing with the anchor's attributes.
+
+    "The star in the row of the cross below the red circle": the stars in the row of any cross.
+    """
+    assert phrase.tail
+    anchors = matching(phrase.anchors[0].what, scene)
+    return frozenset(
+        i
+        for i in matching(phrase.what, scene)
+        if any(i != anchor and holds(phrase.tail, i, [anchor], scene) for anchor in anchors)
+    )
+
+
+def denote_last_hop(phrase: StructuredPhrase, scene: Scene) -> frozenset[int]:
+    """Return of what a phrase is true if its anchor's relation is its own: "the star below the red circle".
+
+    Raises:
+        semantics.AmbiguousError: as for `denote`.
+    """
+    return denote_phrase(replace(phrase.anchors[0], what=phrase.what), scene)
 
 
 def matching(what: What, scene: Scene) -> list[int]:
@@ -48,14 +73,20 @@ def matching(what: What, scene: Scene) -> list[int]:
     ]
 
 
-def _only(what: What, scene: Scene) -> int:
-    found = matching(what, scene)
+def _only(anchor: StructuredPhrase, scene: Scene) -> int:
+    found = denote_phrase(anchor, scene)
     if len(found) != 1:
-        raise AmbiguousError(f"{len(found)} things are a {what}")
-    return found[0]
+        raise AmbiguousError(f"{len(found)} things could be {str(anchor)!r}")
+    (only,) = found
+    return only
 
 
-def _holds(tail: str, i: int, anchors: list[int], scene: Scene) -> bool:
+def holds(tail: str, i: int, anchors: list[int], scene: Scene) -> bool:
+    """Return whether a thing has that relation to the anchors: two for "between", none for "top row".
+
+    Raises:
+        semantics.AmbiguousError: it is not clear.
+    """
     if tail in ("row", "column"):
         return _in_line(i, anchors[0], "row" if tail == "row" else "column", scene)
     if tail in DIRECTIONS:

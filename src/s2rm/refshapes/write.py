@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED, Benchmark, get_benchmark
+from s2rm.config.benchmarks import ALL_BENCHMARKS, STRUCTURED, TWO_HOPS, Benchmark, get_benchmark
 from s2rm.config.params import RefShapes
 from s2rm.core.signals import ignore_stop_signals
 from s2rm.data.image_zip import ImageZipWriter
@@ -35,6 +35,8 @@ from s2rm.refshapes.wording import as_typed
 
 CATEGORIES = {name: number for number, name in enumerate(("person", *SHAPES, *BACKGROUNDS), start=1)}
 _SLOTS = [(benchmark.name, split) for benchmark in ALL_BENCHMARKS.values() for split in benchmark.splits]
+_INTERLEAVED = 18  # slots whose ids take turns; later ones at the end of the table change none of these
+_BLOCK = 1_000_000  # ids of each later slot
 _PICKLE_PROTOCOL = 4
 _SMALLEST_SHARED = 500  # images; fewer are drawn before a second process has started
 _CHUNK = 16  # images that a process receives at a time
@@ -84,13 +86,17 @@ def write_refshapes(params: RefShapes, benchmarks: list[str], root: Path, progre
 
 def image_id_of(benchmark: str, split: str, index: int) -> int:
     """Return an id that is unique over all benchmarks and splits."""
-    return len(_SLOTS) * index + _SLOTS.index((benchmark, split)) + 1
+    slot = _SLOTS.index((benchmark, split))
+    return _INTERLEAVED * index + slot + 1 if slot < _INTERLEAVED else _BLOCK * slot + index
 
 
 def _count(params: RefShapes, benchmark: Benchmark, split: str) -> int:
-    if benchmark is STRUCTURED:
-        return params.structured_train_images if split == "train" else params.structured_eval_images
-    return params.train_images if split == "train" else params.eval_images
+    sizes = {
+        STRUCTURED.name: (params.structured_train_images, params.structured_eval_images),
+        TWO_HOPS.name: (params.two_hops_train_images, params.two_hops_eval_images),
+    }
+    train, evaluation = sizes.get(benchmark.name, (params.train_images, params.eval_images))
+    return train if split == "train" else evaluation
 
 
 def _write_benchmark(

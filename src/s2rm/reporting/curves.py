@@ -37,8 +37,8 @@ LINES: dict[str, dict[str, Any]] = {
     name: {"color": colour, "linestyle": dash}
     for name, colour, dash in zip(
         ALL_BENCHMARKS,
-        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9"),
-        ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))),
+        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#666666"),
+        ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2))),
         strict=True,
     )
 }
