@@ -9,7 +9,7 @@ from pathlib import Path
 
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.process import bind_threads
-from s2rm.core.project import enter_project
+from s2rm.core.project import PREPARED, enter_project
 from s2rm.tracking.commands import add_commands
 
 
@@ -173,7 +173,8 @@ def _ablation(arguments: argparse.Namespace) -> None:
     """Render the tables that compare the recorded runs with the full model."""
     from s2rm.ablation.effects_table import render_ablation
     from s2rm.ablation.full_model import load_full
-    from s2rm.ablation.runs import collect, save_scores
+    from s2rm.ablation.kinds import add_kinds
+    from s2rm.ablation.runs import collect, save_study
     from s2rm.tracking import MlflowStore, has_store
 
     name, reports = arguments.name, Path("reports/ablations")
@@ -185,11 +186,12 @@ def _ablation(arguments: argparse.Namespace) -> None:
     print(f"full model = {origin}")
     kept = reports / f"{name}.parquet"
     store = MlflowStore(root, full.tracking.experiment) if has_store(root) else None
-    scores, left_out = collect(full, store, kept)
-    for line in left_out:
+    study = collect(full, store, kept)
+    for line in study.left_out:
         print(f"left out: {line}")
-    written = render_ablation(scores, full, reports, name)
-    for path in (*written, save_scores(scores, full, kept)):
+    study = study._replace(scores=add_kinds(study.scores, PREPARED))
+    written = render_ablation(study, full, reports, name)
+    for path in (*written, save_study(study, full, kept)):
         print(path)
 
 

@@ -9,16 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from ablation_runs import make_scores
+from scipy.stats import t
 
 from s2rm.ablation.effects import measure_effects
 from s2rm.ablation.effects_table import render_ablation
+from s2rm.ablation.runs import CURVE, Study
 from s2rm.config.benchmarks import BENCHMARKS, DRAWN_ONLY, STRUCTURED, get_benchmark
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.evaluation.metrics import segmentation_metrics
 
 Make = Callable[..., Params]
-COLUMNS = "variant,benchmark,split,seeds,mIoU_mean,mIoU_std,oIoU_mean,difference,low,high"
+COLUMNS = (
+    "variant,benchmark,split,seeds,mIoU_mean,mIoU_std,oIoU_mean,difference,low,high,seeds_low,seeds_high"
+)
 WORSE, SAME = "fusion.coparsing=none", "train.clip=2.0"
 IOU = {"full": 0.6, WORSE: 0.55, SAME: 0.6}
 SEEDS = {"full": (1, 2, 3), WORSE: (1, 2), SAME: (7,)}
@@ -32,7 +36,11 @@ def make_run(variant: str, run: str, seed: int, benchmarks: list[str], iou: floa
         for split in get_benchmark(name).evaluation_splits
     ]
     names = {"intersection_model": "intersection", "union_model": "union"}
-    return pd.concat(parts).rename(columns=names).assign(variant=variant, run=run, seed=seed)
+    return pd.concat(parts).rename(columns=names).assign(variant=variant, run=run, seed=seed, kind="")
+
+
+def study_of(scores: pd.DataFrame) -> Study:
+    return Study(scores, pd.DataFrame(columns=CURVE), [])
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,24 @@ def test_the_difference_is_that_of_the_means(effects: pd.DataFrame) -> None:
         row, full = effects.loc[(variant, *place)], effects.loc[("full", *place)]
         assert row["difference"] == pytest.approx(row["mIoU_mean"] - full["mIoU_mean"])
         assert full[["difference", "low", "high"]].isna().all()
+
+
+def test_the_interval_over_seeds_is_welch_s(scores: pd.DataFrame, effects: pd.DataFrame) -> None:
+    """Computed here by hand, with Welch and Satterthwaite's degrees of freedom."""
+    part = scores[(scores["benchmark"] == "refcocog_umd") & (scores["split"] == "test")]
+    iou = (100 * part["intersection"] / part["union"]).groupby([part["variant"], part["seed"]]).mean()
+    ours, theirs = iou[WORSE], iou["full"]
+    errors = [values.var(ddof=1) / len(values) for values in (ours, theirs)]
+    counts = [len(values) - 1 for values in (ours, theirs)]
+    freedom = sum(errors) ** 2 / sum(error**2 / count for error, count in zip(errors, counts, strict=True))
+    half = t.ppf(0.975, freedom) * sum(errors) ** 0.5
+    row = effects.loc[(WORSE, "refcocog_umd", "test")]
+    difference = ours.mean() - theirs.mean()
+    assert row["difference"] == pytest.approx(difference, abs=1e-6)
+    assert row["seeds_low"] == pytest.approx(difference - half, abs=1e-6)
+    assert row["seeds_high"] == pytest.approx(difference + half, abs=1e-6)
+    alone = effects.loc[(SAME, "refcocog_umd", "test")]
+    assert alone[["seeds_low", "seeds_high"]].isna().all(), "of a single seed there is none"
 
 
 def test_a_worse_model_is_found_and_an_equal_one_is_not(effects: pd.DataFrame) -> None:
@@ -121,7 +147,7 @@ def test_another_benchmark_is_measured_and_not_averaged(
 
 
 def test_the_csv(scores: pd.DataFrame, tiny_params: Make, tmp_path: Path) -> None:
-    render_ablation(scores, tiny_params(), tmp_path)
+    render_ablation(study_of(scores), tiny_params(), tmp_path)
     lines = (tmp_path / "ablation.csv").read_text().splitlines()
     assert lines[0] == COLUMNS
     rows = list(csv.DictReader(lines))
@@ -136,20 +162,21 @@ def test_the_csv(scores: pd.DataFrame, tiny_params: Make, tmp_path: Path) -> Non
 
 
 def test_the_tables_for_people(scores: pd.DataFrame, tiny_params: Make, tmp_path: Path) -> None:
-    render_ablation(scores, tiny_params("report.decimals=1"), tmp_path)
+    render_ablation(study_of(scores), tiny_params("report.decimals=1"), tmp_path)
     text = (tmp_path / "ablation.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     head, _, full, worse, same = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert head[:4] == ["model", "seeds", "RefShapes refcoco_unc mIoU", "RefShapes refcoco_unc difference"]
-    assert head[-2:] == ["mean mIoU", "mean difference"]
+    assert head[-3:] == ["mean mIoU", "mean difference", "mean over seeds"]
     assert "RefCOCO" not in text, "drawn data never have a real benchmark's name"
     assert [row[:2] for row in (full, worse, same)] == [["full", "3"], [WORSE, "2"], [SAME, "1"]]
-    assert full[-1] == "–"
-    assert " ± " in full[-2]
-    assert " ± " not in same[-2], "a single seed has no deviation"
-    assert worse[-1].startswith("−")
+    assert full[-2:] == same[-1:] * 2 == ["–", "–"], "no difference to itself, no interval over one seed"
+    assert " ± " in full[-3]
+    assert " ± " not in same[-3], "a single seed has no deviation"
+    assert worse[-2].startswith("−")
+    assert worse[-2].endswith(worse[-1][-2:])
     assert worse[-1].endswith(r"\*")
-    assert not same[-1].endswith(r"\*")
+    assert not same[-2].endswith(r"\*")
     assert "64×64" in text
     assert "95% interval" in text
     latex = (tmp_path / "ablation.tex").read_text()
@@ -161,7 +188,7 @@ def test_the_tables_for_people(scores: pd.DataFrame, tiny_params: Make, tmp_path
 def test_real_data_have_their_names_and_parts_are_labelled(
     scores: pd.DataFrame, tiny_params: Make, tmp_path: Path
 ) -> None:
-    render_ablation(scores, tiny_params("data.source=folder", "data.folder=data/real"), tmp_path)
+    render_ablation(study_of(scores), tiny_params("data.source=folder", "data.folder=data/real"), tmp_path)
     text = (tmp_path / "ablation.md").read_text()
     assert "part of RefCOCO+ mIoU" in text
     assert "RefShapes" not in text
@@ -175,7 +202,7 @@ def test_models_that_share_no_benchmark_are_one_row(tiny_params: Make, tmp_path:
     runs = [("full", "a", 1, 0.6), ("full", "b", 1, 0.6), ("full", "b", 2, 0.6), (WORSE, "a", 1, 0.5)]
     benchmarks = {"a": ["refcoco_unc"], "b": ["refcocog_umd"]}
     parts = [make_run(variant, run, seed, benchmarks[run], iou) for variant, run, seed, iou in runs]
-    render_ablation(pd.concat(parts), full, tmp_path)
+    render_ablation(study_of(pd.concat(parts)), full, tmp_path)
     rows = list(csv.DictReader((tmp_path / "ablation.csv").read_text().splitlines()))
     assert ",".join(rows[0]) == COLUMNS
     seeds = {(row["variant"], row["benchmark"]): row["seeds"] for row in rows if row["split"] == "val"}
@@ -193,7 +220,7 @@ def test_models_that_share_a_benchmark_are_separate(tiny_params: Make, tmp_path:
                        "+runs.b={train_on: [refcocog_umd], evaluate_on: [refcoco_unc]}",
                        "~runs.joint")  # fmt: skip
     parts = [make_run("full", run, 1, ["refcoco_unc"], iou) for run, iou in (("a", 0.7), ("b", 0.4))]
-    render_ablation(pd.concat(parts), full, tmp_path)
+    render_ablation(study_of(pd.concat(parts)), full, tmp_path)
     rows = list(csv.DictReader((tmp_path / "ablation.csv").read_text().splitlines()))
     assert ",".join(rows[0]) == f"run,{COLUMNS}"
     means = {row["run"]: float(row["mIoU_mean"]) for row in rows if row["benchmark"] == "mean"}
@@ -209,5 +236,5 @@ def test_without_the_full_model_nothing_is_written(
         with pytest.raises(
             UserError, match=r"no run 'joint' of the full model is recorded here: `dvc repro`"
         ):
-            render_ablation(found, tiny_params(), tmp_path)
+            render_ablation(study_of(found), tiny_params(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from ablation_runs import make_scores, record, train
 
-from s2rm.ablation.runs import collect, save_scores
+from s2rm.ablation.runs import CURVE, Study, collect, save_study
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.tracking import MlflowStore
@@ -51,7 +51,7 @@ def test_runs_become_variants_with_seeds(store: MlflowStore, make: Make, tmp_pat
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "a")
     record(store, make(NONE), 0.5, tmp_path / "b")
     record(store, make("train.workers=2"), 0.7, tmp_path / "c")
-    scores, left_out = collect(make(), store, tmp_path / "absent.parquet")
+    scores, _, left_out = collect(make(), store, tmp_path / "absent.parquet")
     assert left_out == []
     assert runs(scores) == [("full", 1), (NONE, 1), (NONE, 2)]
     part = scores[(scores["variant"] == NONE) & (scores["seed"] == 2) & (scores["split"] == "testA")]
@@ -82,7 +82,7 @@ def test_what_is_left_out_is_named_with_its_reason(store: MlflowStore, make: Mak
     (tmp_path / "corrupt/refcoco_unc-val.parquet").write_bytes(b"no table")
     store.client.log_artifact(corrupt, str(tmp_path / "corrupt/refcoco_unc-val.parquet"), "results")
 
-    scores, left_out = collect(make(), store, tmp_path / "absent.parquet")
+    scores, _, left_out = collect(make(), store, tmp_path / "absent.parquet")
     assert runs(scores) == [("full", 1), (NONE, 1)]
     assert mean(scores, NONE) == pytest.approx(0.5, abs=0.05), "the latest run is used"
     reasons = [
@@ -110,7 +110,7 @@ def test_other_expressions_do_not_pair(store: MlflowStore, make: Make, tmp_path:
     path = tmp_path / "none/refcoco_unc-testB.parquet"
     pd.read_parquet(path).iloc[1:].to_parquet(path)
     store.client.log_artifact(run_id, str(path), "results")
-    scores, left_out = collect(make(), store, tmp_path / "absent.parquet")
+    scores, _, left_out = collect(make(), store, tmp_path / "absent.parquet")
     assert runs(scores) == [("full", 1)]
     assert left_out == [f"{NONE}, run joint, seed 1: scored on other expressions than the full model"]
 
@@ -119,12 +119,29 @@ def test_the_saved_file_replaces_the_store(store: MlflowStore, make: Make, tmp_p
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "none2")
-    scores, _ = collect(make(), store, tmp_path / "absent.parquet")
-    kept = save_scores(scores, make(), tmp_path / "kept.parquet")
-    again, left_out = collect(make("train.seed=9"), None, kept)
-    assert left_out == []
-    pd.testing.assert_frame_equal(again, scores, check_dtype=False)
-    assert save_scores(again, make(), tmp_path / "again.parquet").read_bytes() == kept.read_bytes()
+    study = collect(make(), store, tmp_path / "absent.parquet")
+    kept = save_study(study, make(), tmp_path / "kept.parquet")
+    again = collect(make("train.seed=9"), None, kept)
+    assert again.left_out == []
+    pd.testing.assert_frame_equal(again.scores, study.scores, check_dtype=False)
+    pd.testing.assert_frame_equal(again.curves, study.curves)
+    assert save_study(again, make(), tmp_path / "again.parquet").read_bytes() == kept.read_bytes()
+
+
+def test_each_run_has_its_learning_curve(store: MlflowStore, make: Make, tmp_path: Path) -> None:
+    record(store, make(), 0.7, tmp_path / "full")
+    record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "none")
+    curves = collect(make(), store, tmp_path / "absent.parquet").curves
+    assert curves.to_dict("list") == {
+        "variant": ["full", "full", NONE, NONE],
+        "run": ["joint"] * 4,
+        "seed": [1, 1, 2, 2],
+        "epoch": [1, 2, 1, 2],
+        "step": [10, 20, 10, 20],
+        "benchmark": ["refcoco_unc"] * 4,
+        "mIoU": [70.0, 70.0, 50.0, 50.0],
+        "oIoU": [70.0, 70.0, 50.0, 50.0],
+    }
 
 
 def test_the_store_takes_precedence_over_the_saved_file(
@@ -133,10 +150,10 @@ def test_the_store_takes_precedence_over_the_saved_file(
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
     record(store, make(NONE, "train.seed=2"), 0.5, tmp_path / "none2")
-    kept = save_scores(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
+    kept = save_study(collect(make(), store, tmp_path / "absent"), make(), tmp_path / "kept.parquet")
     later = MlflowStore(root, "later")
     record(later, make(NONE), 0.3, tmp_path / "later")
-    scores, left_out = collect(make(), later, kept)
+    scores, _, left_out = collect(make(), later, kept)
     assert left_out == []
     assert runs(scores) == [("full", 1), (NONE, 1), (NONE, 2)]
     assert mean(scores, NONE, 1) == pytest.approx(0.3, abs=0.05)
@@ -148,14 +165,14 @@ def test_a_study_of_another_full_model_is_not_overwritten(
 ) -> None:
     record(store, make(), 0.7, tmp_path / "full")
     record(store, make(NONE), 0.5, tmp_path / "none")
-    kept = save_scores(collect(make(), store, tmp_path / "absent")[0], make(), tmp_path / "kept.parquet")
+    kept = save_study(collect(make(), store, tmp_path / "absent"), make(), tmp_path / "kept.parquet")
     with pytest.raises(
         UserError, match=r"kept.parquet is a study of another full model, of which train.epochs"
     ):
         collect(make("train.epochs=9"), None, kept)
     with pytest.raises(UserError, match=r"fusion.coparsing differs: choose another --name"):
         collect(make(NONE), store, kept)
-    scores, left_out = collect(make(NONE), store, tmp_path / "another.parquet")
+    scores, _, left_out = collect(make(NONE), store, tmp_path / "another.parquet")
     assert runs(scores) == [("full", 1), ("fusion.coparsing=both", 1)]
     assert left_out == []
 
@@ -186,6 +203,7 @@ def test_forty_runs_are_saved_in_little_space(make: Make, tmp_path: Path) -> Non
                     "run": "joint",
                     "benchmark": "refcoco_unc",
                     "split": "val",
+                    "kind": "",
                     "seed": number % 3,
                     "sent_id": np.arange(4000),
                     "image_id": np.arange(4000) // 5,
@@ -194,6 +212,7 @@ def test_forty_runs_are_saved_in_little_space(make: Make, tmp_path: Path) -> Non
                 }
             ).astype(dict.fromkeys(["seed", "sent_id", "image_id", "intersection", "union"], "int32"))
         )
-    path = save_scores(pd.concat(parts), make(), tmp_path / "kept.parquet")
+    study = Study(pd.concat(parts), pd.DataFrame(columns=CURVE), [])
+    path = save_study(study, make(), tmp_path / "kept.parquet")
     assert path.stat().st_size < 1_500_000
     assert pq.read_table(path).num_rows == 160_000

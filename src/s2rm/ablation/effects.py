@@ -10,7 +10,7 @@ from s2rm.ablation.variants import FULL
 from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED
 from s2rm.config.params import Params
 from s2rm.evaluation.metrics import compute_iou
-from s2rm.evaluation.statistics import bootstrap_difference
+from s2rm.evaluation.statistics import bootstrap_difference, welch_difference
 
 # Rows that average several benchmarks: the val splits of these, as far as the full model is scored on them.
 MEANS = {"mean": tuple(BENCHMARKS), "mean_with_structured": (*BENCHMARKS, STRUCTURED.name)}
@@ -23,8 +23,10 @@ COLUMNS = [
     "mIoU_std",  # sample standard deviation; NaN with a single seed
     "oIoU_mean",
     "difference",  # mIoU_mean minus that of the full model; NaN for the full model
-    "low",  # ends of the difference's interval
+    "low",  # ends of the difference's interval over images
     "high",
+    "seeds_low",  # ends of the difference's interval over seeds; NaN with a single seed of either
+    "seeds_high",
 ]
 SplitKey = tuple[str, str]  # benchmark, split
 
@@ -104,11 +106,10 @@ def _score(scores: pd.DataFrame) -> dict[SplitKey, _Scored]:
 
 
 def _average(parts: Sequence[_Scored]) -> dict[str, float]:
-    seeds = _shared_seeds(parts)
-    miou = pd.concat([part.iou[seeds].mean() for part in parts], axis=1).mean(axis=1)
-    oiou = pd.concat([part.oiou[seeds] for part in parts], axis=1).mean(axis=1)
+    miou = _by_seed(parts)
+    oiou = pd.concat([part.oiou[miou.index] for part in parts], axis=1).mean(axis=1)
     return {
-        "seeds": len(seeds),
+        "seeds": len(miou),
         "mIoU_mean": miou.mean(),
         "mIoU_std": miou.std(ddof=1),
         "oIoU_mean": oiou.mean(),
@@ -116,14 +117,26 @@ def _average(parts: Sequence[_Scored]) -> dict[str, float]:
 
 
 def _compare(pairs: Sequence[tuple[_Scored, _Scored]]) -> dict[str, float]:
-    """Compare each variant with its full model: the difference in mIoU and the ends of its interval."""
-    ours, theirs = (_shared_seeds(parts) for parts in zip(*pairs, strict=True))
+    """Compare each variant with its full model: the difference in mIoU and the ends of its intervals."""
+    ours, theirs = (_by_seed(parts) for parts in zip(*pairs, strict=True))
     samples = []
     for variant, full in pairs:
-        difference = variant.iou[ours].mean(axis=1) - full.iou[theirs].mean(axis=1)
+        difference = variant.iou[ours.index].mean(axis=1) - full.iou[theirs.index].mean(axis=1)
         samples.append((difference.to_numpy(), difference.index.get_level_values("image_id").to_numpy()))
-    found = bootstrap_difference(samples)
-    return {"difference": found.value, "low": found.low, "high": found.high}
+    images, seeds = bootstrap_difference(samples), welch_difference(ours, theirs)
+    return {
+        "difference": images.value,
+        "low": images.low,
+        "high": images.high,
+        "seeds_low": seeds.low,
+        "seeds_high": seeds.high,
+    }
+
+
+def _by_seed(parts: Sequence[_Scored]) -> pd.Series:
+    """Return the mIoU of the seeds that all parts have: the mean of the parts'."""
+    seeds = _shared_seeds(parts)
+    return pd.concat([part.iou[seeds].mean() for part in parts], axis=1).mean(axis=1)
 
 
 def _share_a_seed(scored: dict[SplitKey, _Scored], splits: list[SplitKey]) -> bool:

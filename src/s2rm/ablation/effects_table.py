@@ -1,7 +1,9 @@
 """Write the ablation table: what differs from the full model, and what that does to mIoU.
 
-<output>/<name>.{md,tex}   for people: the val splits
-<output>/<name>.csv        for machines: one row per variant, benchmark and split
+<output>/<name>.{md,tex}     for people: the val splits; drawn partitions also by kind of expression
+<output>/<name>.csv          for machines: one row per variant, benchmark and split
+<output>/<name>-kinds.csv    one row per variant, drawn partition and kind of expression
+<output>/<name>-curves.csv   one row per recorded run, validation and benchmark
 """
 
 from collections.abc import Collection
@@ -11,6 +13,8 @@ from typing import Any
 import pandas as pd
 
 from s2rm.ablation.effects import COLUMNS, MEANS, measure_effects
+from s2rm.ablation.kinds import build_kinds, measure_kinds
+from s2rm.ablation.runs import Study
 from s2rm.ablation.variants import FULL
 from s2rm.config.benchmarks import name_benchmark
 from s2rm.config.params import Params
@@ -25,11 +29,11 @@ from s2rm.tracking.synchronise import advise_recording
 CSV_DECIMALS = 4
 
 
-def render_ablation(scores: pd.DataFrame, full: Params, output: Path, name: str = "ablation") -> list[Path]:
-    """Write <output>/<name>.{md,tex,csv}.
+def render_ablation(study: Study, full: Params, output: Path, name: str = "ablation") -> list[Path]:
+    """Write <output>/<name>.{md,tex,csv}, <name>-kinds.csv and <name>-curves.csv.
 
     Args:
-        scores: result of `collect`.
+        study: result of `collect`.
         full: parameters of the full model.
         output: folder of the files.
         name: name of the study.
@@ -40,17 +44,25 @@ def render_ablation(scores: pd.DataFrame, full: Params, output: Path, name: str 
     Raises:
         UserError: a model of params.yaml has no recorded run of the full model.
     """
+    scores = study.scores
     for run in full.runs:
         if not ((scores["run"] == run) & (scores["variant"] == FULL)).any():
             raise UserError(
                 f"no run {run!r} of the full model is recorded here: {advise_recording(Path.cwd())}"
             )
     effects = measure_effects(scores, full)
-    table = build_ablation(effects, full, _find_incomplete(scores, full))
+    kinds = measure_kinds(scores)
+    tables = [build_ablation(effects, full, _find_incomplete(scores, full))]
+    tables += [build_kinds(kinds, benchmark, full) for benchmark in kinds["benchmark"].unique()]
     columns = COLUMNS if effects["run"].eq("").all() else ["run", *COLUMNS]
-    numbers = effects[columns].round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
-    texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": numbers}
-    return [replace_text(output / f"{name}.{end}", text) for end, text in texts.items()]
+    numbers = {".csv": effects[columns], "-kinds.csv": kinds, "-curves.csv": study.curves}
+    texts = {".md": "\n".join(map(to_markdown, tables)), ".tex": "\n".join(map(to_latex, tables))}
+    texts |= {
+        end: frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
+        for end, frame in numbers.items()
+        if len(frame)
+    }
+    return [replace_text(output / f"{name}{end}", text) for end, text in texts.items()]
 
 
 def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[str] = ()) -> Table:
@@ -70,6 +82,7 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
         else name_benchmark(str(name), source, incomplete)
         for name in shown["benchmark"].unique()
     }
+    several = bool(shown["seeds_low"].notna().any())
     groups, lines = [], []
     for (run, variant), part in shown.groupby(["run", "variant"], sort=False):
         few, many = part["seeds"].min(), part["seeds"].max()
@@ -79,6 +92,8 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
             cell: Any = cells.get(name)
             line[title, "mIoU"] = _write_mean(cell, decimals) if cell else ""
             line[title, "difference"] = _write_difference(cell, decimals) if cell else ""
+            if several:
+                line[title, "over seeds"] = _write_interval(cell, "seeds_", decimals) if cell else ""
         lines.append(line)
         groups.append(f"run {run}" if run else "")
     frame = pd.DataFrame(lines, index=groups)
@@ -105,6 +120,7 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
             "of its expressions, and the IoU of an expression is first averaged over seeds: the interval "
             "says what other images may change, the standard deviation what other seeds may. * = the "
             "interval excludes 0.",
+            *(["over seeds = the interval of the same difference by Welch's t-test over seeds."] * several),
             *means,
             *notes,
         ),
@@ -120,12 +136,18 @@ def _write_mean(cell: dict[str, float], decimals: int) -> str:
 
 def _write_difference(cell: dict[str, float], decimals: int) -> str:
     """Write a difference, as "−1.20 [−1.61, −0.80] *", or "" for the full model."""
-    value, low, high = (cell[name] for name in ("difference", "low", "high"))
+    value = cell["difference"]
     if pd.isna(value):
         return ""
-    text = f"{value:+.{decimals}f}"
-    if not pd.isna(low):
-        text += f" [{low:+.{decimals}f}, {high:+.{decimals}f}]" + (" *" if low > 0 or high < 0 else "")
+    return f"{value:+.{decimals}f} {_write_interval(cell, '', decimals)}".strip().replace("-", "−")
+
+
+def _write_interval(cell: dict[str, float], prefix: str, decimals: int) -> str:
+    """Write an interval, as "[−1.61, −0.80] *"; "" where there is none."""
+    low, high = cell[f"{prefix}low"], cell[f"{prefix}high"]
+    if pd.isna(low):
+        return ""
+    text = f"[{low:+.{decimals}f}, {high:+.{decimals}f}]" + (" *" if low > 0 or high < 0 else "")
     return text.replace("-", "−")
 
 

@@ -1,4 +1,4 @@
-"""Test whether two models differ: a paired bootstrap over images of the difference of their means.
+"""Test whether two models differ: over images by a paired bootstrap, over seeds by Welch's t-test.
 
 Both models are scored on the same expressions, so each resample draws both together (paired). The
 expressions of an image share its scene and its objects and are not independent, so images are drawn
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, ttest_ind
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -22,7 +22,7 @@ BATCH = 500  # resamples in memory at a time
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of means with its percentile interval, in the unit of the samples."""
+    """A difference of means with its interval, in the unit of the samples."""
 
     value: float
     low: float
@@ -63,6 +63,25 @@ def bootstrap_difference(samples: Sequence[tuple[ArrayLike, ArrayLike]]) -> Diff
         method="percentile",
         rng=np.random.default_rng(SEED),
     ).confidence_interval
+    return Difference(value, float(interval.low), float(interval.high))
+
+
+def welch_difference(first: ArrayLike, second: ArrayLike) -> Difference:
+    """Return the difference of two means with Welch's interval, which assumes no equal variances.
+
+    Args:
+        first: one number for each training of a model, as its mIoU by seed.
+        second: the same for the other model; the seeds need not be the same.
+
+    Returns:
+        mean(first) − mean(second). The interval covers the true difference of the two means over all
+        seeds, 95 times out of 100; it is NaN where a model has a single training.
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    value = float(first.mean() - second.mean())
+    if min(len(first), len(second)) < 2:
+        return Difference(value, float("nan"), float("nan"))
+    interval = ttest_ind(first, second, equal_var=False).confidence_interval(CONFIDENCE)
     return Difference(value, float(interval.low), float(interval.high))
 
 
