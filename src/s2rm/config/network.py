@@ -127,6 +127,14 @@ class Fusion(Section):
             return "fusion.recurrence=gru keeps its gates inside torch"
         return self.why_no_weights
 
+    @property
+    def why_no_words(self) -> str | None:
+        """The switch that leaves a model without affinities of words; None where it has them."""
+        if self.kind in ("concat", "none"):
+            return f"fusion.kind={self.kind} distributes no words"
+        tiled = self.kind == "s2rm" and self.distribution == "tile"
+        return "fusion.distribution=tile distributes the sentence, not its words" if tiled else None
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.slice_kernel % 2 == 0:

@@ -4,18 +4,21 @@
     <output>/images/…               the examples' image files, as they are in the data
     <output>/calibration.parquet    one row per split and bin of probability
     <output>/balancing.parquet      one row per parsed semantic of a benchmark and stage: BALANCING_COLUMNS
-    <output>/gates.npz, gates.json  what one stage computes for one expression
+    <output>/gates.npz, gates.json  the gates, weights and shares of one stage for one expression
+    <output>/words.npz, words.json  where the same stage distributes the words of this expression
 
-The last two are missing where the model has no gates or weights (see `Fusion.why_no_gates`).
+`Fusion.why_no_weights`, `why_no_gates` and `why_no_words` say which models lack some of them.
 
-Shapes: N expressions, C channels, H×W positions, K parsed semantics.
+Shapes: N expressions, T tokens, C channels, H×W positions, K parsed semantics.
 """
 
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +33,14 @@ from s2rm.data.images import decode_image
 from s2rm.data.samplers import ImageBatchSampler, group_by_image
 from s2rm.evaluation.metrics import compute_iou
 from s2rm.evaluation.scores import LEVELS, Scores
-from s2rm.model.hooks import balanced_stages, places_of, watch_stage, watch_weights
+from s2rm.model.hooks import (
+    attentive_stages,
+    balanced_stages,
+    places_of,
+    watch_stage,
+    watch_weights,
+    watch_words,
+)
 from s2rm.predictor import Predictor
 
 BINS = 20  # of the probability, in the calibration
@@ -50,7 +60,7 @@ EXAMPLE_COLUMNS = (
     "width",
     "mask_rle",
     "predicted_rle",
-    "in_sheet",  # false: shown only with the gates
+    "in_sheet",  # false: shown only with the gates and the words
 )
 BALANCING_COLUMNS = ("benchmark", "stage", "images", "expressions", "role", "rotation", "weight")
 
@@ -81,16 +91,15 @@ def inspect_model(
     """
     shutil.rmtree(output, ignore_errors=True)
     shown = [pick_examples(split, examples) for split in splits]
-    gates = balanced_stages(predictor.model)
-    finest = min(gates, default=None)
-    if finest is not None and predictor.model.config.fusion.why_no_gates is None:
+    fusion = predictor.model.config.fusion
+    if fusion.why_no_gates is None or fusion.why_no_words is None:
         first = next((split for split in splits if split.benchmark == SHOWN_FIRST), splits[0])
         example = pick_examples(first, 1)
-        _write_gates(predictor, finest, example.iloc[0], images, output)
+        _write_views(predictor, example.iloc[0], images, output)
         shown.append(example.assign(in_sheet=False))
     _write_examples(pd.concat(shown), images, output)
     _write_table(output / "calibration.parquet", pd.concat([_calibrate(split) for split in splits]))
-    if gates:
+    if fusion.why_no_weights is None:
         _write_table(output / "balancing.parquet", collect_weights(predictor, splits, images))
 
 
@@ -166,32 +175,51 @@ def _mean_weights(
     return {stage: total / len(table) for stage, total in sums.items()}
 
 
-def _write_gates(
-    predictor: Predictor, stage: int, example: pd.Series, images: ImageFiles, output: Path
-) -> None:
-    """Write the gates, weights and shares that one stage computes for one expression."""
-    image = decode_image(images.read(example["image_path"]), example["image_path"])
-    with watch_stage(predictor.model, stage) as seen:
-        predictor.predict(image, [example["expression"]])
-    arrays = {
-        "gates": np.stack([seen.gates[place][0].mean(0).cpu().numpy() for place in seen.places]),
-        "weights": seen.weights[0].mean(1).cpu().numpy(),
-        "shares": seen.shares[0].cpu().numpy(),
-    }
+def _write_views(predictor: Predictor, example: pd.Series, images: ImageFiles, output: Path) -> None:
+    """Write what the finest fused stage computes for one expression, as far as the model has it."""
+    model, text = predictor.model, example["expression"]
+    stage = min(model.config.fusion.stages)
     about = {
         "benchmark": example["benchmark"],
         "split": example["split"],
         "sent_id": int(example["sent_id"]),
         "stage": stage,
-        "places": seen.places,
     }
-    replace(output / "gates.npz", lambda path: _save_arrays(path, arrays))
-    replace_text(output / "gates.json", json.dumps(about, indent=2) + "\n")
+    has_gates = model.config.fusion.why_no_gates is None
+    image = decode_image(images.read(example["image_path"]), example["image_path"])
+    with ExitStack() as watched:
+        affinities = watched.enter_context(watch_words(model))
+        seen = watched.enter_context(watch_stage(model, stage)) if has_gates else None
+        predictor.predict(image, [text])
+    if seen is not None:
+        _write_view(
+            output / "gates.json",
+            about | {"places": seen.places},
+            gates=np.stack([seen.gates[place][0].mean(0).cpu().numpy() for place in seen.places]),
+            weights=seen.weights[0].mean(1).cpu().numpy(),
+            shares=seen.shares[0].cpu().numpy(),
+        )
+    if stage in affinities:
+        tokenizer = predictor.processor.tokenizer
+        (token_ids,) = predictor.processor.tokenize([text])
+        frame = (tokenizer.cls_token_id, tokenizer.sep_token_id)
+        words = {
+            "tokens": tokenizer.convert_ids_to_tokens(token_ids),
+            "special": [k for k, token_id in enumerate(token_ids) if token_id in frame],
+            "kind": "softmax" if attentive_stages(model)[stage].bias is None else "sigmoid",
+        }
+        _write_view(output / "words.json", about | words, affinity=affinities[stage][0].cpu().numpy())
 
 
-def _save_arrays(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
-    with path.open("wb") as file:  # to a path numpy would append .npz
-        np.savez(file, allow_pickle=False, **arrays)
+def _write_view(path: Path, about: dict[str, Any], **arrays: NDArray[np.float32]) -> None:
+    """Write a JSON file, and the arrays beside it."""
+
+    def save(partial: Path) -> None:
+        with partial.open("wb") as file:  # to a path numpy would append .npz
+            np.savez(file, allow_pickle=False, **arrays)
+
+    replace(path.with_suffix(".npz"), save)
+    replace_text(path, json.dumps(about, indent=2) + "\n")
 
 
 def _write_examples(examples: pd.DataFrame, images: ImageFiles, output: Path) -> None:

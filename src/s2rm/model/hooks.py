@@ -1,9 +1,9 @@
-"""What happens inside a forward pass: the update gates, and the weights and shares of the parsed semantics.
+"""What happens inside a forward pass: affinities of words, update gates, weights and shares of semantics.
 
 Forward hooks read these values while the pass runs. So they are the values that applied, and the code of the
 model needs nothing for it.
 
-Shapes: N expressions, C channels, H×W positions, K parsed semantics.
+Shapes: N expressions, T tokens, C channels, H×W positions, K parsed semantics.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from s2rm.model.fusion.balance import Balance
 from s2rm.model.fusion.coparse import SWEEPS, Coparse, ScanRecurrence
+from s2rm.model.fusion.distribute import DistributeByAttention
 from s2rm.model.fusion.s2rm_fusion import S2RMFusion
 from s2rm.model.s2rm import S2RM
 
@@ -49,6 +50,19 @@ def balanced_stages(model: S2RM) -> dict[int, S2RMFusion]:
     }
 
 
+def attentive_stages(model: S2RM) -> dict[int, DistributeByAttention]:
+    """Return the attentions that distribute the words, by stage (1 to 4).
+
+    Some switches leave none; `Fusion.why_no_words` names them.
+    """
+    return {
+        stage: module
+        for stage, fusion in enumerate(model.fusion, start=1)
+        for module in fusion.modules()
+        if isinstance(module, DistributeByAttention)
+    }
+
+
 def places_of(fusion: S2RMFusion) -> list[Place]:
     """Return role and rotation of each of the K parsed semantics, in their order."""
     return [(role, k) for role, coparse in _roles(fusion).items() for k in range(coparse.rotations)]
@@ -77,6 +91,27 @@ def watch_weights(model: S2RM) -> Iterator[dict[int, Tensor]]:
         for stage, fusion in balanced_stages(model).items():
             hooks.enter_context(fusion.balance.register_forward_hook(read(stage)))
         yield weights
+
+
+@contextmanager
+def watch_words(model: S2RM) -> Iterator[dict[int, Tensor]]:
+    """Record the affinity of each word to each position within this context.
+
+    Yields:
+        A dictionary, filled by each forward pass: stage → affinities, (N, T, H, W), of the latest pass.
+    """
+    affinities: dict[int, Tensor] = {}
+
+    def read(stage: int) -> Any:
+        def hook(attention: DistributeByAttention, inputs: tuple[Any, ...], distributed: Tensor) -> None:
+            affinities[stage] = attention.affinity(*inputs)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for stage, attention in attentive_stages(model).items():
+            hooks.enter_context(attention.register_forward_hook(read(stage)))
+        yield affinities
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Read what evaluation found inside a run: examples, one view of the gates, balancing weights."""
+"""Read what evaluation found inside a run: examples, a view of the gates and one of the words, weights."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,18 @@ MOST_SAVED = 6
 
 
 @dataclass(frozen=True)
-class SweepView:
-    """What one stage with K parsed semantics computes for one expression; its maps have h×w positions."""
+class StageView:
+    """What one stage computes for one expression; its maps have h×w positions."""
 
     example: Example
     stage: int
     """1 (stride 4) to 4 (stride 32)."""
+
+
+@dataclass(frozen=True)
+class SweepView(StageView):
+    """Gates, weights and shares of a stage with K parsed semantics."""
+
     places: list[tuple[str, int]]
     """Role and rotation of each parsed semantic."""
     gates: NDArray[np.float32]
@@ -38,6 +45,19 @@ class SweepView:
 
 
 @dataclass(frozen=True)
+class WordView(StageView):
+    """Where the T tokens of the expression go."""
+
+    tokens: list[str]
+    special: list[int]
+    """Which of the tokens frame every expression, as [CLS] and [SEP]; their indices, 0..T−1."""
+    kind: str
+    """Of the affinity: "sigmoid" or "softmax"."""
+    affinity: NDArray[np.float32]
+    """(T, h, w), of each token and position, in 0…1; a softmax sums to 1 over the T."""
+
+
+@dataclass(frozen=True)
 class Inspection:
     """The files that `s2rm.evaluation.inspect` wrote for a run."""
 
@@ -45,6 +65,8 @@ class Inspection:
     """Those of the sheet of examples."""
     view: SweepView | None = None
     """None where the model has no gates."""
+    words: WordView | None = None
+    """None where the model does not distribute words by attention."""
     weights: pd.DataFrame = field(default_factory=pd.DataFrame)
     """`inspect.BALANCING_COLUMNS`; empty where the model has no balancing weights."""
 
@@ -74,23 +96,28 @@ def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str]
                 iou=row["iou"],
                 title=title,
             )
-        view = None
-        if (folder / "gates.json").is_file():
-            about = json.loads((folder / "gates.json").read_text(encoding="utf-8"))
-            with np.load(folder / "gates.npz", allow_pickle=False) as arrays:
-                view = SweepView(
-                    example=examples[about["benchmark"], about["split"], about["sent_id"]],
-                    stage=about["stage"],
-                    places=[(role, rotation) for role, rotation in about["places"]],
-                    **arrays,
-                )
+        gates, words = (_load_view(folder / f"{name}.json", examples) for name in ("gates", "words"))
+        if gates:
+            gates["places"] = [(role, rotation) for role, rotation in gates["places"]]
+        sweep_view = SweepView(**gates) if gates else None
+        word_view = WordView(**words) if words else None
         balancing = folder / "balancing.parquet"
         weights = pd.read_parquet(balancing) if balancing.is_file() else pd.DataFrame()
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} cannot be read: {reason}; evaluate the run again") from None
     shown = [key for key, in_sheet in zip(examples, table["in_sheet"], strict=True) if in_sheet]
-    return Inspection([examples[key] for key in shown], view, weights)
+    return Inspection([examples[key] for key in shown], sweep_view, word_view, weights)
+
+
+def _load_view(path: Path, examples: Mapping[Any, Example]) -> dict[str, Any] | None:
+    """Return the fields of a view from a JSON file and the arrays beside it; None where there is no file."""
+    if not path.is_file():
+        return None
+    about = json.loads(path.read_text(encoding="utf-8"))
+    key = tuple(about.pop(part) for part in ("benchmark", "split", "sent_id"))
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        return about | dict(arrays) | {"example": examples[key]}
 
 
 def save_examples(examples: Sequence[Example], folder: Path) -> list[Path]:

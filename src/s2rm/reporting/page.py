@@ -74,6 +74,7 @@ def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
     }
     missing = {
         "figure of the gates": fusion.why_no_gates,
+        "figure of the words": fusion.why_no_words,
         "table of the balancing weights": fusion.why_no_weights,
     }
     facts |= {f"no {name}": reason for name, reason in missing.items() if reason}

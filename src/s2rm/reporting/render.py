@@ -5,7 +5,7 @@
 <output>/tables/leakage.{md,csv,tex}               images in both training and evaluation splits
 <output>/tables/balancing.{md,csv,tex}             the weights of the parsed semantics
 <output>/tables/refshapes-{iou,precision,leakage,balancing}.{md,csv,tex}    the same on RefShapes
-<output>/figures/{precision,training,examples,gates}-<run>.png
+<output>/figures/{precision,training,examples,gates,words}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/examples/                                 images and expressions to try the first run on
 <output>/index.html
@@ -23,8 +23,9 @@ from s2rm.core.files import replace
 from s2rm.reporting.balancing import build_balancing
 from s2rm.reporting.comparison import build_comparison
 from s2rm.reporting.curves import draw_precision, draw_training
-from s2rm.reporting.examples import SweepView, load_inspection, save_examples
-from s2rm.reporting.gates import draw_gates
+from s2rm.reporting.examples import SweepView, WordView, load_inspection, save_examples
+from s2rm.reporting.inside.gates import draw_gates
+from s2rm.reporting.inside.words import draw_words
 from s2rm.reporting.overlays import Example, draw_sheet
 from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
 from s2rm.reporting.page import FigureEntry, write_page
@@ -104,7 +105,9 @@ def render(
         inspection = inspections[run.run]
         drawn = _draw(run, ious[run.run], histories[run.run], inspection.examples, output / "figures")
         if inspection.view is not None:
-            drawn |= _draw_inside(run.run, inspection.view, output / "figures")
+            drawn |= _draw_gates(run.run, inspection.view, output / "figures")
+        if inspection.words is not None:
+            drawn |= _draw_words(run.run, inspection.words, output / "figures")
         figures[run.run] = list(drawn)
         shown[run.run] = [
             FigureEntry(path.relative_to(output).as_posix(), caption) for path, caption in drawn.items()
@@ -158,7 +161,7 @@ def _draw(
     return captions
 
 
-def _draw_inside(run: str, view: SweepView, folder: Path) -> dict[Path, str]:
+def _draw_gates(run: str, view: SweepView, folder: Path) -> dict[Path, str]:
     """Draw the figure of the gates; return path → caption."""
     path = draw_gates(folder / f"gates-{run}.png", run, view)
     return {
@@ -167,4 +170,18 @@ def _draw_inside(run: str, view: SweepView, folder: Path) -> dict[Path, str]:
         "position; dark: it is carried over); below it the share of the weighted parsed semantic in the "
         "magnitude of all of them at each position, and its balancing weight (line: equal weights). A gate "
         "depends on its slice but not on the direction of the sweep, so opposite sweeps share it."
+    }
+
+
+def _draw_words(run: str, view: WordView, folder: Path) -> dict[Path, str]:
+    """Draw the figure of the words; return path → caption."""
+    path = draw_words(folder / f"words-{run}.png", run, view)
+    kind = {
+        "sigmoid": "A sigmoid: each affinity stands for itself, and those of a position do not sum to 1.",
+        "softmax": "A softmax: at each position, the affinities of all tokens sum to 1.",
+    }
+    return {
+        path: f"Where run {run} distributes the words, for one expression of {view.example.title} (white "
+        "outline: the truth): the affinity of each token to each position, all maps in one colour scale from "
+        f"0 to the largest value. {kind[view.kind]} [CLS] and [SEP], which frame every expression, are last."
     }

@@ -11,10 +11,10 @@ from PIL import Image
 from report_inputs import make_example, make_view
 
 from s2rm.model.fusion.sweeps import DIRECTIONS, ROLES, SWEEPS, name_sweep
-from s2rm.reporting import gates
 from s2rm.reporting.curves import DPI
 from s2rm.reporting.examples import SweepView
-from s2rm.reporting.gates import draw_gates
+from s2rm.reporting.inside import gates, panels
+from s2rm.reporting.inside.gates import draw_gates
 from s2rm.scan import sweep
 
 
@@ -61,10 +61,10 @@ def test_each_sweep_has_its_own_panel(
 ) -> None:
     """Changing one map changes one panel: rotations are side by side, roles below each other."""
     view = make_view(make_example(width=size[0], height=size[1]), tuple(ROLES)[:roles], rotations)
-    panel = np.array([gates.PANEL * size[1] / size[0], gates.PANEL])
+    panel = np.array([panels.PANEL * size[1] / size[0], panels.PANEL])
     drawn = pixels_of(draw_gates(tmp_path / "gates.png", "joint", view))
-    beside = 2 * gates.MARGIN + gates.EXAMPLE + gates.LABELS - gates.GAP
-    assert drawn.shape[1] == pytest.approx(DPI * (beside + rotations * (gates.PANEL + gates.GAP)), abs=2)
+    beside = 2 * panels.MARGIN + panels.EXAMPLE + gates.LABELS - panels.GAP
+    assert drawn.shape[1] == pytest.approx(DPI * (beside + rotations * (panels.PANEL + panels.GAP)), abs=2)
     centres = []
     for k in range(len(view.places)):
         maps = view.gates.copy()
@@ -77,7 +77,7 @@ def test_each_sweep_has_its_own_panel(
         assert high - low == pytest.approx(panel, abs=0.15)
         centres.append((low + high) / 2)
     rows, columns = np.moveaxis(np.reshape(centres, (roles, rotations, 2)), 2, 0)
-    np.testing.assert_allclose(np.diff(columns, axis=1), gates.PANEL + gates.GAP, atol=0.15)
+    np.testing.assert_allclose(np.diff(columns, axis=1), panels.PANEL + panels.GAP, atol=0.15)
     np.testing.assert_allclose(np.ptp(rows, axis=1), 0, atol=0.15)
     assert (np.diff(rows, axis=0) > 2 * panel[0]).all()
 
