@@ -67,7 +67,7 @@ def test_the_defaults_are_the_full_method() -> None:
     defaults = flatten({"fusion": Fusion().model_dump(), "decoder": Decoder().model_dump()})
     assert FULL_METHOD.items() <= defaults.items()
     assert Fusion().stages == [1, 2, 3, 4]
-    assert Fusion().why_no_weights is Fusion().why_no_gates is None
+    assert Fusion().why_no_weights is Fusion().why_no_gates is Fusion().why_no_words is None
 
 
 @pytest.mark.parametrize(

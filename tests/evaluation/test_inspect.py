@@ -20,7 +20,7 @@ from s2rm.evaluation.evaluate import evaluate_benchmarks
 from s2rm.evaluation.inspect import SplitScores, collect_weights, pick_examples
 from s2rm.evaluation.scores import LEVELS, Scores
 from s2rm.model.fusion.sweeps import ROLES
-from s2rm.model.hooks import watch_stage, watch_weights
+from s2rm.model.hooks import watch_stage, watch_weights, watch_words
 from s2rm.predictor import Predictor
 from s2rm.reporting.examples import load_inspection
 
@@ -131,6 +131,24 @@ def test_the_view_shows_the_median_expression_in_the_finest_fused_stage(evaluate
     np.testing.assert_allclose(view.shares.sum(0), 1, rtol=1e-5)
 
 
+def test_the_words_are_those_of_the_same_expression_and_stage(evaluated: Evaluated) -> None:
+    found = load_inspection(evaluated.results / "inspect", source="refshapes")
+    assert found.view is not None
+    assert found.words is not None
+    assert found.words.example is found.view.example
+    assert (found.words.stage, found.words.kind) == (2, "sigmoid")
+    predictor = Predictor.from_pretrained(evaluated.model)
+    with watch_words(predictor.model) as affinities:
+        predictor.predict(found.words.example.image, [found.words.example.expression])
+    np.testing.assert_allclose(found.words.affinity, affinities[2][0], rtol=1e-5)
+    (token_ids,) = predictor.processor.tokenize([found.words.example.expression])
+    tokens = predictor.processor.tokenizer.convert_ids_to_tokens(token_ids)
+    assert found.words.tokens == tokens
+    assert (tokens[0], tokens[-1]) == ("[CLS]", "[SEP]")
+    assert found.words.special == [0, len(tokens) - 1]
+    assert len(found.words.affinity) == len(tokens)
+
+
 def test_the_first_benchmark_is_shown_unless_there_is_the_structured_one(
     evaluated: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,8 +210,11 @@ def test_the_calibration_counts_pixels(evaluated: Evaluated) -> None:
         assert bins["probability"].isna().equals(bins["pixels"] == 0)
 
 
-@pytest.mark.parametrize("override", ["fusion.kind=pwam", "fusion.balancing=false", "fusion.recurrence=gru"])
-def test_models_without_gates_or_weights(
+@pytest.mark.parametrize(
+    "override",
+    ["fusion.kind=pwam", "fusion.kind=concat", "fusion.recurrence=gru", "fusion.distribution=tile"],
+)
+def test_models_without_gates_weights_or_words(
     build_tiny: Callable[..., Any], tiny_tokenizer: Any, tiny_data: Any, tmp_path: Path, override: str
 ) -> None:
     model = build_tiny(override)
@@ -202,4 +223,14 @@ def test_models_without_gates_or_weights(
     fusion = model.config.fusion
     assert (folder / "gates.npz").exists() is (fusion.why_no_gates is None)
     assert (folder / "balancing.parquet").exists() is (fusion.why_no_weights is None)
-    assert load_inspection(folder, source="refshapes").view is None
+    assert (folder / "words.npz").exists() is (fusion.why_no_words is None)
+    found = load_inspection(folder, source="refshapes")
+    assert (found.view is None, found.words is None) == (
+        fusion.why_no_gates is not None,
+        fusion.why_no_words is not None,
+    )
+    assert len(found.examples) == 2 * 3  # without that of the view
+    if fusion.kind == "pwam":
+        assert found.words is not None
+        assert found.words.kind == "softmax"
+        np.testing.assert_allclose(found.words.affinity.sum(0), 1, rtol=1e-5)

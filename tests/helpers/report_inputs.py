@@ -17,7 +17,7 @@ from s2rm.data.rle import encode
 from s2rm.evaluation.inspect import EXAMPLE_COLUMNS
 from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.model.fusion.sweeps import ROLES
-from s2rm.reporting.examples import SweepView
+from s2rm.reporting.examples import SweepView, WordView
 from s2rm.reporting.overlays import Example
 from s2rm.reporting.render import Rendered, render
 
@@ -73,12 +73,14 @@ class ReportInputs:
         examples: list[Example] | None = None,
         view: SweepView | None = None,
         weights: pd.DataFrame | None = None,
+        words: WordView | None = None,
     ) -> "ReportInputs":
-        """Write results/joint/inspect as evaluation does; the view's example is not part of the sheet."""
+        """Write results/joint/inspect as evaluation does; the views' examples are not part of the sheet."""
         folder = self.results / "inspect"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "images").mkdir(parents=True)
-        shown = [(example, True) for example in examples or []] + ([(view.example, False)] if view else [])
+        shown = [(example, True) for example in examples or []]
+        shown += [(each.example, False) for each in (view, words) if each]
         rows = []
         for number, (example, in_sheet) in enumerate(shown):
             example.image.save(folder / "images" / f"{number}.png")
@@ -87,11 +89,14 @@ class ReportInputs:
             known = "refcoco_unc", "val", number, example.expression, example.iou, f"{number}.png"
             rows.append((*known, height, width, *masks, in_sheet))
         pd.DataFrame(rows, columns=list(EXAMPLE_COLUMNS)).to_parquet(folder / "examples.parquet")
-        if view:
-            key = {"benchmark": "refcoco_unc", "split": "val", "sent_id": len(rows) - 1}
-            about = key | {"stage": view.stage, "places": view.places}
-            (folder / "gates.json").write_text(json.dumps(about))
-            np.savez(folder / "gates.npz", gates=view.gates, weights=view.weights, shares=view.shares)
+        for name, each in (("gates", view), ("words", words)):
+            if each:
+                sent_id = next(number for number, (example, _) in enumerate(shown) if example is each.example)
+                about = {"benchmark": "refcoco_unc", "split": "val", "sent_id": sent_id}
+                fields = {key: value for key, value in vars(each).items() if key != "example"}
+                arrays = {key: fields.pop(key) for key in list(fields) if isinstance(fields[key], np.ndarray)}
+                (folder / f"{name}.json").write_text(json.dumps(about | fields))
+                np.savez(folder / f"{name}.npz", **arrays)
         if weights is not None:
             weights.to_parquet(folder / "balancing.parquet")
         return self
@@ -153,6 +158,15 @@ def make_view(
     maps = generator.random((len(places), 8, 10), dtype=np.float32)
     weights = generator.random(len(places), dtype=np.float32)
     return SweepView(example or make_example(), 1, places, maps, weights / weights.sum(), maps / maps.sum(0))
+
+
+def make_words(
+    example: Example | None = None, tokens: tuple[str, ...] = ("the", "red", "squ", "##are")
+) -> WordView:
+    """Make a view of these tokens between [CLS] and [SEP], with random affinities of a sigmoid."""
+    framed = ["[CLS]", *tokens, "[SEP]"]
+    affinity = np.random.default_rng(0).random((len(framed), 8, 10), dtype=np.float32)
+    return WordView(example or make_example(), 1, framed, [0, len(framed) - 1], "sigmoid", affinity)
 
 
 def make_weights() -> pd.DataFrame:

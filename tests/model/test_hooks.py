@@ -9,11 +9,13 @@ from torch.nn.functional import conv2d
 
 from s2rm.model.encoders.language import LanguageFeatures
 from s2rm.model.hooks import (
+    attentive_stages,
     attribute_shares,
     balanced_stages,
     places_of,
     watch_stage,
     watch_weights,
+    watch_words,
 )
 from s2rm.model.s2rm import S2RM
 
@@ -77,6 +79,28 @@ def test_weights_and_shares_are_those_of_the_parsed_semantics(build_tiny: Build)
     assert torch.equal(weights[STAGE], seen.weights)
 
 
+@pytest.mark.parametrize("overrides", [(), ("fusion.kind=pwam",), ("fusion.cascade=bottom_up",)], ids=str)
+@torch.no_grad()
+def test_affinities_are_those_that_the_distribution_applies(
+    build_tiny: Build, overrides: tuple[str, ...]
+) -> None:
+    """Summing the values under them gives the map that enters the output projection."""
+    model = build_tiny(*overrides)
+    gathered: dict[int, Tensor] = {}
+    attentions = attentive_stages(model)
+    for stage, attention in attentions.items():
+        attention.out.register_forward_pre_hook(lambda _, inputs, k=stage: gathered.update({k: inputs[0]}))
+    with watch_words(model) as affinities:
+        model(*batch())
+    language = model.encode_expressions(*batch()[1:3])
+    assert list(affinities) == [1, 2, 3, 4]
+    for stage, affinity in affinities.items():
+        value = attentions[stage].key_value(language.words).chunk(2, dim=-1)[1]
+        torch.testing.assert_close(torch.einsum("nthw,ntc->nchw", affinity, value), gathered[stage])
+        assert affinity[~language.word_mask].eq(0).all()
+        assert affinity.std() > 0
+
+
 def test_shares_by_hand() -> None:
     semantics = [torch.tensor([1.0, -2.0]).view(1, 2, 1, 1), torch.tensor([-3.0, 0.0]).view(1, 2, 1, 1)]
     weights = torch.tensor([[[0.75, 0.5], [0.25, 0.5]]])
@@ -127,12 +151,13 @@ def test_opposite_sweeps_share_their_gates(build_tiny: Build) -> None:
 def test_watching_changes_nothing_and_ends(build_tiny: Build) -> None:
     model = build_tiny()
     plain = model(*batch()).logits
-    with watch_stage(model, STAGE) as seen, watch_weights(model) as weights:
+    with watch_stage(model, STAGE) as seen, watch_weights(model) as weights, watch_words(model) as words:
         assert torch.equal(model(*batch()).logits, plain)
-    first, first_gates = weights[1], seen.gates[ROLES[0], 0]
+    first, first_gates, first_words = weights[1], seen.gates[ROLES[0], 0], words[1]
     model(*(tensor.flip(0) for tensor in batch()[:3]), batch()[3])
     assert weights[1] is first
     assert seen.gates[ROLES[0], 0] is first_gates
+    assert words[1] is first_words
     assert not any(module._forward_hooks for module in model.modules())
 
 
@@ -171,3 +196,29 @@ def test_what_a_model_has_is_what_its_switches_say(
     assert seen.places == places_of(model.fusion[stages[0] - 1])
     assert len(seen.gates) == (places if has_gates else 0)
     assert seen.shares.shape[1] == seen.weights.shape[1] == places
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stages"),
+    [
+        ((), [1, 2, 3, 4]),
+        (("fusion.stages=[3, 4]",), [3, 4]),
+        (("fusion.coparsing=none",), [1, 2, 3, 4]),
+        (("fusion.kind=pwam", "fusion.distribution=tile"), [1, 2, 3, 4]),
+        (("fusion.distribution=tile",), []),
+        (("fusion.kind=concat",), []),
+        (("fusion.kind=none",), []),
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_the_stages_that_distribute_words_are_those_that_the_switches_say(
+    build_tiny: Build, overrides: tuple[str, ...], stages: list[int]
+) -> None:
+    model = build_tiny(*overrides)
+    assert list(attentive_stages(model)) == stages
+    why = model.config.fusion.why_no_words
+    assert why is None if stages else why.startswith(overrides[0])
+    with watch_words(model) as affinities:
+        model(*batch())
+    assert list(affinities) == stages

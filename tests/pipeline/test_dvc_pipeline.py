@@ -58,7 +58,7 @@ def test_repro_runs_every_stage_once_and_writes_the_contracts(clone: Clone) -> N
             assert {name: found[name] for name in expected} == expected
             assert found["expressions"] == len(scores)
     written = ("tables/refshapes-iou.md", "tables/oIoU.tex", "tables/refshapes-balancing.md", "index.html")
-    for name in (*written, "figures/gates-tiny.png"):
+    for name in (*written, "figures/gates-tiny.png", "figures/words-tiny.png"):
         assert (clone.folder / "reports" / name).exists()
 
 

@@ -1,5 +1,5 @@
 import pytest
-from report_inputs import ReportInputs, make_example, make_inputs, make_view, make_weights
+from report_inputs import ReportInputs, make_example, make_inputs, make_view, make_weights, make_words
 
 
 @pytest.fixture(scope="module")
@@ -10,6 +10,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
 
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
-    """The same as `inputs`, with an example, a view of the gates and balancing weights."""
+    """The same as `inputs`, with an example, a view of the gates and of the words, and balancing weights."""
     made = make_inputs(tmp_path_factory.mktemp("inspected"))
-    return made.inspect([make_example()], make_view(), make_weights())
+    return made.inspect([make_example()], make_view(), make_weights(), make_words())

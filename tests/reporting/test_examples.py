@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_inputs import make_example, make_inputs, make_view, make_weights
+from report_inputs import make_example, make_inputs, make_view, make_weights, make_words
 
 from s2rm.core.errors import UserError
 from s2rm.reporting.examples import load_inspection
@@ -23,12 +23,13 @@ def test_examples_are_read_and_named_by_their_data(tmp_path: Path, source: str, 
         np.testing.assert_array_equal(example.truth, made.truth)
         np.testing.assert_array_equal(example.predicted, made.predicted)
     assert found.view is None
+    assert found.words is None
     assert found.weights.empty
 
 
-def test_the_view_has_its_own_example(tmp_path: Path) -> None:
-    view = make_view(make_example("of the gates"))
-    inputs = make_inputs(tmp_path).inspect([make_example()], view, make_weights())
+def test_the_views_have_their_own_examples(tmp_path: Path) -> None:
+    view, words = make_view(make_example("of the gates")), make_words(make_example("of the words"))
+    inputs = make_inputs(tmp_path).inspect([make_example()], view, make_weights(), words)
     found = load_inspection(inputs.results / "inspect", source="refshapes")
     assert [example.expression for example in found.examples] == ["the red square"]
     assert found.view is not None
@@ -36,12 +37,20 @@ def test_the_view_has_its_own_example(tmp_path: Path) -> None:
     assert (found.view.stage, found.view.places) == (view.stage, view.places)
     for name in ("gates", "weights", "shares"):
         np.testing.assert_array_equal(getattr(found.view, name), getattr(view, name))
+    assert found.words is not None
+    assert found.words.example.expression == "of the words"
+    for name in ("stage", "tokens", "special", "kind"):
+        assert getattr(found.words, name) == getattr(words, name)
+    np.testing.assert_array_equal(found.words.affinity, words.affinity)
     assert found.weights.equals(make_weights())
 
 
-@pytest.mark.parametrize("name", ["examples.parquet", "gates.json", "gates.npz", "balancing.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["examples.parquet", "gates.json", "gates.npz", "words.json", "words.npz", "balancing.parquet"],
+)
 def test_a_damaged_file_gives_one_line(tmp_path: Path, name: str) -> None:
-    inputs = make_inputs(tmp_path).inspect([make_example()], make_view(), make_weights())
+    inputs = make_inputs(tmp_path).inspect([make_example()], make_view(), make_weights(), make_words())
     (inputs.results / "inspect" / name).write_bytes(b"damaged")
     with pytest.raises(UserError, match="evaluate the run again") as caught:
         load_inspection(inputs.results / "inspect", source="refshapes")

@@ -33,6 +33,7 @@ ALWAYS = {
     "figures/training-joint.png",
     "figures/examples-joint.png",
     "figures/gates-joint.png",
+    "figures/words-joint.png",
     "plots/training.csv",
     "plots/precision.csv",
     "examples/1.png",
@@ -137,7 +138,7 @@ def test_page_links_lead_to_files_beside_it(inspected, tmp_path, source):
     inspected.render(source, tmp_path)
     page = Page()
     page.feed((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert {"figures/examples-joint.png", "figures/gates-joint.png"} <= set(page.links)
+    assert {f"figures/{name}-joint.png" for name in ("examples", "gates", "words")} <= set(page.links)
     for link in page.links:
         assert link[1:] in page.ids if link.startswith("#") else (tmp_path / link).is_file(), link
     assert "script" not in page.tags
@@ -157,19 +158,31 @@ def test_without_examples_there_is_no_sheet(inputs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "no_figure", "no_table"),
+    ("override", "no_gates", "no_words", "no_table"),
     [
-        ("fusion.kind=s2rm", None, None),
-        ("fusion.recurrence=gru", "fusion.recurrence=gru keeps its gates inside torch", None),
-        ("fusion.balancing=false", *2 * ["fusion.balancing=false takes the plain mean"]),
+        ("fusion.kind=s2rm", None, None, None),
+        ("fusion.recurrence=gru", "fusion.recurrence=gru keeps its gates inside torch", None, None),
+        ("fusion.balancing=false", why := "fusion.balancing=false takes the plain mean", None, why),
+        (
+            "fusion.distribution=tile",
+            None,
+            "fusion.distribution=tile distributes the sentence, not its words",
+            None,
+        ),
     ],
 )
-def test_the_page_says_why_there_are_no_gates_or_weights(inputs, tmp_path, override, no_figure, no_table):
+def test_the_page_says_what_a_model_lacks(inputs, tmp_path, override, no_gates, no_words, no_table):
     inputs.render("refshapes", tmp_path, override)
     assert not (tmp_path / "figures" / "gates-joint.png").exists()
+    assert not (tmp_path / "figures" / "words-joint.png").exists()
     assert not (tmp_path / "tables" / "refshapes-balancing.md").exists()
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
-    for name, reason in (("figure of the gates", no_figure), ("table of the balancing weights", no_table)):
+    reasons = {
+        "figure of the gates": no_gates,
+        "figure of the words": no_words,
+        "table of the balancing weights": no_table,
+    }
+    for name, reason in reasons.items():
         line = f"<dt>no {name}</dt><dd>{reason}</dd>"
         assert (line in text) is (reason is not None)
         assert (f"no {name}" in text) is (reason is not None)
@@ -202,5 +215,5 @@ def test_runs_with_similar_names_have_separate_files(inspected, tmp_path):
     rendered = render(params, tmp_path / "results", tmp_path / "reports", shared=SHARED)
     assert set(rendered.figures) == {"a", "b-a"}
     for name, paths in rendered.figures.items():
-        kinds = ("precision", "training", "examples", "gates")
+        kinds = ("precision", "training", "examples", "gates", "words")
         assert {path.name for path in paths} == {f"{kind}-{name}.png" for kind in kinds}

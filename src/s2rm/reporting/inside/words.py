@@ -27,7 +27,7 @@ MOST_LETTERS = 18  # of a token above its map; the rest becomes an ellipsis
 COLOURS = "viridis"
 KINDS = {
     "sigmoid": "affinity: each word for itself",
-    "softmax": "affinity: sums to 1 over the words",
+    "softmax": "affinity: sums to 1 over the tokens",
 }
 
 
@@ -45,17 +45,18 @@ def draw_words(path: Path, run: str, view: WordView) -> Path:
     aspect = view.example.image.height / view.example.image.width
     order = sorted(range(len(view.tokens)), key=lambda token: token in view.special)
     rows = ceil(len(order) / MOST_PER_ROW)
-    per_row = ceil(len(order) / rows)  # no row is much shorter than the others
-    top, block = TITLE + EXAMPLE * aspect + 2 * LINE, LINE + PANEL * aspect + GAP
+    per_row = ceil(len(order) / rows)  # the rows are about equally long
+    beside = MARGIN + 3 * (EXAMPLE + GAP) + GAP  # of the example: the colour scale
+    top, block = TITLE + EXAMPLE * aspect + 1.5 * LINE, LINE + PANEL * aspect + GAP
     page = Page(
-        2 * MARGIN - GAP + max(4 * (EXAMPLE + GAP), per_row * (PANEL + GAP)),
+        MARGIN + max(beside + EXAMPLE, MARGIN + per_row * (PANEL + GAP) - GAP),
         top + rows * block - GAP + MARGIN,
     )
     scale = Scale(0, view.affinity.max(), COLOURS)
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         draw_title(page, run, view)
         draw_example(page, view.example, (EXAMPLE + GAP, 0))
-        draw_scale(page, scale, KINDS[view.kind], (MARGIN + 3 * (EXAMPLE + GAP), TITLE + GAP))
+        draw_scale(page, scale, KINDS[view.kind], (beside, TITLE))
         for place, token in enumerate(order):
             x, y = MARGIN + place % per_row * (PANEL + GAP), top + place // per_row * block
             _draw_token(page, view, token, x, y)
