@@ -4,9 +4,9 @@
 
 Reads models/<run>/, data/prepared/ (tables) and data/raw/images/. results/<run>/ then holds all that the
 report needs of the run: one table of scores per split with one row per expression, the metrics computed from
-them, examples, gates, balancing weights and calibration (inspect/), what is to be known of the data (data/),
-the training's history and the id of its MLflow run. Deletes the state of the finished training from
-.scratch/. The demo takes about half a minute on two CPU cores.
+them, examples, affinities of words, gates, balancing weights and calibration (inspect/), what is to be known
+of the data (data/), the training's history and the id of its MLflow run. Deletes the state of the finished
+training from .scratch/. The demo takes about half a minute on two CPU cores.
 """
 
 import json

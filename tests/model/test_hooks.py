@@ -204,7 +204,7 @@ def test_what_a_model_has_is_what_its_switches_say(
         ((), [1, 2, 3, 4]),
         (("fusion.stages=[3, 4]",), [3, 4]),
         (("fusion.coparsing=none",), [1, 2, 3, 4]),
-        (("fusion.kind=pwam", "fusion.distribution=tile"), [1, 2, 3, 4]),
+        (("fusion.kind=pwam",), [1, 2, 3, 4]),
         (("fusion.distribution=tile",), []),
         (("fusion.kind=concat",), []),
         (("fusion.kind=none",), []),

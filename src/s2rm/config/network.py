@@ -132,8 +132,9 @@ class Fusion(Section):
         """The switch that leaves a model without affinities of words; None where it has them."""
         if self.kind in ("concat", "none"):
             return f"fusion.kind={self.kind} distributes no words"
-        tiled = self.kind == "s2rm" and self.distribution == "tile"
-        return "fusion.distribution=tile distributes the sentence, not its words" if tiled else None
+        if self.distribution == "tile":
+            return "fusion.distribution=tile distributes the sentence, not its words"
+        return None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

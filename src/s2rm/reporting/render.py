@@ -183,5 +183,6 @@ def _draw_words(run: str, view: WordView, folder: Path) -> dict[Path, str]:
     return {
         path: f"Where run {run} distributes the words, for one expression of {view.example.title} (white "
         "outline: the truth): the affinity of each token to each position, all maps in one colour scale from "
-        f"0 to the largest value. {kind[view.kind]} [CLS] and [SEP], which frame every expression, are last."
+        f"0 to the largest value. {kind[view.kind]} A model may mark what a word names as bright or as dark. "
+        "[CLS] and [SEP], which frame every expression, are last."
     }
