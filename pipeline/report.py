@@ -12,7 +12,7 @@ from pathlib import Path
 import context  # noqa: F401
 import pandas as pd
 from logs import set_up_logging
-from paths import INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID
+from paths import HISTORY, INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID
 from tags import collect_tags
 
 from s2rm.config.load import load_params
@@ -80,8 +80,9 @@ def _keep(params: Params, name: str, rendered: Rendered) -> Path:
         experiments=[tags["dvc.experiment"]] if "dvc.experiment" in tags else [],
     )
     files = {"tables": rendered.tables, "figures": rendered.figures[name]}
-    # What `s2rm ablation` compares: the scores; the parameters last, so that with them all is there.
-    files["results"] = [*sorted((RESULTS / name).glob("*.parquet")), Path("params.yaml")]
+    # What `s2rm ablation` compares: scores and learning curves; the parameters last, so that with them all is there.
+    scores = sorted((RESULTS / name).glob("*.parquet"))
+    files["results"] = [*scores, RESULTS / name / HISTORY, Path("params.yaml")]
     return evaluation.keep(ROOT, files)
 
 

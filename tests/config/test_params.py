@@ -118,7 +118,7 @@ def test_the_paper_s_preset_has_the_paper_s_scale() -> None:
 def test_the_study_sees_rows_and_columns() -> None:
     """At the model's input size: at least 12 slices at the finest fused stage, objects of at least 16 px."""
     params = load_params(ROOT / "presets" / "study.yaml")
-    assert "refshapes_structured" in params.runs["joint"].evaluate_on
+    assert params.runs["structured"].evaluate_on == ["refshapes_structured"]
     assert params.vision.image_size / 2 ** (min(params.fusion.stages) + 1) >= 12
     assert params.vision.image_size / 6 >= 16
 

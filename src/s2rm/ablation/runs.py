@@ -166,6 +166,8 @@ def _read_scores(params: Params, run: str, results: Path) -> Iterator[pd.DataFra
 
 def _read_curve(path: Path) -> pd.DataFrame:
     """Return the scores of a training's validations: epoch, step, benchmark, mIoU, oIoU."""
+    if not path.exists():  # published by an earlier version
+        return pd.DataFrame(columns=CURVE)
     history = load_history(path)
     names = [key.split("/")[1] for key in map(str, history) if re.fullmatch("val/.*/mIoU", key)]
     parts = [
