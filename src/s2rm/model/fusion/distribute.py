@@ -116,8 +116,12 @@ class Refine(nn.Module):
     def __init__(self, width: int) -> None:
         """Build the layers for C = `width`, with 2C channels between them."""
         super().__init__()
-        self.language = Pointwise(width, 2 * width)  # W_1, whose part of V is computed once per image
+        # W_1, whose part of V is computed once per image. The two parts start as a layer of 2C inputs does.
+        self.language = Pointwise(width, 2 * width)
         self.vision = Pointwise(width, 2 * width, bias=False)
+        with torch.no_grad():
+            for part in (self.language, self.vision):
+                part.weight.mul_(1 / math.sqrt(2))
         self.out = Pointwise(2 * width, width)  # W_2
         self.norm = group_norm(width)
 
