@@ -80,7 +80,7 @@ def _keep(params: Params, name: str, rendered: Rendered) -> Path:
         experiments=[tags["dvc.experiment"]] if "dvc.experiment" in tags else [],
     )
     files = {"tables": rendered.tables, "figures": rendered.figures[name]}
-    # What `s2rm ablation` compares: scores, learning curves; the parameters last, so that with them all is there.
+    # What `s2rm ablation` compares; the parameters last, so that with them all is there.
     scores = sorted((RESULTS / name).glob("*.parquet"))
     files["results"] = [*scores, RESULTS / name / HISTORY, Path("params.yaml")]
     return evaluation.keep(ROOT, files)
