@@ -4,6 +4,7 @@
 <output>/<name>.csv          for machines: one row per variant, benchmark and split
 <output>/<name>-kinds.csv    one row per variant, drawn partition and kind of expression
 <output>/<name>-curves.csv   one row per recorded run, validation and benchmark
+<output>/<name>-curves.png   how soon each variant learns, where there are enough seeds
 """
 
 from collections.abc import Collection
@@ -14,6 +15,7 @@ import pandas as pd
 
 from s2rm.ablation.effects import COLUMNS, MEANS, measure_effects
 from s2rm.ablation.kinds import build_kinds, measure_kinds
+from s2rm.ablation.learning import draw_learning
 from s2rm.ablation.runs import Study
 from s2rm.ablation.variants import FULL
 from s2rm.config.benchmarks import name_benchmark
@@ -30,7 +32,7 @@ CSV_DECIMALS = 4
 
 
 def render_ablation(study: Study, full: Params, output: Path, name: str = "ablation") -> list[Path]:
-    """Write <output>/<name>.{md,tex,csv}, <name>-kinds.csv and <name>-curves.csv.
+    """Write the files that the module's docstring lists.
 
     Args:
         study: result of `collect`.
@@ -62,7 +64,9 @@ def render_ablation(study: Study, full: Params, output: Path, name: str = "ablat
         for end, frame in numbers.items()
         if len(frame)
     }
-    return [replace_text(output / f"{name}{end}", text) for end, text in texts.items()]
+    written = [replace_text(output / f"{name}{end}", text) for end, text in texts.items()]
+    figure = draw_learning(study.curves, output / f"{name}-curves.png")
+    return [*written, figure] if figure else written
 
 
 def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[str] = ()) -> Table:
