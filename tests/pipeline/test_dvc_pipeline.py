@@ -145,7 +145,7 @@ def test_the_training_run_holds_curves_and_evaluation(clone: Clone) -> None:
     assert published == pytest.approx(metrics["refcocog_umd"]["test"]["original"]["P_0.5"])
     assert run.data.tags["mlflow.source.git.commit"]
     scores = {"refcocog_umd-val.parquet", "refcocog_umd-test.parquet"}
-    assert clone.artifacts(run.info.run_id, "results") == {"params.yaml", *scores}
+    assert clone.artifacts(run.info.run_id, "results") == {"params.yaml", "history.jsonl", *scores}
 
 
 @pytest.mark.parametrize(
