@@ -67,6 +67,6 @@ def test_without_git_the_file_counts_and_it_is_said(project: Path) -> None:
 
 def test_the_committed_study_is_that_of_its_preset() -> None:
     full, _ = load_full(ROOT / "presets/study.yaml")
-    scores, left_out = collect(full, None, ROOT / "reports/ablations/study.parquet")
-    assert left_out == []
-    assert (scores["variant"] == "full").any()
+    study = collect(full, None, ROOT / "reports/ablations/study.parquet")
+    assert study.left_out == []
+    assert set(study.scores["run"][study.scores["variant"] == "full"]) == set(full.runs)
