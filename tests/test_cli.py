@@ -239,7 +239,8 @@ def test_ablation_renders_recorded_runs_and_later_their_kept_scores(
     code, out, err = run("ablation")
     assert code == 0
     assert "Downloading" not in err
-    written = [f"reports/ablations/ablation.{end}" for end in ("md", "tex", "csv", "parquet")]
+    ends = (".md", ".tex", ".csv", "-curves.csv", ".parquet")
+    written = [f"reports/ablations/ablation{end}" for end in ends]
     full, first, *rest = out.splitlines()
     assert full == "full model = params.yaml, which is not committed in git"
     assert first.startswith("left out: joint (")
