@@ -25,7 +25,7 @@ from s2rm.core.files import replace_text
 from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
 from s2rm.refer.split_sizes import Count, compare
 from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.table_writers import Table, to_latex, to_markdown
+from s2rm.reporting.table_writers import Table, to_latex, to_markdown, write_mean
 from s2rm.tracking.synchronise import advise_recording
 
 CSV_DECIMALS = 4
@@ -94,7 +94,7 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
         cells = part.set_index("benchmark").to_dict("index")
         for name, title in titles.items():
             cell: Any = cells.get(name)
-            line[title, "mIoU"] = _write_mean(cell, decimals) if cell else ""
+            line[title, "mIoU"] = write_mean(cell["mIoU_mean"], cell["mIoU_std"], decimals) if cell else ""
             line[title, "difference"] = _write_difference(cell, decimals) if cell else ""
             if several:
                 line[title, "over seeds"] = _write_interval(cell, "seeds_", decimals) if cell else ""
@@ -130,12 +130,6 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
         ),
         decimals=decimals,
     )
-
-
-def _write_mean(cell: dict[str, float], decimals: int) -> str:
-    """Write a mean, as "82.81 ± 0.32", or "82.81" for a single seed."""
-    spread = cell["mIoU_std"]
-    return f"{cell['mIoU_mean']:.{decimals}f}" + ("" if pd.isna(spread) else f" ± {spread:.{decimals}f}")
 
 
 def _write_difference(cell: dict[str, float], decimals: int) -> str:

@@ -10,7 +10,7 @@ from s2rm.core.errors import UserError
 from s2rm.evaluation.metrics import compute_iou
 from s2rm.refshapes.expression_kinds import kind_of
 from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.table_writers import Table
+from s2rm.reporting.table_writers import Table, write_mean
 
 KIND_COLUMNS = ["variant", "run", "benchmark", "kind", "expressions", "seeds", "mIoU_mean", "mIoU_std"]
 
@@ -69,8 +69,7 @@ def build_kinds(kinds: pd.DataFrame, benchmark: str, full: Params) -> Table:
         line = {("", "model"): str(variant), ("", "seeds"): str(cells["seeds"].max())}
         for kind in counts.index:
             mean, spread = cells.loc[kind, ["mIoU_mean", "mIoU_std"]]
-            text = f"{mean:.{decimals}f}" + ("" if pd.isna(spread) else f" ± {spread:.{decimals}f}")
-            line["mIoU by kind", kind] = text
+            line["mIoU by kind", kind] = write_mean(mean, spread, decimals)
         lines.append(line)
     frame = pd.DataFrame(lines, index=[""] * len(lines))
     frame.columns = pd.MultiIndex.from_tuples(lines[0])

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from s2rm.ablation.variants import FULL
 from s2rm.config.benchmarks import BENCHMARKS, DRAWN_ONLY
-from s2rm.reporting.curves import STYLE, save
+from s2rm.reporting.curves import STYLE, add_legend, save
 
 SEEDS = 3  # a panel with fewer is not drawn
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#999999")
@@ -46,13 +46,7 @@ def draw_learning(curves: pd.DataFrame, path: Path) -> Path | None:
             panel.set(title=title, xlabel="epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set_ylabel("val mIoU at the model's size (%)")
-        handles = {
-            label: handle
-            for panel in axes
-            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        ordered = [name for name in shown if name in handles]
-        figure.legend([handles[name] for name in ordered], ordered, loc="outside lower center", ncols=1)
+        add_legend(figure, axes, columns=1)
         return save(figure, path)
 
 

@@ -4,6 +4,7 @@ The same numbers give the same bytes. The colours are those of Okabe and Ito, wh
 distinguish (https://jfly.uni-koeln.de/color/). A benchmark has the same colour and dash in every figure.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def draw_precision(path: Path, measured: Measured, ious: Ious) -> Path:
             panel.set_xticks(np.linspace(0, 1, 6))
         panels[0].set_ylabel("P@X: expressions with IoU ≥ X (%)")
         figure.suptitle(f"Precision of run {measured.run}, at {measured.resolution('model')} pixels")
-        _legend(figure, panels)
+        add_legend(figure, panels)
         return save(figure, path)
 
 
@@ -105,18 +106,20 @@ def draw_training(path: Path, measured: Measured, history: pd.DataFrame) -> Path
             panel.set_xlabel("optimiser step")
             panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         figure.suptitle(f"Training of run {measured.run}")
-        _legend(figure, [score])
+        add_legend(figure, [score])
         return save(figure, path)
 
 
-def _legend(figure: Figure, panels: list[Axes]) -> None:
-    """Add one legend below all panels, with each benchmark once."""
+def add_legend(figure: Figure, panels: Iterable[Axes], columns: int = 3) -> None:
+    """Add one legend below all panels, with each label once."""
     handles = {
         label: handle
         for panel in panels
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, handlelength=3.5)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, handlelength=3.5
+    )
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -78,6 +78,11 @@ class Table:
         return str(value) or EMPTY
 
 
+def write_mean(mean: float, spread: float, decimals: int) -> str:
+    """Write a mean over seeds, as "82.81 ± 0.32", or "82.81" where a single seed has no deviation."""
+    return f"{mean:.{decimals}f}" + ("" if pd.isna(spread) else f" ± {spread:.{decimals}f}")
+
+
 def to_markdown(table: Table) -> str:
     """Format the table in GitHub's Markdown, with the two header lines joined into one."""
     names = [f"{above} {name}".strip() for above, names in table.header() for name in names]
