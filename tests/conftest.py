@@ -70,7 +70,6 @@ TINY = (
     "fusion.state=generator",
     "fusion.recurrence=scan",
     "fusion.slice_kernel=3",
-    "fusion.bundling=slice",
     "fusion.balancing=true",
     "fusion.cascade=none",
     "decoder.kind=casg",

@@ -57,7 +57,6 @@ def test_the_defaults_are_the_full_method() -> None:
         "fusion.state": "generator",
         "fusion.recurrence": "scan",
         "fusion.slice_kernel": 3,
-        "fusion.bundling": "slice",
         "fusion.balancing": True,
         "fusion.cascade": "none",
         "decoder.kind": "casg",
@@ -245,7 +244,6 @@ IDLE_SWITCHES = [
     ("fusion.coparsing=none", "fusion.rotations=2"),
     ("fusion.coparsing=none", "fusion.recurrence=gru"),
     ("fusion.coparsing=none", "fusion.slice_kernel=1"),
-    ("fusion.coparsing=none", "fusion.bundling=kernel"),
     ("decoder.kind=fpn", "decoder.language_guidance=false"),
     ("decoder.kind=fpn", "decoder.foreground_guidance=false"),
 ]

@@ -30,7 +30,6 @@ sides = st.integers(1, 6)
 sizes = st.tuples(sides, sides)  # height and width, square or not, down to a single slice
 widths = st.sampled_from([8, 16, 24])
 kernels = st.sampled_from([1, 3, 5])
-bundlings = st.sampled_from(get_args(Fusion.model_fields["bundling"].annotation))
 seeds = st.integers(0, 2**30)
 
 
@@ -55,16 +54,7 @@ def draw_language(expressions: int, tokens: int, seed: int) -> LanguageFeatures:
     )
 
 
-def build_coparse(
-    width: int, kernel: int, bundling: str, recurrence: str, rotations: int, state: str, seed: int
-) -> Coparse:
+def build_coparse(width: int, kernel: int, recurrence: str, rotations: int, state: str, seed: int) -> Coparse:
     """Return one role of the coparsing in float64, with weights that follow from the seed."""
     torch.manual_seed(seed)
-    return Coparse(
-        width,
-        slice_kernel=kernel,
-        bundling=bundling,
-        recurrence=recurrence,
-        rotations=rotations,
-        state=state,
-    ).double()
+    return Coparse(width, kernel, recurrence, rotations, state).double()

@@ -45,7 +45,7 @@ def sweep_rows(coparse: Coparse, generator: Tensor, parsed: Tensor) -> Tensor:
 
 
 def bundle(layer: Bundle, row: Tensor) -> Tensor:
-    """Bundle a row, (N, C, W); the taps to the left and to the right of a position are the same."""
+    """Convolve a row, (N, C, W); the taps to the left and to the right of a position are the same."""
     taps, reach, breadth = layer.weight[:, 0], layer.size // 2, row.shape[-1]
     bundled = torch.zeros_like(row)
     for column in range(breadth):
@@ -55,9 +55,6 @@ def bundle(layer: Bundle, row: Tensor) -> Tensor:
                 position = torch.zeros(breadth, dtype=row.dtype)
                 position[column] = 1
                 bundled = bundled + (tap * row[:, :, column + offset])[..., None] * position
-    if layer.scale is not None:
-        most = torch.stack([torch.stack([channel.max() for channel in channels]) for channels in row])
-        bundled = bundled + (layer.scale[:, 0, 0] * most)[..., None]
     return bundled
 
 

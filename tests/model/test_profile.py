@@ -131,7 +131,7 @@ def test_attention_is_counted(tiny_params: TinyParams) -> None:
         + TOKENS * LANGUAGE * 2 * width  # key and value
         + 2 * pixels * TOKENS * width  # attention
         + width**2 * pixels  # out
-        + (2 * width**2 + 2 * width**2) * pixels  # the refinement
+        + (2 * width**2 + width**2) * pixels  # the refinement
         for width, pixels in STAGES
     )
 

@@ -99,8 +99,6 @@ class Fusion(Section):
     """Recurrence over the slices: a gated linear scan, or torch's GRU."""
     slice_kernel: Positive = 3
     """Size of the convolution along a slice, in positions; odd."""
-    bundling: Literal["slice", "kernel"] = "slice"
-    """What is bundled: the whole slice, by that convolution and its maximum; or the kernel's reach alone."""
     balancing: bool = True
     """Whether the parsed semantics are weighted by self-distilled weights; false takes their mean."""
     cascade: Literal["none", "bottom_up"] = "none"

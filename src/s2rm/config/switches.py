@@ -21,7 +21,7 @@ FULL_METHOD: Mapping[str, Any] = {
     key: value for key, value in _by_full_key(Fusion(), Decoder()).items() if key not in _SIZES
 }
 
-SWEEP = tuple(f"fusion.{key}" for key in ("rotations", "state", "recurrence", "slice_kernel", "bundling"))
+SWEEP = ("fusion.rotations", "fusion.state", "fusion.recurrence", "fusion.slice_kernel")
 DISTRIBUTION = ("fusion.affinity", "fusion.refine")
 TRILOGY = ("fusion.distribution", *DISTRIBUTION, "fusion.coparsing", *SWEEP, "fusion.balancing")
 

@@ -113,7 +113,6 @@ def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | N
         state=fusion.state,
         recurrence=fusion.recurrence,
         slice_kernel=fusion.slice_kernel,
-        bundling=fusion.bundling,
         balancing=fusion.balancing,
     )
 

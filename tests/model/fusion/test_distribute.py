@@ -45,12 +45,12 @@ def plainly(
     if layers.refine is None:
         return distributed, affinities
     refine, refined = layers.refine, torch.empty_like(vision)
-    inner = torch.cat([refine.language.weight, refine.vision.weight], dim=1)  # W_1
+    inner = torch.cat([refine.language.weight, refine.vision.weight], dim=1)  # W_1 and W_3
     for row in range(vision.shape[1]):
         for column in range(vision.shape[2]):
             both = torch.cat([distributed[:, row, column], vision[:, row, column]])
-            hidden = (inner @ both + refine.language.bias).relu()
-            refined[:, row, column] = distributed[:, row, column] + apply(refine.out, hidden)
+            factors = (inner @ both + refine.language.bias).chunk(2)
+            refined[:, row, column] = distributed[:, row, column] + apply(refine.out, factors[0] * factors[1])
     return refine.norm(refined[None])[0], affinities
 
 

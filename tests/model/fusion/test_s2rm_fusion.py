@@ -50,7 +50,6 @@ def s2rm(**switches: Any) -> S2RMFusion:
         "state": "generator",
         "recurrence": "scan",
         "slice_kernel": 3,
-        "bundling": "slice",
         "balancing": True,
     }
     fusion = S2RMFusion(WIDTH, LANGUAGE_WIDTH, **full | switches).double()

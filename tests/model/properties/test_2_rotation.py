@@ -6,7 +6,6 @@ from drawn import (
     EVERY_RECURRENCE,
     LANGUAGE_WIDTH,
     build_coparse,
-    bundlings,
     draw_language,
     groupings,
     kernels,
@@ -31,18 +30,17 @@ def turn(x: Tensor, quarters: int) -> Tensor:
 
 @EVERY_RECURRENCE
 @settings(max_examples=25)
-@given(size=sizes, width=widths, kernel=kernels, bundling=bundlings, quarters=turns, seed=seeds)
+@given(size=sizes, width=widths, kernel=kernels, quarters=turns, seed=seeds)
 def test_turned_contexts_give_turned_and_permuted_semantics(
     recurrence: str,
     state: str,
     size: tuple[int, int],
     width: int,
     kernel: int,
-    bundling: str,
     quarters: int,
     seed: int,
 ) -> None:
-    coparse = build_coparse(width, kernel, bundling, recurrence, 4, state, seed)
+    coparse = build_coparse(width, kernel, recurrence, 4, state, seed)
     contexts = [values(2, width, *size, seed=seed + i) for i in range(2)]
     upright = coparse(*contexts)
     turned = coparse(*(turn(context, quarters) for context in contexts))
@@ -77,7 +75,6 @@ def test_with_the_plain_mean_the_whole_fusion_turns_with_its_image(
         recurrence=recurrence,
         state=state,
         slice_kernel=3,
-        bundling="slice",
         balancing=False,
     ).double()
     images, owners = grouping

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from drawn import EVERY_RECURRENCE, build_coparse, bundlings, groupings, kernels, seeds, sizes, values, widths
+from drawn import EVERY_RECURRENCE, build_coparse, groupings, kernels, seeds, sizes, values, widths
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import EXACT, coparse_plainly, scan_plainly
@@ -117,7 +117,6 @@ def test_the_scan_leaves_its_inputs_as_they_are() -> None:
     size=sizes,
     width=widths,
     kernel=kernels,
-    bundling=bundlings,
     rotations=st.sampled_from([1, 2, 4]),
     grouping=groupings(2, 3),
     of_images=st.sampled_from(["generator", "parsed", "neither"]),
@@ -130,7 +129,6 @@ def test_the_coparsing_is_the_plain_sweep_of_the_rotated_contexts(
     size: tuple[int, int],
     width: int,
     kernel: int,
-    bundling: str,
     rotations: int,
     grouping: tuple[int, list[int]],
     of_images: str,
@@ -138,7 +136,7 @@ def test_the_coparsing_is_the_plain_sweep_of_the_rotated_contexts(
     seed: int,
 ) -> None:
     """Outputs, and gradients by both contexts and every weight; one context may belong to the images."""
-    coparse = build_coparse(width, kernel, bundling, recurrence, rotations, state, seed)
+    coparse = build_coparse(width, kernel, recurrence, rotations, state, seed)
     images, owners = grouping
     index = torch.tensor(owners)
     counts = [images if of_images == role else len(owners) for role in ("generator", "parsed")]

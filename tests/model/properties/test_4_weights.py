@@ -96,7 +96,6 @@ def test_a_fusion_is_its_vision_map_and_the_balanced_semantics(
         recurrence="scan",
         state="generator",
         slice_kernel=3,
-        bundling="slice",
         balancing=balancing,
     ).double()
     images, owners = grouping
@@ -137,7 +136,6 @@ def test_of_both_roles_those_that_parse_the_vision_map_come_first(size: tuple[in
         recurrence="scan",
         state="generator",
         slice_kernel=3,
-        bundling="slice",
         balancing=True,
     ).double()
     for role in fusion.coparse.values():

@@ -48,7 +48,6 @@ SWITCHES: dict[str, list[tuple[Any, str, list[str]]]] = {
     "fusion.state": [("match", "more", ["recurrence.gate_parsed"])],
     "fusion.recurrence": [("gru", "more", ["candidate"])],
     "fusion.slice_kernel": [(1, "fewer", []), (5, "more", [])],
-    "fusion.bundling": [("kernel", "fewer", ["bundle.scale"])],
     "fusion.balancing": [(False, "fewer", ["balance"])],
     "fusion.cascade": [("bottom_up", "more", [])],
     "decoder.kind": [("fpn", "fewer", ["guide"])],  # at this width: its dense 3×3 convolutions are more

@@ -3,9 +3,7 @@
 "Bundle features of each row and column from rotated features of one modality context to
 recurrently correlate relevant semantic contained in feature from other modality context" [paper].
 The *generator* context is swept slice by slice; the *parsed* context reads the state at its own
-slice. At slice t, a row or a column of the map:
-
-    u_t = k ∗ g_t + s ⊙ max g_t                      the bundled slice; the maximum is over its positions
+slice. With u = bundle(g), at slice t:
 
     z_t = σ(W_z [u_t; p_t])                          the gate sees both contexts
     h_t = (1 − z_t) ⊙ h_{t−1} + z_t ⊙ tanh(W_c u_t)  the state comes from the generator alone
@@ -39,27 +37,22 @@ from s2rm.scan import sweep
 
 
 class Bundle(nn.Module):
-    """Bundle each slice: a depthwise convolution along it, with a symmetric kernel, and its maximum.
+    """A depthwise 1-D convolution along each slice, with a symmetric kernel."""
 
-    The maximum tells each position what its row or column contains, however far away.
-    """
-
-    def __init__(self, width: int, size: int, bundling: str) -> None:
-        """Build the bundling.
+    def __init__(self, width: int, size: int) -> None:
+        """Build the convolution.
 
         Args:
             width: channels C.
-            size: of the kernel k, in positions; odd.
-            bundling: "slice"; or "kernel", the convolution alone.
+            size: of the kernel, in positions; odd.
         """
         super().__init__()
         self.size = size
         self.weight = nn.Parameter(torch.zeros(width, 1, size))
         nn.init.normal_(self.weight, std=1 / math.sqrt(size))
-        self.scale = nn.Parameter(torch.randn(width, 1, 1)) if bundling == "slice" else None  # s
 
     def forward(self, x: Tensor, sweep_dim: int) -> Tensor:
-        """Bundle each position with the others of its slice.
+        """Bundle each position with those around it in its slice.
 
         Args:
             x: (B, C, H, W).
@@ -70,36 +63,30 @@ class Bundle(nn.Module):
         """
         kernel = (self.weight + self.weight.flip(-1)) / 2
         rows = sweep_dim == 2
-        bundled = F.conv2d(
+        return F.conv2d(
             x,
             kernel[:, :, None] if rows else kernel[..., None],
             padding=(0, self.size // 2) if rows else (self.size // 2, 0),
             groups=len(kernel),
         )
-        if self.scale is None:
-            return bundled
-        return bundled + self.scale * x.amax(3 if rows else 2, keepdim=True)
 
 
 class Coparse(nn.Module):
     """Play one role: the generator context is swept, and the other context is parsed by its states."""
 
-    def __init__(
-        self, width: int, *, slice_kernel: int, bundling: str, recurrence: str, rotations: int, state: str
-    ) -> None:
+    def __init__(self, width: int, slice_kernel: int, recurrence: str, rotations: int, state: str) -> None:
         """Build the role; the arguments are the parameters of `s2rm.config.network.Fusion`.
 
         Args:
             width: channels C.
             slice_kernel: size of the bundling kernel, in positions.
-            bundling: "slice" or "kernel".
             recurrence: "scan" or "gru".
             rotations: number of sweeps: 4, 2 or 1.
             state: "generator" or "match".
         """
         super().__init__()
         self.rotations = rotations
-        self.bundle = Bundle(width, slice_kernel, bundling)
+        self.bundle = Bundle(width, slice_kernel)
         self.recurrence = (
             ScanRecurrence(width, state) if recurrence == "scan" else GRURecurrence(width, state)
         )

@@ -7,14 +7,16 @@ the H×W grid [summary].
     Q = W_q V ⊙ (1 + m)                    the cheap modulation [ours]
     a_t = σ(Q k_tᵀ / √C + b)               the affinity of word t, with a learnt scalar b [ours]
     L = norm(W_o Σ_t a_t v_t)
-    L ← norm(L + W_2 φ(W_1 [L; V]))        the refinement, φ = ReLU [ours]
+    L ← norm(L + W_2 (W_1 x ⊙ W_3 x))      the refinement, x = [L; V] [ours]
 
 "Constraint-weak" is taken at its word [ours]: L is not multiplied into the vision map, no loss is put on
 the affinity, and the words do not compete. The usual softmax over the words (`fusion.affinity=softmax`,
 without b) is a constraint: where a position matches both "red" and "cross" it gathers the *average* of the
 two, where it matches one of them, that one whole, and no linear read-out tells a full match from a half
 one. With a sigmoid each affinity stands for itself, and what is gathered is the sum of what matches. The
-refinement (`fusion.refine`) sees L and V of the same position and no other.
+refinement (`fusion.refine`) sees L and V of the same position and no other; its product is large where both
+factors are, which is how it tells a full match from a half one (the bilinear layer of Shazeer, "GLU Variants
+Improve Transformer", 2020, arXiv 2002.05202).
 
 What makes the vision feature language-aware is m [ours]: the sentence vector s, the same at each position,
 m = W_s s (`fusion.query=sentence`); or words, gathered by each position of the plain map in a first, coarse
@@ -111,24 +113,26 @@ class DistributeByAttention(nn.Module):
 
 
 class Refine(nn.Module):
-    """Refine L position by position with what is seen there: norm(L + W_2 φ(W_1 [L; V]))."""
+    """Refine L position by position with what is seen there: norm(L + W_2 (W_1 [L; V] ⊙ W_3 [L; V]))."""
 
     def __init__(self, width: int) -> None:
-        """Build the layers for C = `width`, with 2C channels between them."""
+        """Build the layers for C = `width`."""
         super().__init__()
-        # W_1, whose part of V is computed once per image. The two parts start as a layer of 2C inputs does.
+        # W_1 and W_3 as one layer, whose part of V is computed once per image. The two parts start as a layer
+        # of 2C inputs does.
         self.language = Pointwise(width, 2 * width)
         self.vision = Pointwise(width, 2 * width, bias=False)
         with torch.no_grad():
             for part in (self.language, self.vision):
                 part.weight.mul_(1 / math.sqrt(2))
-        self.out = Pointwise(2 * width, width)  # W_2
+        self.out = Pointwise(width, width)  # W_2
         self.norm = group_norm(width)
 
     def forward(self, distributed: Tensor, vision: Tensor, expression_to_image: Tensor) -> Tensor:
         """Refine L, (N, C, H, W), by V, (B, C, H, W), of the image of each expression."""
         seen = expand_to_expressions(self.vision(vision), expression_to_image)  # (N, 2C, H, W)
-        return self.norm(distributed + self.out((self.language(distributed) + seen).relu()))
+        one, other = (self.language(distributed) + seen).chunk(2, dim=1)  # (N, C, H, W) each
+        return self.norm(distributed + self.out(one * other))
 
 
 class DistributeByTiling(nn.Module):

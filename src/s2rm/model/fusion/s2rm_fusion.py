@@ -38,7 +38,6 @@ class S2RMFusion(nn.Module):
         state: str,
         recurrence: str,
         slice_kernel: int,
-        bundling: str,
         balancing: bool,
     ) -> None:
         """Build the fusion of one stage.
@@ -55,7 +54,6 @@ class S2RMFusion(nn.Module):
             state: what the recurrence carries.
             recurrence: over the slices.
             slice_kernel: size of the convolution along a slice, in positions.
-            bundling: what of a slice is bundled.
             balancing: whether the parsed semantics are weighted.
         """
         super().__init__()
@@ -66,17 +64,7 @@ class S2RMFusion(nn.Module):
         )
         roles = [role for role in ("language_to_vision", "vision_to_language") if coparsing in (role, "both")]
         self.coparse = nn.ModuleDict(
-            {
-                role: Coparse(
-                    width,
-                    slice_kernel=slice_kernel,
-                    bundling=bundling,
-                    recurrence=recurrence,
-                    rotations=rotations,
-                    state=state,
-                )
-                for role in roles
-            }
+            {role: Coparse(width, slice_kernel, recurrence, rotations, state) for role in roles}
         )
         contexts = len(roles) or 2  # M; without coparsing, the two contexts as they are
         semantics = len(roles) * rotations or 2  # K
