@@ -3,6 +3,10 @@
 Shapes: B images, N expressions, C channels, H×W positions.
 """
 
+from typing import Any
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS_PER_GROUP = 8
@@ -21,20 +25,31 @@ class Pointwise(nn.Linear):
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class GroupNorm(nn.GroupNorm):
+    """`nn.GroupNorm` in the dtype of its input, with moments in float32 as always.
+
+    CUDA's autocast computes a group norm, and everything after it, in float32: twice the memory traffic for
+    maps that were rounded to bfloat16 before.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+        """Normalise (N, C, H, W)."""
+        with torch.autocast(input.device.type, enabled=False):
+            weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+            return F.group_norm(input, self.num_groups, weight, bias, self.eps)
+
+
 def group_norm(width: int) -> nn.GroupNorm:
     """Return the normalisation of fusion and decoder for maps of C = `width` channels.
 
     It normalises each expression on its own, so that the other expressions of a batch change nothing. Wu and
     He, "Group Normalization", ECCV 2018, with groups of 8 channels.
     """
-    return nn.GroupNorm(width // CHANNELS_PER_GROUP, width)
+    return GroupNorm(width // CHANNELS_PER_GROUP, width)
 
 
 def expand_to_expressions(maps: Tensor, expression_to_image: Tensor | None) -> Tensor:
     """Give each expression the map of its image.
-
-    The maps are selected as (B, H, W, C), so that channels-last memory is kept; `maps[index]` would keep it
-    too, but its backward pass is ten times slower.
 
     Args:
         maps: (B, C, H, W).
@@ -45,4 +60,34 @@ def expand_to_expressions(maps: Tensor, expression_to_image: Tensor | None) -> T
     """
     if expression_to_image is None:
         return maps
-    return maps.permute(0, 2, 3, 1).index_select(0, expression_to_image).permute(0, 3, 1, 2)
+    expanded: Tensor = Expand.apply(maps.permute(0, 2, 3, 1), expression_to_image)
+    return expanded.permute(0, 3, 1, 2)
+
+
+def upsample(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resize (N, C, H, W) bilinearly to `size`, in the dtype of x; CUDA's autocast would take float32."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x, size, mode="bilinear")
+
+
+class Expand(torch.autograd.Function):
+    """Select rows; the gradient is a matrix product with the one-hot index.
+
+    torch's own gradient adds row by row with atomic operations on a GPU, rounds after each of them, and is
+    not deterministic.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
+        """Select from (B, …) by an index (N,): (N, …)."""
+        ctx.save_for_backward(index)
+        ctx.count = len(rows)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Sum the gradients, (N, …), of each row: (B, …)."""
+        (index,) = ctx.saved_tensors
+        members = torch.arange(ctx.count, device=index.device)[:, None] == index  # (B, N)
+        summed = members.to(gradient.dtype) @ gradient.flatten(1)
+        return summed.unflatten(1, gradient.shape[1:]), None

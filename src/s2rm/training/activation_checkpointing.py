@@ -45,11 +45,7 @@ def checkpoint_activations(model: S2RM) -> None:
         if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in block.modules())
     }
     whole = {*model.fusion, model.decoder}
-    selective = functools.partial(
-        checkpoint_wrapper, context_fn=functools.partial(create_selective_checkpoint_contexts, _policy)
-    )
-    _wrap(model, selective, blocks)
-    _wrap(model, checkpoint_wrapper, whole)
+    _wrap(model, checkpoint_wrapper, blocks | whole)
 
 
 def _wrap(model: nn.Module, wrapper: Any, chosen: set[nn.Module]) -> None:

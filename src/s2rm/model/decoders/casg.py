@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2rm.model.layers import Pointwise, group_norm
+from s2rm.model.layers import Pointwise, group_norm, upsample
 
 
 class CASG(nn.Module):
@@ -77,7 +77,7 @@ class CASG(nn.Module):
             x = self.lateral[i](fused[i])  # (N, C, H_i, W_i)
             x = self.guide[i](x, torch.cat(parts, dim=1) if parts else None)  # parts: (N, D) and (N, C)
             if coarser is not None:
-                x = x + F.interpolate(coarser, x.shape[-2:], mode="bilinear")
+                x = x + upsample(coarser, x.shape[-2:])
             coarser = self.merge[i](x)  # X_i, (N, C, H_i, W_i)
             logits.insert(0, self.mask[i](coarser))  # m_i, (N, 1, H_i, W_i)
             if self.foreground_guidance and i > 0:  # no stage follows the finest
@@ -118,7 +118,9 @@ class AbstractSemanticGuide(nn.Module):
         key = self.key(x)
         # Dividing the product rather than the map saves one pass over the map, forward and backward.
         product = torch.einsum("nchw,nc->nhw", key, direction)
-        similarity = product / torch.linalg.vector_norm(key, dim=1).clamp_min(1e-6)
+        with torch.autocast(key.device.type, enabled=False):  # else the map is copied to float32 for it
+            norm = torch.linalg.vector_norm(key, dim=1)
+        similarity = product / norm.clamp_min(1e-6)
         lift = 1 + torch.sigmoid(self.shift + self.scale * similarity)[:, None]
         return x * (2 * self.gate(abstract).sigmoid())[:, :, None, None] * lift
 
@@ -161,4 +163,5 @@ def pool_foreground(x: Tensor, logits: Tensor) -> Tensor:
         (N, C).
     """
     foreground = logits.sigmoid()
-    return (x * foreground).sum((2, 3)) / foreground.sum((2, 3)).clamp_min(1e-4)
+    pooled = torch.einsum("nchw,nhw->nc", x, foreground[:, 0])
+    return pooled / foreground.sum((2, 3)).clamp_min(1e-4)

@@ -3,10 +3,9 @@
 Shapes: N expressions, C channels, H×W positions, D width of the text; C_i, H_i and W_i belong to stage i.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2rm.model.layers import Pointwise, group_norm
+from s2rm.model.layers import Pointwise, group_norm, upsample
 
 
 class FPN(nn.Module):
@@ -41,7 +40,7 @@ class FPN(nn.Module):
         for i in reversed(range(len(fused))):
             x = self.lateral[i](fused[i])  # (N, C, H_i, W_i)
             if coarser is not None:
-                x = x + F.interpolate(coarser, x.shape[-2:], mode="bilinear")
+                x = x + upsample(coarser, x.shape[-2:])
             coarser = self.merge[i](x)
             logits.insert(0, self.mask[i](coarser))
         return logits

@@ -7,6 +7,7 @@ from typing import Any
 import timm
 import torch
 from timm.models import FeatureListNet
+from timm.models.swin_transformer import WindowAttention
 from torch import nn
 
 from s2rm.core.errors import UserError
@@ -41,7 +42,7 @@ def build_backbone(
         )
     arguments = list_arguments(name, image_size, options)
     if weights is None:
-        return timm.create_model(name, **arguments)
+        return _fuse_attention(timm.create_model(name, **arguments))
     # Given as a file, because timm would otherwise ask the Hub.
     arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
     try:
@@ -57,6 +58,14 @@ def build_backbone(
             f"{weights} is missing {len(unset)} parameters of vision.backbone={name} (e.g. {unset[0]}): "
             "it belongs to another model"
         )
+    return _fuse_attention(backbone)
+
+
+def _fuse_attention(backbone: FeatureListNet) -> FeatureListNet:
+    """Let Swin's windows use torch's fused attention, which timm counts as experimental; same values."""
+    for module in backbone.modules():
+        if isinstance(module, WindowAttention):
+            module.fused_attn = True
     return backbone
 
 

@@ -50,8 +50,10 @@ class LanguageEncoder(nn.Module):
             token_ids: (N, T).
             attention_mask: (N, T), 1 for tokens, 0 for padding.
         """
-        words = self.bert(input_ids=token_ids, attention_mask=attention_mask).last_hidden_state  # (N, T, D)
         mask = attention_mask.bool()
+        # Of four dimensions, so that transformers does not ask the device whether anything is padding.
+        between = mask[:, None, None].expand(-1, 1, mask.shape[1], -1)  # (N, 1, T, T)
+        words = self.bert(input_ids=token_ids, attention_mask=between).last_hidden_state  # (N, T, D)
         weights = mask[..., None].to(words.dtype)
         sentence = (words * weights).sum(1) / weights.sum(1)
         return LanguageFeatures(words=words, word_mask=mask, sentence=sentence)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from s2rm.model.encoders.backbone import build_backbone
 from s2rm.model.encoders.backbone_sketch import to_channels_first
-from s2rm.model.layers import Pointwise
+from s2rm.model.layers import GroupNorm, Pointwise
 
 
 class VisionEncoder(nn.Module):
@@ -80,7 +80,7 @@ class StageProjection(nn.Module):
             coordinates: whether a projection of the pixels' coordinates is added.
         """
         super().__init__()
-        self.norm = nn.GroupNorm(1, channels)
+        self.norm = GroupNorm(1, channels)
         self.project = Pointwise(channels, width)
         self.place = Pointwise(2, width, bias=False) if coordinates else None
 

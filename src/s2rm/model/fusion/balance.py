@@ -60,13 +60,15 @@ class Balance(nn.Module):
         Returns:
             Y, (N, M·C, H, W).
         """
-        weights = (self.contexts * self.weights(semantics))[..., None, None].unbind(1)  # K of (N, C, 1, 1)
+        # A softmax is in float32 under autocast; the maps are not to follow.
+        weights = (self.contexts * self.weights(semantics)).to(semantics[0].dtype)
+        weights = weights[..., None, None].unbind(1)  # K of (N, C, 1, 1)
         each = self.semantics // self.contexts
         sums = []
         for first in range(0, self.semantics, each):
             total = semantics[first] * weights[first]
             for k in range(first + 1, first + each):
-                total = torch.addcmul(total, semantics[k], weights[k])
+                total = total + semantics[k] * weights[k]
             sums.append(total)
         return torch.cat(sums, dim=1)
 

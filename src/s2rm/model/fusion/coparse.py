@@ -130,7 +130,7 @@ class Coparse(nn.Module):
         semantics = []
         for k in range(self.rotations):
             gate = self.gate(states[k]).sigmoid()
-            semantics.append(torch.addcmul(self.read(states[k]), parsed, gate))  # y, (N, C, H, W)
+            semantics.append(parsed * gate + self.read(states[k]))  # y, (N, C, H, W)
         return semantics
 
 

@@ -94,9 +94,10 @@ class DistributeByAttention(nn.Module):
         mask = language.word_mask[:, None]
         if self.query_by_word:  # W_s is applied to the words, which keeps what is gathered C wide
             modulation = self._gather(query, key, self.modulation(language.words), mask)  # (N, HW, C)
-        else:
-            modulation = self.modulation(language.sentence)[:, None]  # (N, 1, C)
-        return query * (1 + modulation), key, value, mask
+            return query * (1 + modulation), key, value, mask
+        # The products are the same where the key is modulated, which saves a pass over the map.
+        modulation = self.modulation(language.sentence)[:, None]  # (N, 1, C)
+        return query, key * (1 + modulation), value, mask
 
     def _weigh(self, query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
         """Compute the affinities, (N, HW, T)."""
