@@ -70,6 +70,16 @@ def upsample(x: Tensor, size: tuple[int, ...]) -> Tensor:
         return F.interpolate(x, size, mode="bilinear")
 
 
+def multiply_add(addend: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Return addend + one ⊙ other: a single pass, or two where a gradient is needed.
+
+    The backward pass of torch's `addcmul` multiplies both factors by its scalar 1 first, a pass each.
+    """
+    if torch.is_grad_enabled():
+        return addend + one * other
+    return torch.addcmul(addend, one, other)
+
+
 class Expand(torch.autograd.Function):
     """Select rows; the gradient is a matrix product with the one-hot index.
 

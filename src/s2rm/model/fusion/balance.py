@@ -19,6 +19,8 @@ Shapes: N expressions, C channels, H×W positions, K parsed semantics, M context
 import torch
 from torch import Tensor, nn
 
+from s2rm.model.layers import multiply_add
+
 
 class Balance(nn.Module):
     """Weigh the parsed semantics by weights that come from themselves, and sum them by context."""
@@ -68,7 +70,7 @@ class Balance(nn.Module):
         for first in range(0, self.semantics, each):
             total = semantics[first] * weights[first]
             for k in range(first + 1, first + each):
-                total = total + semantics[k] * weights[k]
+                total = multiply_add(total, semantics[k], weights[k])
             sums.append(total)
         return torch.cat(sums, dim=1)
 

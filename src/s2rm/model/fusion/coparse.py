@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.fusion.sweeps import SWEEPS
-from s2rm.model.layers import Pointwise, expand_to_expressions
+from s2rm.model.layers import Pointwise, expand_to_expressions, multiply_add
 from s2rm.scan import sweep
 
 
@@ -130,7 +130,7 @@ class Coparse(nn.Module):
         semantics = []
         for k in range(self.rotations):
             gate = self.gate(states[k]).sigmoid()
-            semantics.append(parsed * gate + self.read(states[k]))  # y, (N, C, H, W)
+            semantics.append(multiply_add(self.read(states[k]), parsed, gate))  # y, (N, C, H, W)
         return semantics
 
 
