@@ -76,8 +76,7 @@ def build_steps(params: Params, names: list[str]) -> dict[str, Callable[[], None
         steps[ENCODERS] = make_encoders_step(make_model(params).train(), make_batch(params, IMAGES, 1))
     if {ONE, THREE} & set(names):
         model = make_model(params).train()
-        if params.train.activation_checkpointing:
-            checkpoint_activations(model)
+        checkpoint_activations(model, params.train.activation_checkpointing)
         optimiser = build_optimiser(model, params.train)
         for name, expressions in ((ONE, 1), (THREE, 3)):
             if name in names:

@@ -29,7 +29,7 @@ Make = Callable[..., Params]
                 "train.device=cuda",
                 "train.workers=3",
                 "train.log_every=7",
-                "train.activation_checkpointing=true",
+                "train.activation_checkpointing=all",
             ],
             "full",
         ),

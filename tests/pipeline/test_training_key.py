@@ -61,7 +61,7 @@ def test_another_training(describe: Callable[..., Parts], override: str) -> None
         *("evaluate.threshold=0.4", "evaluate.images_per_batch=3", "report.decimals=1"),
         "tracking.enabled=false",
         # What the messages about memory and loader processes advise to change, and others of the machine.
-        *("train.workers=3", "train.activation_checkpointing=true", "train.device=auto"),
+        *("train.workers=3", "train.activation_checkpointing=all", "train.device=auto"),
         *("train.save_every=7", "train.log_every=7", "evaluate.workers=3"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import pytest
 import torch
@@ -60,11 +61,12 @@ def gradients(model: S2RM) -> tuple[dict[str, torch.Tensor], int]:
 @pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context")
 @pytest.mark.parametrize("encoder", [SWIN, RESNET])
 @pytest.mark.parametrize("kind", ["s2rm", "pwam"])
+@pytest.mark.parametrize("parts", ["head", "all"])
 def test_gradients_are_bitwise_the_same(
-    build_tiny: Callable[..., S2RM], encoder: tuple[str, ...], kind: str
+    build_tiny: Callable[..., S2RM], encoder: tuple[str, ...], kind: str, parts: Literal["head", "all"]
 ) -> None:
     plain, model = (build_tiny(*encoder, f"fusion.kind={kind}").train() for _ in range(2))
-    checkpoint_activations(model)
+    checkpoint_activations(model, parts)
     (expected, all_bytes), (found, kept_bytes) = gradients(plain), gradients(model)
     assert expected.keys() == found.keys()
     assert len(expected) > 50
@@ -76,7 +78,7 @@ def test_gradients_are_bitwise_the_same(
 def test_names_and_statistics_stay(build_tiny: Callable[..., S2RM], encoder: tuple[str, ...]) -> None:
     """A state saved with checkpointing loads without it; a BatchNorm sees each batch once."""
     plain, model = (build_tiny(*encoder).train() for _ in range(2))
-    checkpoint_activations(model)
+    checkpoint_activations(model, "all")
     gradients(plain)
     gradients(model)
     assert model.state_dict().keys() == plain.state_dict().keys()
@@ -84,10 +86,12 @@ def test_names_and_statistics_stay(build_tiny: Callable[..., S2RM], encoder: tup
         assert torch.equal(value, plain.state_dict()[name]), name
 
 
-def test_blocks_of_the_backbone_are_found(build_tiny: Callable[..., S2RM]) -> None:
+@pytest.mark.parametrize(("parts", "blocks", "head"), [("none", 0, 0), ("head", 0, 5), ("all", 5, 5)])
+def test_the_parts_are_found(
+    build_tiny: Callable[..., S2RM], parts: Literal["none", "head", "all"], blocks: int, head: int
+) -> None:
     model = build_tiny(*SWIN)
-    checkpoint_activations(model)
+    checkpoint_activations(model, parts)
     wrapped = [name for name, module in model.named_modules() if isinstance(module, CheckpointWrapper)]
-    assert sum(name.startswith("vision.backbone.") for name in wrapped) == 5
-    assert sum(name.startswith("fusion.") for name in wrapped) == 4
-    assert "decoder" in wrapped
+    assert sum(name.startswith("vision.backbone.") for name in wrapped) == blocks
+    assert sum(name.startswith("fusion.") or name == "decoder" for name in wrapped) == head

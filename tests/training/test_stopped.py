@@ -84,7 +84,7 @@ def test_the_advice_after_a_failure_loses_no_step_and_changes_no_bit(
     """Of a loader process that died, and of memory that ran out: the training goes on under the same key."""
     training = start("train.workers=2")
     training.stop(signal.SIGTERM, 2)
-    training.params = tiny_params(*SETTINGS, "train.workers=0", "train.activation_checkpointing=true")
+    training.params = tiny_params(*SETTINGS, "train.workers=0", "train.activation_checkpointing=all")
     assert training.finish() == 0, training.output
     assert training.steps == whole.steps
     assert training.files == whole.files

@@ -1,6 +1,7 @@
 """Whole trainings of a tiny model on a few images."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,9 +228,34 @@ def test_a_loss_that_is_not_a_number_stops_with_advice(
         return {name: value * float("nan") for name, value in original(*args).items()}
 
     monkeypatch.setattr(epoch, "segmentation_loss", broken)
-    with pytest.raises(UserError, match=r"the loss became nan.*train\.learning_rate"):
+    with pytest.raises(UserError, match=r"the gradient was not finite.*train\.learning_rate"):
         training.run(tiny_params(*SHORT))
     assert not (training.folder / "model").exists()
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step after a broken one starts from the weights that the broken one started from."""
+    step, loss = epoch.EpochLoop._step, epoch.segmentation_loss
+    weights: list[torch.Tensor] = []
+
+    def spy(self: epoch.EpochLoop, batch: Any) -> dict[str, torch.Tensor]:
+        weights.append(torch.cat([p.detach().flatten() for p in self.model.parameters()]))
+        return step(self, batch)
+
+    def broken(*args: Any) -> dict[str, torch.Tensor]:
+        factor = float("nan") if len(weights) == 3 else 1.0
+        return {name: value * factor for name, value in loss(*args).items()}
+
+    monkeypatch.setattr(epoch.EpochLoop, "_step", spy)
+    monkeypatch.setattr(epoch, "segmentation_loss", broken)
+    progress = training.run(tiny_params(*SHORT, "train.accumulation=1"))
+    assert not torch.equal(weights[1], weights[2])
+    assert torch.equal(weights[2], weights[3])
+    assert not torch.equal(weights[3], weights[4])
+    assert progress.skips == [1.0, 0.0]
+    assert all(math.isfinite(record["train/loss"]) for record in progress.history)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -147,8 +147,9 @@ class Train(Section):
     """Metric whose mean over the val splits selects the best checkpoint."""
     workers: Annotated[int, Field(ge=0)] = 8
     """Number of data-loader processes (`num_workers` elsewhere); 0 loads in the training process."""
-    activation_checkpointing: bool = True
-    """Whether activations are recomputed in the backward pass, which needs less memory and more time."""
+    activation_checkpointing: Literal["none", "head", "all"] = "none"
+    """What recomputes its activations in the backward pass, with less memory and more time: nothing, fusion and
+    decoder, or the backbone's blocks too."""
     deterministic: bool = False
     """Whether torch is asked for deterministic kernels, which can be slower on a GPU."""
     log_every: Positive = 20

@@ -40,6 +40,8 @@ class Progress:
     """Expressions of the current epoch so far, counted by the main process for all."""
     sums: dict[str, float] = field(default_factory=dict)
     """The parts of the loss, summed over these expressions."""
+    skips: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    """Optimiser steps that were skipped, since their gradient was not finite: all, and the last in a row."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One record per validation."""
 

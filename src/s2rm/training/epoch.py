@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from s2rm.training.checkpoint import Progress, RngState
 from s2rm.training.loss import segmentation_loss
 
 LogMetrics = Callable[[dict[str, float], int], None]
+
+SKIPPED_IN_A_ROW = 20  # steps that were not finite, after which a training ends; fp16 begins with up to 16
 
 
 @dataclass
@@ -41,11 +43,14 @@ class EpochLoop:
     """Called with metrics and the optimiser step."""
     save: Callable[[], None]
     """Writes the state of the training."""
+    skips: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
+    """Optimiser steps that were skipped: all, and the last ones in a row; on the device."""
 
     def run(self, epoch: int, rng_state: RngState | None, stop: SignalFlag) -> dict[str, float]:
         """Train on every expression once, or on the rest of an interrupted epoch.
 
         The losses stay on the device until they are logged: reading each one would synchronise with the GPU.
+        A step whose gradient is not finite changes nothing and is counted.
 
         Args:
             epoch: index of the epoch.
@@ -56,7 +61,7 @@ class EpochLoop:
             train/<part> → the mean of each part of the loss over the expressions of the epoch.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: the gradients of the last `SKIPPED_IN_A_ROW` steps, or of a shorter epoch, were not finite.
             StoppedError: a signal was received; the state is saved.
         """
         train, progress, accelerator = self.params.train, self.progress, self.accelerator
@@ -70,7 +75,9 @@ class EpochLoop:
             rng_state = None
         self.model.train()
         sums = {name: torch.tensor(value, device=accelerator.device) for name, value in progress.sums.items()}
-        seen, since, started = progress.seen, 0, time.perf_counter()
+        seen = torch.tensor(float(progress.seen), device=accelerator.device)
+        self.skips = torch.tensor(progress.skips, device=accelerator.device)
+        since, started = 0, time.perf_counter()
         bar = tqdm(
             loader,
             desc=f"epoch {epoch + 1}/{train.epochs}",
@@ -85,27 +92,30 @@ class EpochLoop:
                 rng_state = None
             parts = self._step(batch)
             count = len(batch.token_ids)
-            seen, since = seen + count, since + count
+            since += count
             progress.batch += 1
+            counted = torch.isfinite(parts["loss"])
+            seen = seen + count * counted
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0) + value.detach() * count
+                sums[name] = sums.get(name, 0) + torch.where(counted, value.detach() * count, 0)
             if not accelerator.sync_gradients:
                 continue
             self.schedule.step()
             progress.step += 1
             if progress.step % train.log_every == 0:
                 losses = _fetch(parts)
-                _check_finite(sums["loss"], progress.step, self.params)
+                self._check_skips()
                 now = time.perf_counter()
                 metrics = {f"train/{name}": value for name, value in losses.items()}
                 metrics["train/learning_rate"] = self.schedule.get_last_lr()[-1]
+                metrics["train/skipped_steps"] = progress.skips[0]
                 metrics["train/expressions_per_second"] = since * accelerator.num_processes / (now - started)
                 self.log(metrics, progress.step)
                 bar.set_postfix(loss=f"{losses['loss']:.3f}")
                 since, started = 0, now
             stopped = self._is_stopped(stop)
             if stopped or progress.step % train.save_every == 0:
-                _check_finite(sums["loss"], progress.step, self.params)
+                self._check_skips()
                 progress.sums, progress.seen = self._total(sums, seen)
                 self.save()
             if stopped:
@@ -113,15 +123,27 @@ class EpochLoop:
                 raise _stopped(stop.signal or signal.SIGTERM, progress.step, self.steps)
         if rng_state is not None:
             rng_state.restore()
-        _check_finite(sums["loss"], progress.step, self.params)
-        totals, seen = self._total(sums, seen)
-        return {f"train/{name}": round(value / seen, 6) for name, value in totals.items()}
+        self._check_skips()
+        totals, expressions = self._total(sums, seen)
+        return {f"train/{name}": round(value / max(expressions, 1), 6) for name, value in totals.items()}
 
-    def _total(self, sums: dict[str, torch.Tensor], seen: int) -> tuple[dict[str, float], int]:
+    def _total(self, sums: dict[str, torch.Tensor], seen: torch.Tensor) -> tuple[dict[str, float], int]:
         """Add up the sums of the losses and the counts of all processes."""
-        everything = torch.stack([*sums.values(), torch.tensor(float(seen), device=self.accelerator.device)])
+        everything = torch.stack([*sums.values(), seen])
         *totals, count = self.accelerator.reduce(everything, "sum").tolist()
         return dict(zip(sums, totals, strict=True)), int(count)
+
+    def _check_skips(self) -> None:
+        """Copy the numbers of skipped steps to the progress; too many in a row raise a UserError."""
+        train = self.params.train
+        self.progress.skips = self.skips.tolist()
+        _, in_a_row = self.progress.skips
+        if in_a_row >= min(SKIPPED_IN_A_ROW, self.steps // train.epochs):
+            raise UserError(
+                f"the gradient was not finite in each of the last {in_a_row:.0f} steps up to step "
+                f"{self.progress.step}: lower train.learning_rate ({train.learning_rate}) or train.clip "
+                f"({train.clip})"
+            )
 
     def _step(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Run forward and backward and, once enough batches are accumulated, an optimiser step.
@@ -137,10 +159,21 @@ class EpochLoop:
             parts = segmentation_loss(masks, batch.masks, self.params.loss)
             self.accelerator.backward(parts["loss"])
             if self.accelerator.sync_gradients:
-                self.accelerator.clip_grad_norm_(self.model.parameters(), self.params.train.clip)
+                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.params.train.clip)
+                self._skip_unless_finite(norm)
             self.optimiser.step()
             self.optimiser.zero_grad()
         return parts
+
+    def _skip_unless_finite(self, norm: torch.Tensor) -> None:
+        """Let the optimiser skip the next step where the norm of its gradient is not finite.
+
+        torch's fused optimisers take this from the device, as they do from a GradScaler.
+        """
+        skipped = (~torch.isfinite(norm)).float()
+        self.skips = torch.stack([self.skips[0] + skipped, (self.skips[1] + 1) * skipped])
+        if self.accelerator.scaler is None:
+            self.optimiser.optimizer.found_inf = skipped
 
     def _is_stopped(self, stop: SignalFlag) -> bool:
         """Return whether any process received a signal; several ask each other only when they log."""
@@ -163,12 +196,3 @@ def _stopped(number: int, step: int, steps: int) -> StoppedError:
     return StoppedError(
         f"{name} after step {step} of {steps}: the state is saved, the same command continues it", number
     )
-
-
-def _check_finite(total: torch.Tensor, step: int, params: Params) -> None:
-    """Raise a UserError where `total`, the sum of the epoch's losses so far, is not finite."""
-    if not torch.isfinite(total):
-        raise UserError(
-            f"the loss became {total.item()} in one of the {params.train.log_every} steps up to step {step}: "
-            f"lower train.learning_rate ({params.train.learning_rate}) or train.clip ({params.train.clip})"
-        )

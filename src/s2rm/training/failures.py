@@ -18,9 +18,9 @@ def explain_failures(train: Train, progress: Progress) -> AbstractContextManager
         f"lower train.expressions_per_batch ({train.expressions_per_batch}) and raise train.accumulation "
         f"({train.accumulation}) by the same factor: the training then starts over"
     )
-    if not train.activation_checkpointing:
+    if train.activation_checkpointing != "all":
         smaller = (
-            "set train.activation_checkpointing=true: the training continues from the last saved state; or "
+            "set train.activation_checkpointing=all: the training continues from the last saved state; or "
             + smaller
         )
     work = Work(

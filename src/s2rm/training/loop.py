@@ -183,8 +183,7 @@ def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple
         # Nothing trains the coarse mask heads, and several processes would wait for their gradients.
         for head in list(model.decoder.get_submodule("mask").children())[1:]:
             head.requires_grad_(False)
-    if params.train.activation_checkpointing:
-        checkpoint_activations(model)
+    checkpoint_activations(model, params.train.activation_checkpointing)
     return model, processor
 
 

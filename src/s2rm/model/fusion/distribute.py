@@ -146,5 +146,5 @@ class DistributeByTiling(nn.Module):
 
     def forward(self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor) -> Tensor:
         """Tile the sentence over the map; shapes as for `DistributeByAttention.forward`."""
-        tile = self.project(language.sentence)[:, :, None, None]  # (N, C, 1, 1)
+        tile = self.project(language.sentence).to(vision.dtype)[:, :, None, None]  # (N, C, 1, 1)
         return tile.expand(-1, -1, *vision.shape[-2:])
