@@ -1,7 +1,6 @@
 """A forward pass as CUDA's autocast runs it: torch's fake tensors have shapes, dtypes and a device, no values."""
 
-from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,10 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import s2rm.scan
 from s2rm.config.params import Params
 from s2rm.model.create import create_untrained
-from s2rm.model.s2rm import Masks
 
 TinyParams = Callable[..., Params]
 IMAGES, TOKENS = 2, 5
@@ -23,40 +20,32 @@ OWNERS = [0, 0, 1]
 SIZE = 64
 
 
-class Float32Maps(TorchDispatchMode):
-    """Notes each operator that returns a map, (N, C, H, W) with many channels, in float32."""
+class Maps(TorchDispatchMode):
+    """Notes each operator that returns a map, (N, C, H, W) with many channels, in float32; and the sweeps."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.float32: list[str] = []
+        self.swept: list[torch.dtype] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if func is torch.ops.s2rm.sweep.default:
+            self.swept += [args[0].dtype, args[1].dtype]
         for tensor in tree_leaves(result):
-            if (
-                isinstance(tensor, Tensor)
-                and tensor.dtype == torch.float32
-                and tensor.ndim == 4
-                and min(tensor.shape) > 1
-            ):
-                self.found.append(f"{func} {tuple(tensor.shape)}")
+            if isinstance(tensor, Tensor) and tensor.dtype == torch.float32 and tensor.ndim == 4:
+                if min(tensor.shape) > 1:
+                    self.float32.append(f"{func} {tuple(tensor.shape)}")
         return result
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.dtype]]:
-    """Pretend that the default device is a GPU, under autocast; returns what the sweeps are given."""
-    swept: list[torch.dtype] = []
-
-    def forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
-        swept.extend([z.dtype, c.dtype])
-        return [torch.empty_like(c) for _ in directions]
-
-    monkeypatch.setattr(s2rm.scan, "implementation_for", lambda z: SimpleNamespace(forward=forward))
+def cuda() -> Iterator[None]:
+    """Pretend that there is a GPU, the default device, and that its autocast is on."""
     enabled = torch.is_autocast_enabled("cuda")
     torch.set_autocast_dtype("cuda", torch.bfloat16)
     with FakeTensorMode(), torch.no_grad(), torch.device("cuda"):
-        yield swept
+        yield
     torch.set_autocast_enabled("cuda", enabled)
 
 
@@ -68,12 +57,12 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.dtype]]:
         ["fusion.state=match", "fusion.balancing=false"],
         ["fusion.coparsing=none"],
         ["fusion.kind=pwam"],
-        ["fusion.kind=concat", "decoder.kind=fpn"],
+        ["fusion.distribution=tile", "decoder.kind=fpn"],
         ["decoder.language_guidance=false", "decoder.foreground_guidance=false"],
     ],
 )
 def test_the_maps_of_the_head_stay_in_bfloat16(
-    cuda: list[torch.dtype], tiny_params: TinyParams, switches: list[str]
+    cuda: None, tiny_params: TinyParams, switches: list[str]
 ) -> None:
     """Twice as wide they would double the traffic; and a value that Python asks for raises on fake tensors."""
     model = create_untrained(tiny_params(*switches)).eval()
@@ -81,9 +70,10 @@ def test_the_maps_of_the_head_stay_in_bfloat16(
     maps = model.encode_images(torch.randn(IMAGES, 3, SIZE, SIZE))
     tokens = torch.ones(len(OWNERS), TOKENS, dtype=torch.long)
     language = model.encode_expressions(tokens, tokens)
-    with Float32Maps() as float32:
-        masks: Masks = model.segment(maps, language, torch.tensor(OWNERS), (SIZE, SIZE))
+    with Maps() as head:
+        masks = model.segment(maps, language, torch.tensor(OWNERS), (SIZE, SIZE))
     assert masks.logits.device.type == "cuda"
     assert [stage.dtype for stage in maps] == 4 * [torch.bfloat16]
-    assert float32.found == []
-    assert set(cuda) <= {torch.bfloat16}
+    assert head.float32 == []
+    assert set(head.swept) <= {torch.bfloat16}
+    assert bool(head.swept) is (not {"fusion.coparsing=none", "fusion.kind=pwam"} & set(switches))

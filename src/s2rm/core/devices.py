@@ -34,6 +34,8 @@ def choose_device(asked: Literal["auto", "cpu", "cuda"], key: str = "train.devic
         return torch.device("cpu")
     obstacle = find_gpu_obstacle()
     if obstacle is None:
+        # cuDNN's attention: its gradients were seen to be NaN with masks (pytorch issue 196678).
+        torch.backends.cuda.enable_cudnn_sdp(False)
         return torch.device("cuda")
     if asked == "cuda":
         raise UserError(f"{key} is 'cuda', but {obstacle}")

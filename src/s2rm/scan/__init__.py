@@ -15,7 +15,7 @@ swept together. A rotation is an axis and a direction, hence strides: no map is 
     triton_probe.py whether Triton's kernels run on this machine; where they do not, the reference takes over
 
 Each of them has the same two functions, `forward` and `backward`; none stores the states for the backward
-pass, which computes them again.
+pass, which computes them again. They are called as operators of torch, which torch.compile takes whole.
 
 Shapes: N expressions, C channels, H×W positions.
 """
@@ -26,7 +26,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from s2rm.scan import reference
 from s2rm.scan.triton_probe import runs_triton
@@ -44,7 +43,7 @@ def sweep(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> tuple[T
     Returns:
         The states h, (N, C, H, W) for each direction.
     """
-    return _Sweep.apply(z, c, dim, tuple(directions), implementation_for(z))
+    return tuple(_forward(z, c, dim, directions))
 
 
 def implementation_for(z: Tensor) -> ModuleType:
@@ -64,20 +63,42 @@ def implementation_for(z: Tensor) -> ModuleType:
     return reference
 
 
-class _Sweep(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, c: Tensor, dim: int, directions: tuple[bool, ...], implementation: ModuleType
-    ) -> tuple[Tensor, ...]:
-        states = implementation.forward(z, c, dim, directions)
-        # The states are not saved: to compute them again costs less than to read them once more.
-        ctx.save_for_backward(z, c)
-        ctx.dim, ctx.directions, ctx.implementation = dim, directions, implementation
-        return tuple(states)
+@torch.library.custom_op("s2rm::sweep", mutates_args=())
+def _forward(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
+    return list(implementation_for(z).forward(z, c, dim, directions))
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        z, c = ctx.saved_tensors
-        z_gradient, c_gradient = ctx.implementation.backward(z, c, gradients, ctx.dim, ctx.directions)
-        return z_gradient, c_gradient, None, None, None
+
+@torch.library.custom_op("s2rm::sweep_backward", mutates_args=())
+def _backward(
+    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
+) -> tuple[Tensor, Tensor]:
+    z_gradient, c_gradient = implementation_for(z).backward(z, c, gradients, dim, directions)
+    return z_gradient, c_gradient
+
+
+@_forward.register_fake
+def _(z: Tensor, c: Tensor, dim: int, directions: Sequence[bool]) -> list[Tensor]:
+    return [torch.empty_like(z) for _ in directions]
+
+
+@_backward.register_fake
+def _(
+    z: Tensor, c: Tensor, gradients: Sequence[Tensor], dim: int, directions: Sequence[bool]
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(z), torch.empty_like(c)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    z, c, ctx.dim, ctx.directions = inputs
+    # The states are not saved: to compute them again costs less than to read them once more.
+    ctx.save_for_backward(z, c)
+
+
+def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    z, c = ctx.saved_tensors
+    whole = [torch.zeros_like(z) if gradient is None else gradient for gradient in gradients]
+    z_gradient, c_gradient = _backward(z, c, whole, ctx.dim, ctx.directions)
+    return z_gradient, c_gradient, None, None
+
+
+_forward.register_autograd(_differentiate, setup_context=_keep)
