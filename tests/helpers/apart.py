@@ -23,7 +23,7 @@ SETTINGS = (
     "train.epochs=2",
     "train.expressions_per_batch=16",
     "language.dropout=0.2",  # draws random numbers
-    "train.save_every=3",
+    "train.save_minutes=0",
 )
 # The server has imported torch and started no thread: processes forked from it start within a second.
 SERVER = multiprocessing.get_context("forkserver")

@@ -168,7 +168,7 @@ def make_tiny(params: dict[str, Any]) -> None:
     params["data"]["refshapes"] |= {"train_images": 30, "eval_images": 2}
     params["runs"] = {"tiny": {"train_on": ["refcocog_umd"], "evaluate_on": ["refcocog_umd"]}}
     make_model_small(params)
-    params["train"] |= {"log_every": 2, "save_every": 100}
+    params["train"] |= {"log_every": 2, "save_minutes": 15}
 
 
 @pytest.mark.kill

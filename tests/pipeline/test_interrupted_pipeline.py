@@ -24,7 +24,7 @@ def make_tiny(params: dict[str, Any]) -> None:
     params["data"]["refshapes"] |= {"train_images": 60, "eval_images": 4}
     params["runs"] = {"tiny": {"train_on": ["refcocog_umd"], "evaluate_on": ["refcocog_umd"]}}
     make_model_small(params)
-    params["train"]["save_every"] = 2
+    params["train"]["save_minutes"] = 0
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_another_training(describe: Callable[..., Parts], override: str) -> None
         "tracking.enabled=false",
         # What the messages about memory and loader processes advise to change, and others of the machine.
         *("train.workers=3", "train.activation_checkpointing=all", "train.device=auto"),
-        *("train.save_every=7", "train.log_every=7", "evaluate.workers=3"),
+        *("train.save_minutes=7", "train.log_every=7", "evaluate.workers=3"),
     ],
 )
 def test_the_same_training(describe: Callable[..., Parts], override: str) -> None:

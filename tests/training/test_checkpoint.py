@@ -1,6 +1,7 @@
 """The state of an unfinished training."""
 
 import errno
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from s2rm.core.errors import UserError
 from s2rm.training import checkpoint
-from s2rm.training.checkpoint import Progress, RngState, load_state, previous_of, save_state
+from s2rm.training.checkpoint import Progress, RngState, StateWriter, load_state, previous_of
 
 
 def trained() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
@@ -22,7 +23,8 @@ def trained() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
 
 
 def save(path: Path, progress: Progress, **states: Any) -> None:
-    save_state(path, progress, [RngState.now()], **states)
+    with StateWriter(path) as writer:
+        writer.save(progress, [RngState.now()], **states)
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -53,7 +55,8 @@ def test_each_process_has_its_own_random_state(tmp_path: Path) -> None:
     first, drawn = RngState.now(), torch.rand(2)
     torch.manual_seed(2)
     second, other = RngState.now(), torch.rand(2)
-    save_state(tmp_path / "state.pt", Progress(step=1), [first, second])
+    with StateWriter(tmp_path / "state.pt") as writer:
+        writer.save(Progress(step=1), [first, second])
     for process, expected in enumerate((drawn, other)):
         rng_state = load_state(tmp_path / "state.pt", process)[1]
         assert rng_state is not None
@@ -87,8 +90,33 @@ def test_the_previous_state_is_kept_and_used_where_the_last_is_damaged(
         caplog.clear()
         assert load_state(path)[0].step == 2
         assert "state.pt is damaged" in caplog.text
-    path.unlink()  # as between the two moves of save_state
+    path.unlink()  # as between the two moves of a writer
     assert load_state(path)[0].step == 2
+
+
+def test_a_state_is_that_of_its_step_and_the_training_goes_on_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = trained()
+    weight, written = model.weight.detach().clone(), threading.Event()
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda descriptor: written.wait(30))
+    with StateWriter(tmp_path / "state.pt") as writer:
+        writer.save(Progress(step=1), [RngState.now()], model=model)
+        with torch.no_grad():
+            model.weight.zero_()
+        assert not (tmp_path / "state.pt").exists()
+        written.set()
+    load_state(tmp_path / "state.pt", model=model)
+    assert torch.equal(model.weight, weight)
+
+
+def test_a_state_that_could_not_be_written_does_not_hide_what_ended_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda descriptor: 1 / 0)
+    with pytest.raises(RuntimeError, match="the cause"), StateWriter(tmp_path / "state.pt") as writer:
+        writer.save(Progress(step=1), [RngState.now()])
+        raise RuntimeError("the cause")
 
 
 class Unwritable:

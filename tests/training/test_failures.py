@@ -52,7 +52,7 @@ def test_a_full_disk(start: Start, whole: Apart) -> None:
 
 def test_a_disk_that_is_full_for_the_weights(start: Start, whole: Apart) -> None:
     weights = (whole.folder / "model" / "model.safetensors").stat().st_size
-    training = start("train.save_every=100", prepare=partial(limit_files, weights // 2))
+    training = start("train.save_minutes=15", prepare=partial(limit_files, weights // 2))
     one_line_and_on(training, whole, "after step 5", "make room or repair the disk, then the same command")
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from s2rm.config.params import Params, Train
+from s2rm.core.errors import UserError
 from s2rm.model.s2rm import S2RM
 from s2rm.training.optim import build_optimiser, build_schedule
 
@@ -18,15 +19,61 @@ def train(tiny_params: Callable[..., Params]) -> Callable[..., Train]:
 @pytest.mark.parametrize("kind", ["s2rm", "none"])
 def test_groups(build_tiny: Callable[..., S2RM], train: Callable[..., Train], kind: str) -> None:
     model = build_tiny(f"fusion.kind={kind}")
-    settings = train("train.learning_rate=0.01", "train.encoder_rate=0.1", "train.weight_decay=0.3")
+    settings = train(
+        "train.learning_rate=0.01",
+        "train.vision_rate=0.1",
+        "train.language_rate=0.2",
+        "train.weight_decay=0.3",
+    )
     groups = build_optimiser(model, settings).param_groups
     grouped = [parameter for group in groups for parameter in group["params"]]
     assert len(grouped) == len({id(p) for p in grouped}) == len(list(model.parameters()))
     found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        encoder = name.startswith(("vision.backbone.", "language.bert."))
-        rate = 0.001 if encoder else 0.01
-        assert found[id(parameter)] == (pytest.approx(rate), 0.3 if parameter.ndim > 1 else 0), name
+        factor = {"vision.backbone": 0.1, "language.bert": 0.2}.get(".".join(name.split(".")[:2]), 1.0)
+        decays = parameter.ndim > 1 and ".embeddings." not in name
+        assert found[id(parameter)] == (pytest.approx(0.01 * factor), 0.3 if decays else 0), name
+
+
+SWIN = (
+    "vision.backbone=swin_tiny_patch4_window7_224",
+    "~vision.options",
+    "+vision.options={embed_dim: 8, depths: [1, 1, 1, 1], num_heads: [1, 1, 1, 1], window_size: 4}",
+)
+
+
+def test_what_does_not_decay(build_tiny: Callable[..., S2RM], train: Callable[..., Train]) -> None:
+    """Of the matrices; vectors and scalars never do."""
+    model = build_tiny(*SWIN)
+    groups = build_optimiser(model, train("train.weight_decay=0.3")).param_groups
+    exempt = {id(p) for group in groups if group["weight_decay"] == 0 for p in group["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in exempt and p.ndim > 1}
+    assert names == {
+        *(
+            f"vision.backbone.layers_{i}.blocks.0.attn.relative_position_bias_table" for i in range(4)
+        ),
+        *(
+            f"language.bert.embeddings.{table}_embeddings.weight"
+            for table in ("word", "position", "token_type")
+        ),
+    }  # fmt: skip
+
+
+def test_frozen_layers_are_not_trained(build_tiny: Callable[..., S2RM], train: Callable[..., Train]) -> None:
+    model = build_tiny("language.layers=2")
+    assert model.language is not None
+    model.language.freeze(1)
+    trained = {id(p) for group in build_optimiser(model, train()).param_groups for p in group["params"]}
+    left_out = {name for name, p in model.named_parameters() if id(p) not in trained}
+    bert = {name for name, _ in model.named_parameters() if name.startswith("language.bert.")}
+    assert left_out == {
+        name
+        for name in bert
+        if name.startswith(("language.bert.embeddings.", "language.bert.encoder.layer.0."))
+    }
+    assert left_out < bert
+    with pytest.raises(UserError, match=r"language\.frozen is 3: this BERT has 2 layers"):
+        model.language.freeze(3)
 
 
 def rates(train: Train, steps: int) -> list[float]:

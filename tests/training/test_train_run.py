@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from s2rm.config.params import Params, Run
@@ -256,6 +257,84 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
     assert not torch.equal(weights[3], weights[4])
     assert progress.skips == [1.0, 0.0]
     assert all(math.isfinite(record["train/loss"]) for record in progress.history)
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decay, weights, scored = 0.7, [], []
+    step, validate = epoch.EpochLoop._step, loop.validate
+
+    def spy(self: epoch.EpochLoop, batch: Any) -> dict[str, torch.Tensor]:
+        found = step(self, batch)
+        weights.append(self.model.decoder.mask[0].weight.detach().clone())
+        return found
+
+    def note(model: S2RM, *args: Any) -> dict[str, float]:
+        scored.append(model.decoder.get_parameter("mask.0.weight").detach().clone())
+        return validate(model, *args)
+
+    monkeypatch.setattr(epoch.EpochLoop, "_step", spy)
+    monkeypatch.setattr(loop, "validate", note)
+    training.run(tiny_params(*SHORT, "train.epochs=1", f"train.ema={decay}"))
+    average = weights[0]
+    for weight in weights[1:]:
+        average = decay * average + (1 - decay) * weight
+    saved = load_file(training.folder / "model" / "model.safetensors")["decoder.mask.0.weight"]
+    torch.testing.assert_close(saved, average)
+    assert torch.equal(scored[-1], saved)
+    assert not torch.allclose(saved, weights[-1])
+
+
+def test_an_averaged_training_resumes_to_the_same_bits(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = (*SHORT, "train.ema=0.9")
+    training.run(tiny_params(*settings))
+    expected = load_file(training.folder / "model" / "model.safetensors")
+    other = Training(tmp_path / "other", training.data)
+    other.folder.mkdir()
+    step, count = epoch.EpochLoop._step, [0]
+
+    def broken(self: epoch.EpochLoop, batch: Any) -> dict[str, torch.Tensor]:
+        count[0] += 1
+        if count[0] == 5:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(epoch.EpochLoop, "_step", broken)
+        other.run(tiny_params(*settings))
+    other.run(tiny_params(*settings))
+    found = load_file(other.folder / "model" / "model.safetensors")
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@pytest.mark.slow
+def test_a_compiled_training_has_the_same_losses(
+    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By dynamo and autograd's tracing, which decide what is in the graph; not by inductor's kernels."""
+    settings = ("train.epochs=7", "train.validate_every=7")
+    training.run(tiny_params(*settings))
+    monkeypatch.setattr(loop, "COMPILER", "aot_eager")
+    other = Training(tmp_path / "other", training.data)
+    other.folder.mkdir()
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    AcceleratorState._reset_state(reset_partial_state=True)  # shared by a process's accelerators
+    try:
+        other.run(tiny_params(*settings, "train.compile=true"))
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert not torch._dynamo.utils.counters["graph_break"]
+    plain, compiled = (
+        [metrics["train/loss"] for metrics, _ in run.logged if "train/loss" in metrics]
+        for run in (training, other)
+    )
+    assert len(plain) >= 20
+    assert compiled == pytest.approx(plain, rel=1e-4)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

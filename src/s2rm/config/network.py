@@ -50,6 +50,8 @@ class Language(Section):
 
     pretrained: str | None = "google-bert/bert-base-uncased"
     """A BERT model on the Hugging Face Hub; null builds a small BERT from scratch."""
+    frozen: Annotated[int, Field(ge=0)] = 0
+    """Number of its first layers that are not trained, with the embeddings; 0 trains all."""
     tokens: Annotated[int, Field(ge=4, le=512)] = 20
     """Length at which expressions are truncated, in tokens with [CLS] and [SEP] (`max_length` elsewhere)."""
     vocabulary: Annotated[int, Field(ge=100)] = 30522

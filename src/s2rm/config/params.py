@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from s2rm.config.benchmarks import BENCHMARKS, DRAWN_ONLY, BenchmarkName, Source
 from s2rm.config.naming import check_experiment_name, check_run_names, refuse_repeated
 from s2rm.config.network import Decoder, Fusion, Language, Vision
-from s2rm.config.section import Fraction, Positive, Precision, Section, Weight
+from s2rm.config.section import Fraction, Positive, Precision, Section, TrainPrecision, Weight
 from s2rm.config.switches import refuse_idle_switches
 from s2rm.core.errors import UserError
 
@@ -115,8 +115,10 @@ class Train(Section):
     """Seed of the initial weights, the order of the expressions and dropout."""
     device: Literal["auto", "cpu", "cuda"] = "cuda"
     """Device to train on; auto takes a GPU where there is one."""
-    precision: Precision = "bf16"
-    """Precision of the forward and backward passes; bf16 is mixed precision."""
+    precision: TrainPrecision = "bf16"
+    """Precision of the forward and backward passes; bf16 and fp16 are mixed, fp16 for GPUs without bf16."""
+    compile: bool = False
+    """Whether torch.compile compiles the model; it needs a C++ compiler."""
     epochs: Positive = 40
     """Number of passes over the training expressions."""
     drop_evaluated: bool = True
@@ -129,10 +131,14 @@ class Train(Section):
     """Batches per optimiser step (`gradient_accumulation_steps` elsewhere)."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.0002
     """Peak learning rate of AdamW."""
-    encoder_rate: Annotated[float, Field(gt=0)] = 0.25
-    """Factor on the learning rate for both encoders (`encoder_lr_scale` elsewhere)."""
+    vision_rate: Annotated[float, Field(gt=0)] = 0.25
+    """Factor on the learning rate for the vision backbone."""
+    language_rate: Annotated[float, Field(gt=0)] = 0.25
+    """Factor on the learning rate for BERT."""
     weight_decay: Weight = 0.01
-    """Weight decay of AdamW; norms, biases and scalars have none."""
+    """Weight decay of AdamW; norms, biases, scalars, embeddings and tables of positions have none."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the weights, which is validated and kept; 0: none."""
     warmup: Fraction = 0.05
     """Share of all optimiser steps in the linear warm-up (`warmup_ratio` elsewhere)."""
     power: Weight = 0.9
@@ -141,15 +147,14 @@ class Train(Section):
     """Largest norm of the gradient; a larger one is clipped to it (`max_grad_norm` elsewhere)."""
     validate_every: Positive = 1
     """Epochs between validations; the last epoch is always validated."""
-    save_every: Positive = 500
-    """Optimiser steps between saved training states; one is also saved at each validation."""
+    save_minutes: Annotated[float, Field(ge=0)] = 15.0
+    """Minutes between saved training states; one is also saved at each validation."""
     select_by: Literal["mIoU", "oIoU"] = "mIoU"
     """Metric whose mean over the val splits selects the best checkpoint."""
     workers: Annotated[int, Field(ge=0)] = 8
     """Number of data-loader processes (`num_workers` elsewhere); 0 loads in the training process."""
-    activation_checkpointing: Literal["none", "head", "all"] = "none"
-    """What recomputes its activations in the backward pass, with less memory and more time: nothing, fusion and
-    decoder, or the backbone's blocks too."""
+    activation_checkpointing: Literal["none", "head", "all"] = "all"
+    """What recomputes activations in the backward pass: nothing, fusion and decoder, or the backbone too."""
     deterministic: bool = False
     """Whether torch is asked for deterministic kernels, which can be slower on a GPU."""
     log_every: Positive = 20
@@ -160,7 +165,7 @@ class Train(Section):
 # change, and a finished one is not repeated. (Another device or number of processes rounds differently.)
 MACHINE = (
     "train.device",
-    "train.save_every",
+    "train.save_minutes",
     "train.workers",
     "train.activation_checkpointing",
     "train.log_every",

@@ -8,6 +8,7 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Precision = Literal["float32", "bf16"]
+TrainPrecision = Literal["float32", "bf16", "fp16"]
 
 
 class Section(BaseModel):

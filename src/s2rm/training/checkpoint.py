@@ -9,6 +9,7 @@ import hashlib
 import io
 import logging
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -70,27 +71,62 @@ class RngState:
 
 
 def previous_of(path: Path) -> Path:
-    """Return the path under which `save_state` keeps the state before the last one."""
+    """Return the path under which the state before the last one is kept."""
     return path.with_name(f"{path.stem}-previous{path.suffix}")
 
 
-def save_state(path: Path, progress: Progress, rng_states: list[RngState], **states: Any) -> None:
-    """Write the state of a training atomically; on an error the last state is left as it was.
+class StateWriter:
+    """Writes states to a file on another thread, while the training goes on.
 
-    Args:
-        path: the file.
-        progress: how far the training is.
-        rng_states: one per process.
-        states: name → an object with a `state_dict`.
-
-    Raises:
-        UserError: the disk is full or cannot be written to.
+    A context manager; at its end the last state is on disk.
     """
-    # Serialised in memory first: torch's own writer hides why a disk refuses.
-    payload = io.BytesIO()
-    content = {name: value.state_dict() for name, value in states.items()}
-    generators = [(rng_state.cpu, rng_state.cuda) for rng_state in rng_states]
-    torch.save({"progress": asdict(progress), "random": generators, **content}, payload)
+
+    def __init__(self, path: Path) -> None:
+        """Write to the file `path`."""
+        self.path = path
+        self.thread = ThreadPoolExecutor(1)
+        self.writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the last state; where something else went wrong, that is what is raised."""
+        self.thread.shutdown()
+        if kind is None:
+            self.wait()
+
+    def save(self, progress: Progress, rng_states: list[RngState], **states: Any) -> None:
+        """Copy a state into memory and begin to write it; on an error the last state is left as it was.
+
+        Args:
+            progress: how far the training is.
+            rng_states: one per process.
+            states: name → an object with a `state_dict`.
+
+        Raises:
+            UserError: the state before this one could not be written.
+        """
+        self.wait()
+        payload = io.BytesIO()
+        content = {name: value.state_dict() for name, value in states.items()}
+        generators = [(rng_state.cpu, rng_state.cuda) for rng_state in rng_states]
+        torch.save({"progress": asdict(progress), "random": generators, **content}, payload)
+        self.writing = self.thread.submit(_write, self.path, payload, progress.step)
+
+    def wait(self) -> None:
+        """Wait until the state is on disk.
+
+        Raises:
+            UserError: the disk is full or cannot be written to.
+        """
+        writing, self.writing = self.writing, None
+        if writing is not None:
+            writing.result()
+
+
+def _write(path: Path, payload: io.BytesIO, step: int) -> None:
     part = partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,21 +142,21 @@ def save_state(path: Path, progress: Progress, rng_states: list[RngState], **sta
         if error.errno in DISK_FULL:
             part.unlink(missing_ok=True)
         raise UserError(
-            f"the state after step {progress.step} cannot be written to {path.parent}: "
+            f"the state after step {step} cannot be written to {path.parent}: "
             f"{error.strerror}; make room or repair the disk, and run the same command: it continues from "
             "the last state that was written"
         ) from error
 
 
 def load_state(path: Path, process: int = 0, **states: Any) -> tuple[Progress, RngState | None]:
-    """Load what `save_state` wrote last into the given objects.
+    """Load the state that was written last into the given objects.
 
     A damaged state is skipped with a warning, and the one before it is used.
 
     Args:
         path: the file.
         process: index of this process.
-        states: name → an object with `load_state_dict`, named as for `save_state`.
+        states: name → an object with `load_state_dict`, named as for `StateWriter.save`.
 
     Returns:
         The progress, a fresh one where there is no state; and the state of the random number generators,

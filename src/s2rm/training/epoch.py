@@ -41,8 +41,10 @@ class EpochLoop:
     """Optimiser steps of the whole training."""
     log: LogMetrics
     """Called with metrics and the optimiser step."""
-    save: Callable[[], None]
-    """Writes the state of the training."""
+    update_average: Callable[[], None]
+    """Called after each optimiser step."""
+    save: Callable[[bool], None]
+    """Begins to write the state of the training, and waits for it where the argument is true."""
     skips: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
     """Optimiser steps that were skipped: all, and the last ones in a row; on the device."""
 
@@ -65,6 +67,7 @@ class EpochLoop:
             StoppedError: a signal was received; the state is saved.
         """
         train, progress, accelerator = self.params.train, self.progress, self.accelerator
+        self.next_save = time.monotonic() + 60 * train.save_minutes
         self.batches.set_epoch(epoch)
         loader = self.loader
         if progress.batch:
@@ -101,6 +104,7 @@ class EpochLoop:
             if not accelerator.sync_gradients:
                 continue
             self.schedule.step()
+            self.update_average()
             progress.step += 1
             if progress.step % train.log_every == 0:
                 losses = _fetch(parts)
@@ -113,11 +117,12 @@ class EpochLoop:
                 self.log(metrics, progress.step)
                 bar.set_postfix(loss=f"{losses['loss']:.3f}")
                 since, started = 0, now
-            stopped = self._is_stopped(stop)
-            if stopped or progress.step % train.save_every == 0:
+            stopped, due = self._ask(stop.signal is not None, time.monotonic() >= self.next_save)
+            if stopped or due:
                 self._check_skips()
                 progress.sums, progress.seen = self._total(sums, seen)
-                self.save()
+                self.save(stopped)
+                self.next_save = time.monotonic() + 60 * train.save_minutes
             if stopped:
                 accelerator.wait_for_everyone()  # a launcher ends all once one has ended, also one that saves
                 raise _stopped(stop.signal or signal.SIGTERM, progress.step, self.steps)
@@ -175,15 +180,18 @@ class EpochLoop:
         if self.accelerator.scaler is None:
             self.optimiser.optimizer.found_inf = skipped
 
-    def _is_stopped(self, stop: SignalFlag) -> bool:
-        """Return whether any process received a signal; several ask each other only when they log."""
+    def _ask(self, stopped: bool, due: bool) -> tuple[bool, bool]:
+        """Return whether any process was stopped, and whether a state is due in any of them.
+
+        Several processes ask each other only when they log.
+        """
         if self.accelerator.num_processes == 1:
-            return stop.signal is not None
+            return stopped, due
         if self.progress.step % self.params.train.log_every:
-            return False
-        if stop.signal is not None:
-            self.accelerator.set_trigger()
-        return bool(self.accelerator.check_trigger())
+            return False, False
+        flags = torch.tensor([stopped, due], dtype=torch.float32, device=self.accelerator.device)
+        any_stopped, any_due = self.accelerator.reduce(flags, "sum").tolist()
+        return any_stopped > 0, any_due > 0
 
 
 def _fetch(values: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, gather_object, set_seed
+from accelerate.utils import DataLoaderConfiguration, TorchDynamoPlugin, gather_object, set_seed
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from s2rm.acquire.hub.weights import find_weights
@@ -30,7 +31,7 @@ from s2rm.model.create import create_for_training
 from s2rm.model.s2rm import S2RM
 from s2rm.scan.triton_probe import runs_triton
 from s2rm.training.activation_checkpointing import checkpoint_activations
-from s2rm.training.checkpoint import Progress, RngState, load_state, save_state
+from s2rm.training.checkpoint import Progress, RngState, StateWriter, load_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.failures import explain_failures
 from s2rm.training.optim import build_optimiser, build_schedule
@@ -39,6 +40,7 @@ from s2rm.training.validation import summarise, validate
 
 logger = logging.getLogger(__name__)
 
+COMPILER = "inductor"
 SMALLEST_BATCH = 16  # below it users of LAVT saw trainings collapse (LAVT-RIS issue 10)
 
 
@@ -91,12 +93,22 @@ def train_run(
     schedule = build_schedule(optimiser, train, steps)
 
     wrapped, optimiser, loader = accelerator.prepare(model, optimiser, loader)
-    model = accelerator.unwrap_model(wrapped)
+    model = accelerator.unwrap_model(wrapped, keep_torch_compile=False)
     states = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    average = _average(model, train.ema)
+    if average is not None:
+        states["average"] = average
+    kept = model if average is None else average.module  # what is validated and kept
     state_file, best = scratch / "state.pt", scratch / "model"
     progress, rng_state = _resume(accelerator, state_file, states)
     if progress.step:
         logger.info("continuing after step %d of %d", progress.step, steps)
+
+    def save(wait: bool) -> None:
+        _save(accelerator, writer, progress, states)
+        if wait:
+            writer.wait()
+
     if log is None or not accelerator.is_main_process:
         log = _log_nothing
     epochs = EpochLoop(
@@ -110,10 +122,15 @@ def train_run(
         progress=progress,
         steps=steps,
         log=log,
-        save=lambda: _save(accelerator, state_file, progress, states),
+        update_average=lambda: None if average is None else average.update_parameters(model),
+        save=save,
     )
 
-    with stop_signals(at_once=False) as stop, explain_failures(train, progress):
+    with (
+        stop_signals(at_once=False) as stop,
+        explain_failures(train, progress),
+        StateWriter(state_file) as writer,
+    ):
         for epoch in range(progress.epoch, train.epochs):
             losses = epochs.run(epoch, rng_state, stop)
             rng_state = None
@@ -121,15 +138,15 @@ def train_run(
             if progress.epoch % train.validate_every and progress.epoch < train.epochs:
                 continue
             record = {"epoch": progress.epoch, "step": progress.step, **losses}
-            record |= validate(model, processor, validation, images, params, accelerator)
+            record |= validate(kept, processor, validation, images, params, accelerator)
             progress.history.append(record)
             log({key: value for key, value in record.items() if key.startswith("val/")}, progress.step)
             logger.info("epoch %d: %s", progress.epoch, summarise(record))
             if accelerator.is_main_process and record[f"val/mean/{train.select_by}"] > progress.best:
                 progress.best = record[f"val/mean/{train.select_by}"]
-                model.save_pretrained(best)
+                kept.save_pretrained(best)
                 processor.save_pretrained(best)
-            epochs.save()
+            save(False)
 
     if accelerator.is_main_process:
         shutil.copytree(best, output, dirs_exist_ok=True)
@@ -143,7 +160,8 @@ def _create_accelerator(train: Train) -> Accelerator:
     device = choose_device(train.device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision="bf16" if train.precision == "bf16" else "no",
+        mixed_precision="no" if train.precision == "float32" else train.precision,
+        dynamo_plugin=TorchDynamoPlugin(backend=COMPILER if train.compile else None),
         gradient_accumulation_steps=train.accumulation,
         dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
         step_scheduler_with_optimizer=False,
@@ -183,6 +201,8 @@ def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple
         # Nothing trains the coarse mask heads, and several processes would wait for their gradients.
         for head in list(model.decoder.get_submodule("mask").children())[1:]:
             head.requires_grad_(False)
+    if model.language is not None:
+        model.language.freeze(params.language.frozen)
     checkpoint_activations(model, params.train.activation_checkpointing)
     return model, processor
 
@@ -227,11 +247,18 @@ def _resume(accelerator: Accelerator, path: Path, states: dict[str, Any]) -> tup
     return progress, rng_state
 
 
-def _save(accelerator: Accelerator, path: Path, progress: Progress, states: dict[str, Any]) -> None:
+def _average(model: S2RM, decay: float) -> AveragedModel | None:
+    """Return an exponential moving average of the weights and buffers of `model`; None with a decay of 0."""
+    if not decay:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _save(accelerator: Accelerator, writer: StateWriter, progress: Progress, states: dict[str, Any]) -> None:
     """Save the state with the random number generators of all processes; every process must call this."""
     rng_states = gather_object([RngState.now()]) if accelerator.num_processes > 1 else [RngState.now()]
     if accelerator.is_main_process:
-        save_state(path, progress, rng_states, **states)
+        writer.save(progress, rng_states, **states)
 
 
 def _log_nothing(metrics: dict[str, float], step: int) -> None:

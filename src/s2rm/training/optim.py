@@ -1,5 +1,8 @@
 """Build the optimiser and its schedule: AdamW, a linear warm-up and a polynomial decay."""
 
+import re
+
+from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -7,25 +10,41 @@ from s2rm.config.params import Train
 from s2rm.model.s2rm import S2RM
 
 
-def build_optimiser(model: S2RM, train: Train) -> AdamW:
-    """Build AdamW with a learning rate of their own for the encoders.
+# Tables that are looked up, of words and of positions, by their names in transformers and timm.
+TABLES = re.compile(r"embeddings\.|pos_embed|rel_pos|relative_position|cls_token")
 
-    Norms, biases and scalars have no weight decay, as in the peers' recipes.
+
+def build_optimiser(model: S2RM, train: Train) -> AdamW:
+    """Build AdamW over the parameters that are trained, with a learning rate of their own for each encoder.
+
+    Norms, biases, scalars and the tables of words and positions have no weight decay, as in the peers'
+    recipes (LAVT's and CARIS's code).
     """
-    encoders = [model.vision.backbone] + ([model.language.bert] if model.language else [])
-    encoder_parameters = {id(p) for encoder in encoders for p in encoder.parameters()}
-    groups = []
-    for in_encoder, rate in ((True, train.learning_rate * train.encoder_rate), (False, train.learning_rate)):
-        for decays in (True, False):
-            chosen = [
-                p
-                for p in model.parameters()
-                if (id(p) in encoder_parameters) is in_encoder and (p.ndim > 1) is decays
-            ]
-            if chosen:
-                decay = train.weight_decay if decays else 0.0
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return AdamW(groups, betas=(0.9, 0.98), fused=True)
+    rates = {
+        "vision.backbone.": train.learning_rate * train.vision_rate,
+        "language.bert.": train.learning_rate * train.language_rate,
+        "": train.learning_rate,
+    }
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {
+        (part, decays): [] for part in rates for decays in (True, False)
+    }
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = next(part for part in rates if name.startswith(part))
+            groups[part, parameter.ndim > 1 and not TABLES.search(name)].append(parameter)
+    return AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": rates[part],
+                "weight_decay": train.weight_decay if decays else 0.0,
+            }
+            for (part, decays), parameters in groups.items()
+            if parameters
+        ],
+        betas=(0.9, 0.98),
+        fused=True,
+    )
 
 
 def build_schedule(optimiser: AdamW, train: Train, steps: int) -> LambdaLR:

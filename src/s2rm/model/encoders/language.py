@@ -43,6 +43,18 @@ class LanguageEncoder(nn.Module):
         self.bert = bert
         self.width: int = bert.config.hidden_size
 
+    def freeze(self, layers: int) -> None:
+        """Take the embeddings and the first `layers` layers out of the training; 0 freezes nothing.
+
+        Raises:
+            UserError: there are not as many layers.
+        """
+        found = self.bert.encoder.layer
+        if layers > len(found):
+            raise UserError(f"language.frozen is {layers}: this BERT has {len(found)} layers")
+        for module in [self.bert.embeddings, *found[:layers]] if layers else []:
+            module.requires_grad_(False)
+
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> LanguageFeatures:
         """Encode N expressions.
 
