@@ -51,7 +51,8 @@ def batch(dataset: ExpressionDataset) -> Batch:
 
 
 def test_shapes_and_owners(batch: Batch) -> None:
-    assert batch.images.shape == (2, 3, SIZE, SIZE)
+    assert batch.pixels.shape == (2, 3, SIZE, SIZE)
+    assert batch.pixels.dtype == torch.uint8
     assert batch.masks.shape == (3, 1, SIZE, SIZE)
     assert batch.masks.dtype == torch.bool
     assert batch.rows.tolist() == [2, 0, 1]
@@ -72,13 +73,13 @@ def test_words_and_padding(batch: Batch, tiny_tokenizer: PreTrainedTokenizerBase
 def test_masks_lie_on_what_they_mark(batch: Batch) -> None:
     """Both are resized alike, whatever the aspect: white is where some mask is."""
     union = torch.stack([batch.masks[:2].any(0), batch.masks[2]])
-    white = batch.images.mean(1, keepdim=True) > 0
+    white = batch.pixels.float().mean(1, keepdim=True) > 127.5
     assert (union != white).float().mean() < 0.05
     assert 0.1 < union.float().mean() < 0.6
     left, right = batch.masks[1, 0].nonzero()[:, 1], batch.masks[0, 0].nonzero()[:, 1]
     assert left.max() < SIZE / 2 < right.min()
-    assert batch.images.min() == -1
-    assert batch.images.max() == 1
+    assert batch.pixels.min() == 0
+    assert batch.pixels.max() == 255
 
 
 def test_a_batch_moves_whole(batch: Batch) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from s2rm.core.errors import UserError
 from s2rm.data.images import check_output, read_image, save_png, to_rgb
-from s2rm.data.transforms import resize_mask, to_tensor
+from s2rm.data.transforms import normalise, resize_mask, to_pixels
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_exif_turns_only_when_asked(tmp_path: Path, picture: Image.Image, uprigh
 
 def test_a_tensor_is_a_normalised_square() -> None:
     image = Image.new("RGB", (30, 10), (255, 0, 51))
-    tensor = to_tensor(image, 16, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 0.1))
+    tensor = normalise(to_pixels(image, 16), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 0.1))
     assert tensor.dtype == torch.float32
     assert tensor.shape == (3, 16, 16)
     expected = torch.tensor([1.0, -1.0, 2.0])[:, None, None].expand(3, 16, 16)
@@ -240,7 +240,7 @@ def test_a_tensor_is_a_normalised_square() -> None:
 
 
 def test_rows_and_columns_stay_what_they_are(picture: Image.Image) -> None:
-    tensor = to_tensor(picture.resize((8, 8)), 8, mean=(0, 0, 0), std=(1, 1, 1))
+    tensor = normalise(to_pixels(picture.resize((8, 8)), 8), mean=(0, 0, 0), std=(1, 1, 1))
     pixels = np.asarray(picture.resize((8, 8))) / 255
     np.testing.assert_allclose(tensor.permute(1, 2, 0).numpy(), pixels, rtol=1e-6)
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from s2rm.core.errors import UserError
 from s2rm.data.processor import CONFIG, Processor
-from s2rm.data.transforms import to_tensor
+from s2rm.data.transforms import normalise, to_pixels
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
 
@@ -23,7 +23,7 @@ def processor(tiny_tokenizer: PreTrainedTokenizerBase) -> Processor:
 def test_one_image_and_its_expressions(processor: Processor) -> None:
     image = Image.new("RGB", (50, 40), (200, 100, 0))
     inputs = processor(image, ["the red circle", "a blue square on the left"])
-    assert torch.equal(inputs["images"], to_tensor(image, 32, MEAN, STD)[None])
+    assert torch.equal(inputs["images"], normalise(to_pixels(image, 32), MEAN, STD)[None])
     assert inputs["token_ids"].shape == inputs["attention_mask"].shape == (2, 6)
     assert inputs["token_ids"][0].tolist()[:5] == processor.tokenizer("the red circle")["input_ids"][:5]
     assert inputs["expression_to_image"].tolist() == [0, 0]

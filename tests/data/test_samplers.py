@@ -1,5 +1,6 @@
 """Batches of expressions under their images."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,12 @@ def test_ordered_batches_take_images_whole(sizes: list[int], images: int) -> Non
     assert len(found) == len(batches)
     assert [group for batch in found for group in batch] == groups
     assert {len(batch) for batch in found[:-1]} <= {images}
+
+
+@pytest.mark.parametrize(("per_image", "expected"), [(1, 4.0), (2, 2.5), (6, 1.5)])
+def test_images_per_batch(per_image: int, expected: float) -> None:
+    """Three images with 3, 4 and 1 expressions, in batches of 4."""
+    sampler = GroupedBatchSampler(
+        [[0, 1, 2], [3, 4, 5, 6], [7]], expressions=4, expressions_per_image=per_image, seed=0
+    )
+    assert sampler.images_per_batch == expected

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -363,7 +363,7 @@ def test_no_gpu_where_one_is_asked_for(
 def test_small_batches_give_a_warning(
     training: Training, tiny_params: TinyParams, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop._warn_of_small_batches(16)
+    loop._warn_of_small_batches(8.0)
     assert not caplog.records
-    loop._warn_of_small_batches(15)
+    loop._warn_of_small_batches(7.9)
     assert "collapse" in caplog.text

@@ -68,7 +68,7 @@ def _check_shared_memory(params: Params) -> Finding:
         return Finding("shared memory", "not checked", f"there is no {SHARED}")
     train, free = params.train, shutil.disk_usage(SHARED).free
     images = -(-train.expressions_per_batch // train.expressions_per_image)
-    need = train.workers * PREFETCHED * images * CHANNELS * BYTES * params.vision.image_size**2
+    need = train.workers * PREFETCHED * images * CHANNELS * params.vision.image_size**2
     found = f"{free / GIGABYTE:.2f} GB free in {SHARED}"
     if need > free:
         return Finding(

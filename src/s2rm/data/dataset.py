@@ -22,8 +22,8 @@ from s2rm.data.transforms import resize_mask
 class Batch:
     """B images with N ≥ B expressions."""
 
-    images: Tensor
-    """(B, 3, S, S), normalised."""
+    pixels: Tensor
+    """(B, 3, S, S), uint8; `Processor.normalise` makes the model's input of them, on its device."""
     token_ids: Tensor
     """(N, T)."""
     attention_mask: Tensor
@@ -51,8 +51,8 @@ class Batch:
 class Sample:
     """One image with some of its expressions."""
 
-    image: Tensor
-    """(3, S, S), normalised."""
+    pixels: Tensor
+    """(3, S, S), uint8."""
     token_ids: list[list[int]]
     """The token ids of each expression, without padding."""
     masks: list[np.ndarray]
@@ -96,7 +96,7 @@ class ExpressionDataset(Dataset[Sample]):
         image = decode_image(self.images.read(path), path)
         masks = [decode(self.mask_rle[row], *self.sizes[row]) for row in rows]
         return Sample(
-            image=self.processor.to_tensor(image),
+            pixels=self.processor.to_pixels(image),
             token_ids=[self.token_ids[row] for row in rows],
             masks=[resize_mask(mask, self.processor.image_size) for mask in masks],
             rows=rows,
@@ -110,7 +110,7 @@ class ExpressionDataset(Dataset[Sample]):
         counts = torch.tensor([len(sample.rows) for sample in samples])
         # In a worker process, `default_collate` stacks directly into shared memory, which saves one copy.
         return Batch(
-            images=default_collate([sample.image for sample in samples]),
+            pixels=default_collate([sample.pixels for sample in samples]),
             token_ids=token_ids,
             attention_mask=attention_mask,
             expression_to_image=torch.repeat_interleave(torch.arange(len(samples)), counts),

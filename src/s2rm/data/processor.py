@@ -25,7 +25,7 @@ from s2rm.core.files import replace_text
 from s2rm.core.hub_files import find_file, is_local
 from s2rm.data.coverage import describe_losses
 from s2rm.data.tokenizer import load_tokenizer, pad, tokenize
-from s2rm.data.transforms import to_tensor
+from s2rm.data.transforms import normalise, to_pixels
 
 CONFIG = "processor_config.json"
 LARGEST_SIZE = 8192  # pixels
@@ -65,15 +65,19 @@ class Processor:
         token_ids, attention_mask = self.pad([ids for group in groups for ids in self.tokenize(group)])
         counts = torch.tensor([len(group) for group in groups])
         return {
-            "images": torch.stack([self.to_tensor(picture) for picture in pictures]),
+            "images": self.normalise(torch.stack([self.to_pixels(picture) for picture in pictures])),
             "token_ids": token_ids,
             "attention_mask": attention_mask,
             "expression_to_image": torch.repeat_interleave(torch.arange(len(groups)), counts),
         }
 
-    def to_tensor(self, image: Image.Image) -> Tensor:
-        """Resize and normalise an RGB image: (3, S, S), float32."""
-        return to_tensor(image, self.image_size, self.mean, self.std)
+    def to_pixels(self, image: Image.Image) -> Tensor:
+        """Resize an RGB image: (3, S, S), uint8."""
+        return to_pixels(image, self.image_size)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Normalise what `to_pixels` returned, (…, 3, S, S), on its device: float32."""
+        return normalise(pixels, self.mean, self.std)
 
     def tokenize(self, expressions: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each expression, with [CLS] and [SEP], truncated to `max_tokens`."""

@@ -58,6 +58,15 @@ class GroupedBatchSampler(Sampler[list[Group]]):
         """Return the number of shares per epoch: batches × processes."""
         return -(-sum(map(len, self.groups)) // self.expressions) * self.processes
 
+    @property
+    def images_per_batch(self) -> float:
+        """The mean number of images in a batch, over all processes; one that is in two batches counts twice.
+
+        A group that the end of a batch splits is not counted twice.
+        """
+        parts = sum(-(-len(group) // self.expressions_per_image) for group in self.groups)
+        return parts * self.processes / len(self)
+
     def __iter__(self) -> Iterator[list[Group]]:
         """Yield the shares of the epoch, each as the rows of one or several images."""
         for batch in self._batches():

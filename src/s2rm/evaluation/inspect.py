@@ -169,7 +169,8 @@ def _mean_weights(
     with watch_weights(model) as weights:
         for batch in DataLoader(dataset, batch_sampler=batches, collate_fn=dataset.collate):
             here = batch.to(device)
-            model(here.images, here.token_ids, here.attention_mask, here.expression_to_image)
+            pixels = predictor.processor.normalise(here.pixels)
+            model(pixels, here.token_ids, here.attention_mask, here.expression_to_image)
             for stage, weight in weights.items():
                 sums[stage] = sums.get(stage, 0) + weight.double().mean(2).sum(0).cpu().numpy()
     return {stage: total / len(table) for stage, total in sums.items()}

@@ -125,14 +125,14 @@ def score_expressions(
         if model.language is not None:
             encoded = EncodedExpressions(model, dataset.token_ids, processor, device)
         for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
-            maps = model.encode_images(batch.images.to(device, non_blocking=True))
+            maps = model.encode_images(processor.normalise(batch.pixels.to(device, non_blocking=True)))
             for part in torch.arange(len(batch.rows)).split(EXPRESSIONS_AT_ONCE):
                 chosen = batch.rows[part]
                 logits = model.segment(
                     maps,
                     None if encoded is None else encoded(chosen.tolist()),
                     batch.expression_to_image[part].to(device, non_blocking=True),
-                    batch.images.shape[-2:],
+                    batch.pixels.shape[-2:],
                 ).logits.float()
                 predicted, truth = logits > cut, batch.masks[part].to(device, non_blocking=True)
                 probability = logits.sigmoid()

@@ -14,6 +14,7 @@ from s2rm.config.params import Params
 from s2rm.core.errors import StoppedError, UserError
 from s2rm.core.signals import SignalFlag
 from s2rm.data.dataset import Batch
+from s2rm.data.processor import Processor
 from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.training.checkpoint import Progress, RngState
 from s2rm.training.loss import segmentation_loss
@@ -33,6 +34,7 @@ class EpochLoop:
     optimiser: Any
     schedule: Any
     loader: Any
+    processor: Processor
     batches: GroupedBatchSampler
     """The loader's sampler."""
     params: Params
@@ -63,7 +65,7 @@ class EpochLoop:
             train/<part> → the mean of each part of the loss over the expressions of the epoch.
 
         Raises:
-            UserError: the gradients of the last `SKIPPED_IN_A_ROW` steps, or of a shorter epoch, were not finite.
+            UserError: the gradients of the last `SKIPPED_IN_A_ROW` steps, or of a whole epoch, were not finite.
             StoppedError: a signal was received; the state is saved.
         """
         train, progress, accelerator = self.params.train, self.progress, self.accelerator
@@ -159,7 +161,10 @@ class EpochLoop:
         with self.accelerator.accumulate(self.model):
             with self.accelerator.autocast():
                 masks = self.model(
-                    batch.images, batch.token_ids, batch.attention_mask, batch.expression_to_image
+                    self.processor.normalise(batch.pixels),
+                    batch.token_ids,
+                    batch.attention_mask,
+                    batch.expression_to_image,
                 )
             parts = segmentation_loss(masks, batch.masks, self.params.loss)
             self.accelerator.backward(parts["loss"])

@@ -41,7 +41,7 @@ from s2rm.training.validation import summarise, validate
 logger = logging.getLogger(__name__)
 
 COMPILER = "inductor"
-SMALLEST_BATCH = 16  # below it users of LAVT saw trainings collapse (LAVT-RIS issue 10)
+FEWEST_IMAGES = 8  # a step; below, a user of LAVT saw a training collapse (LAVT-RIS issue 10)
 
 
 def train_run(
@@ -87,7 +87,7 @@ def train_run(
     model, processor = _build_model(params, table["expression"], weights)
     images = ImageFiles(raw)
     batches, loader = _build_loader(ExpressionDataset(table, images, processor), train, accelerator)
-    _warn_of_small_batches(train.expressions_per_batch * train.accumulation)
+    _warn_of_small_batches(batches.images_per_batch * train.accumulation)
     optimiser = build_optimiser(model, train)
     steps = math.ceil(len(batches) / accelerator.num_processes / train.accumulation) * train.epochs
     schedule = build_schedule(optimiser, train, steps)
@@ -117,6 +117,7 @@ def train_run(
         optimiser=optimiser,
         schedule=schedule,
         loader=loader,
+        processor=processor,
         batches=batches,
         params=params,
         progress=progress,
@@ -229,13 +230,13 @@ def _build_loader(
     return batches, loader
 
 
-def _warn_of_small_batches(effective: int) -> None:
-    if effective < SMALLEST_BATCH:
+def _warn_of_small_batches(images: float) -> None:
+    if images < FEWEST_IMAGES:
         logger.warning(
-            "an optimiser step sees %d expressions: below %d such models were seen to collapse; raise "
-            "train.expressions_per_batch or train.accumulation",
-            effective,
-            SMALLEST_BATCH,
+            "an optimiser step sees %.1f images on average: below %d such models were seen to collapse; raise "
+            "train.expressions_per_batch or train.accumulation, or lower train.expressions_per_image",
+            images,
+            FEWEST_IMAGES,
         )
 
 

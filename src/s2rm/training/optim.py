@@ -9,7 +9,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from s2rm.config.params import Train
 from s2rm.model.s2rm import S2RM
 
-
 # Tables that are looked up, of words and of positions, by their names in transformers and timm.
 TABLES = re.compile(r"embeddings\.|pos_embed|rel_pos|relative_position|cls_token")
 
