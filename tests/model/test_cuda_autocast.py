@@ -1,4 +1,4 @@
-"""A forward pass as CUDA's autocast runs it: torch's fake tensors have shapes, dtypes and a device, no values."""
+"""A forward pass as CUDA's autocast runs it, with fake tensors: shapes, dtypes and a device, no values."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,9 +32,9 @@ class Maps(TorchDispatchMode):
         if func is torch.ops.s2rm.sweep.default:
             self.swept += [args[0].dtype, args[1].dtype]
         for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.dtype == torch.float32 and tensor.ndim == 4:
-                if min(tensor.shape) > 1:
-                    self.float32.append(f"{func} {tuple(tensor.shape)}")
+            shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else ()
+            if len(shape) == 4 and min(shape) > 1 and tensor.dtype == torch.float32:
+                self.float32.append(f"{func} {shape}")
         return result
 
 
@@ -63,7 +63,7 @@ def cuda() -> Iterator[None]:
 def test_the_maps_of_the_head_stay_in_bfloat16(
     cuda: None, tiny_params: TinyParams, switches: list[str]
 ) -> None:
-    """Twice as wide they would double the traffic; and a value that Python asks for raises on fake tensors."""
+    """Twice as wide they would double the traffic. A value that Python asks for raises on fake tensors."""
     model = create_untrained(tiny_params(*switches)).eval()
     torch.set_autocast_enabled("cuda", True)
     maps = model.encode_images(torch.randn(IMAGES, 3, SIZE, SIZE))

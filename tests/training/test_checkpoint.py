@@ -114,9 +114,14 @@ def test_a_state_that_could_not_be_written_does_not_hide_what_ended_the_training
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint.os, "fsync", lambda descriptor: 1 / 0)
-    with pytest.raises(RuntimeError, match="the cause"), StateWriter(tmp_path / "state.pt") as writer:
-        writer.save(Progress(step=1), [RngState.now()])
-        raise RuntimeError("the cause")
+
+    def train() -> None:
+        with StateWriter(tmp_path / "state.pt") as writer:
+            writer.save(Progress(step=1), [RngState.now()])
+            raise RuntimeError("the cause")
+
+    with pytest.raises(RuntimeError, match="the cause"):
+        train()
 
 
 class Unwritable:

@@ -17,7 +17,7 @@ GIGABYTE = 1e9
 LITTLE_DISK, LITTLE_MEMORY = 2 * GIGABYTE, 1 * GIGABYTE  # of them a warning comes below
 LEAST_DISK = 0.2 * GIGABYTE  # below it nothing can be trained
 SHARED = Path("/dev/shm")  # where loader processes pass batches
-PREFETCHED, CHANNELS, BYTES = 2, 3, 4  # batches per loader process, of RGB images in float32
+PREFETCHED, CHANNELS = 2, 3  # batches per loader process, of RGB images in uint8
 PROCESSES = re.compile(r"--(?:num[_-]processes|nproc[_-]per[_-]node)[= ](\d+)")
 
 

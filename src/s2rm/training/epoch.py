@@ -65,7 +65,7 @@ class EpochLoop:
             train/<part> → the mean of each part of the loss over the expressions of the epoch.
 
         Raises:
-            UserError: the gradients of the last `SKIPPED_IN_A_ROW` steps, or of a whole epoch, were not finite.
+            UserError: no gradient of the last `SKIPPED_IN_A_ROW` steps, or of a whole epoch, was finite.
             StoppedError: a signal was received; the state is saved.
         """
         train, progress, accelerator = self.params.train, self.progress, self.accelerator

@@ -5,7 +5,7 @@ import logging
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -98,7 +98,7 @@ def train_run(
     average = _average(model, train.ema)
     if average is not None:
         states["average"] = average
-    kept = model if average is None else average.module  # what is validated and kept
+    kept = model if average is None else cast(S2RM, average.module)  # what is validated and kept
     state_file, best = scratch / "state.pt", scratch / "model"
     progress, rng_state = _resume(accelerator, state_file, states)
     if progress.step:
@@ -233,8 +233,8 @@ def _build_loader(
 def _warn_of_small_batches(images: float) -> None:
     if images < FEWEST_IMAGES:
         logger.warning(
-            "an optimiser step sees %.1f images on average: below %d such models were seen to collapse; raise "
-            "train.expressions_per_batch or train.accumulation, or lower train.expressions_per_image",
+            "an optimiser step sees %.1f images on average: below %d such models were seen to collapse; "
+            "raise train.expressions_per_batch or train.accumulation, or lower train.expressions_per_image",
             images,
             FEWEST_IMAGES,
         )

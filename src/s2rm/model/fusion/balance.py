@@ -63,8 +63,8 @@ class Balance(nn.Module):
             Y, (N, M·C, H, W).
         """
         # A softmax is in float32 under autocast; the maps are not to follow.
-        weights = (self.contexts * self.weights(semantics)).to(semantics[0].dtype)
-        weights = weights[..., None, None].unbind(1)  # K of (N, C, 1, 1)
+        scaled = (self.contexts * self.weights(semantics)).to(semantics[0].dtype)
+        weights = scaled[..., None, None].unbind(1)  # K of (N, C, 1, 1)
         each = self.semantics // self.contexts
         sums = []
         for first in range(0, self.semantics, each):
