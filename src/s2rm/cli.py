@@ -52,6 +52,19 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     describe.set_defaults(command=_describe)
 
+    plan = commands.add_parser(
+        "plan",
+        help="what the trainings will need: batches, memory, time, disk; no GPU is needed for it",
+        description="Computes a step with fake tensors, which have shapes and no values. Times are rooflines, "
+        "not measurements.",
+    )
+    plan.add_argument("--gpu", metavar="NAME", help="H100, A100-80GB, RTX4090, …; or its memory in GiB")
+    plan.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
+    plan.add_argument(
+        "-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for `dvc exp run`"
+    )
+    plan.set_defaults(command=_plan)
+
     ablation = commands.add_parser(
         "ablation",
         help="compare the recorded runs with the full model, that of the committed params.yaml",
@@ -158,6 +171,29 @@ def _describe(arguments: argparse.Namespace) -> None:
         shown += [part[key] / 1e6 for key in ("activations_image", "activations_expression")]
         print(f"{name:<12}{part['parameters']:>14,}" + "".join(f"{number:>12,.3f}" for number in shown))
     print("a batch costs `image` for each image and `expression` for each of its expressions")
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    """Print what the trainings will need."""
+    from s2rm.config.load import load_params
+
+    params = load_params(arguments.params, arguments.overrides)
+
+    from s2rm.planning.gpus import find_gpu
+    from s2rm.planning.plan import describe_plan, make_plan
+
+    gpu = find_gpu(arguments.gpu) if arguments.gpu else None
+    root = arguments.params.resolve().parent
+    catalog = next(
+        (
+            folder / params.data.catalog
+            for folder in (root, *root.parents)
+            if (folder / params.data.catalog).is_file()
+        ),
+        root / params.data.catalog,
+    )
+    for line in describe_plan(make_plan(params, Path("data/prepared"), gpu), gpu, catalog):
+        print(line)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -50,9 +50,7 @@ class Meter(TorchDispatchMode):
         total = 0.0
         for dtype, flops, moved in self.work:
             peak = gpu.single if dtype == torch.float32 else gpu.half
-            total += max(
-                flops / (peak * 1e12 * OF_PRODUCTS), moved / (gpu.bandwidth * 1e12 * OF_BANDWIDTH)
-            )
+            total += max(flops / (peak * 1e12 * OF_PRODUCTS), moved / (gpu.bandwidth * 1e12 * OF_BANDWIDTH))
         return total
 
     def __torch_dispatch__(
@@ -94,5 +92,3 @@ def _size(tensor: Tensor) -> int:
     """Return the bytes of a tensor; what is expanded counts once."""
     sizes = zip(tensor.shape, tensor.stride(), strict=True)
     return tensor.element_size() * math.prod(size for size, stride in sizes if stride)
-
-

@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from s2rm.config.params import Params
 from s2rm.evaluation.scores import EXPRESSIONS_AT_ONCE
 from s2rm.model.create import create_untrained
+from s2rm.model.encoders.backbone_sketch import count_parameters
 from s2rm.model.s2rm import S2RM
 from s2rm.planning.attention import fused_attention
 from s2rm.planning.meter import Meter
@@ -29,6 +30,8 @@ class Step:
     peak: int
     """Bytes at most, `held` among them: tensors alone."""
     meter: Meter
+    parameters: int
+    """Number of the model's parameters."""
 
 
 def plan_training(params: Params, images: int, expressions: int) -> Step:
@@ -56,7 +59,7 @@ def plan_training(params: Params, images: int, expressions: int) -> Step:
         held = _bytes(model, [*batch, truth, *(each for each in states if isinstance(each, Tensor))])
         if train.ema:
             held += _bytes(model, [])
-    return Step(held, held + meter.most, meter)
+    return Step(held, held + meter.most, meter, count_parameters(model))
 
 
 def plan_evaluation(params: Params, images: int, expressions: int) -> Step:
@@ -71,7 +74,7 @@ def plan_evaluation(params: Params, images: int, expressions: int) -> Step:
                 language = model.encode_expressions(some_ids, some_mask)
                 model.segment(maps, language, some_index, pixels.shape[-2:]).logits.float()
         held = _bytes(model, [pixels, ids, mask, index])
-    return Step(held, held + meter.most, meter)
+    return Step(held, held + meter.most, meter, count_parameters(model))
 
 
 def _build(params: Params) -> S2RM:
