@@ -179,20 +179,12 @@ def _plan(arguments: argparse.Namespace) -> None:
 
     params = load_params(arguments.params, arguments.overrides)
 
+    from s2rm.core.project import PREPARED
     from s2rm.planning.gpus import find_gpu
     from s2rm.planning.plan import describe_plan, make_plan
 
     gpu = find_gpu(arguments.gpu) if arguments.gpu else None
-    root = arguments.params.resolve().parent
-    catalog = next(
-        (
-            folder / params.data.catalog
-            for folder in (root, *root.parents)
-            if (folder / params.data.catalog).is_file()
-        ),
-        root / params.data.catalog,
-    )
-    for line in describe_plan(make_plan(params, Path("data/prepared"), gpu), gpu, catalog):
+    for line in describe_plan(make_plan(params, PREPARED, gpu), gpu, Path(params.data.catalog)):
         print(line)
 
 

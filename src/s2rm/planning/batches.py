@@ -47,7 +47,8 @@ def plan_batches(params: Params, run: Run, prepared: Path) -> Batches:
     Raises:
         UserError: a table is prepared and cannot be read; or none is, and the data are a folder of yours.
     """
-    if all((prepared / f"{name}.parquet").is_file() for name in run.train_on):
+    needed = {*run.train_on, *params.data.benchmarks}  # the others too: their images may be dropped
+    if all((prepared / f"{name}.parquet").is_file() for name in needed):
         groups = group_by_image(load_rows(params, run, prepared)[0]["image_path"].tolist())
         source = str(prepared)
     else:
@@ -76,9 +77,7 @@ def _spread(params: Params, names: Sequence[BenchmarkName]) -> tuple[list[Group]
             sizes += images * [DRAWN_PER_IMAGE]
             source = "the numbers of data.refshapes"
         elif params.data.source == "folder" or name in DRAWN_ONLY:
-            raise UserError(
-                f"{name} is not prepared, and its size is not known: `dvc repro preprocess` first"
-            )
+            raise UserError(f"{name} is not prepared, and its size is not known: run `dvc repro preprocess`")
         else:
             sizes += _draw_sizes(name, params.data.referit, rng)
     ends = np.cumsum(sizes)
@@ -86,7 +85,7 @@ def _spread(params: Params, names: Sequence[BenchmarkName]) -> tuple[list[Group]
 
 
 def _draw_sizes(name: str, referit: str, rng: np.random.Generator) -> list[int]:
-    """Draw the number of expressions of each train image: referents over images, expressions over referents."""
+    """Draw the number of expressions of each train image: referents by image, expressions by referent."""
     route = referit if name.startswith("referit") else "refer"
     numbers = next(
         row.numbers

@@ -59,7 +59,8 @@ def find_gpu(text: str) -> GPU:
     except ValueError:
         memory = 0.0
     if not 0 < memory < 10_000:
-        near = difflib.get_close_matches(text.casefold(), known, n=3, cutoff=0.5)
+        name = text.casefold()
+        near = [other for other in known if name in other] or difflib.get_close_matches(name, known, 3, 0.5)
         names = ", ".join(known[name].name for name in near) or ", ".join(GPUS)
         raise UserError(f"unknown GPU {text!r}: give its memory in GiB, or one of {names}")
     return GPU(f"{memory:g} GiB", memory)

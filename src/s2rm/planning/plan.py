@@ -113,16 +113,17 @@ def describe_plan(plan: Plan, gpu: GPU | None, catalog: Path) -> Iterator[str]:
             fits = f": {fits} {gpu.name} ({gpu.memory:g} GiB)"
         mark = " (as set)" if mode == train.activation_checkpointing else ""
         yield (
-            f"memory     train.activation_checkpointing={mode}{mark}: {memory.tensors[mode] / GIB:.1f} GiB of "
-            f"tensors, about {memory.needed(mode) / GIB:.0f} GiB in all{fits}"
+            f"memory     train.activation_checkpointing={mode}{mark}: {memory.tensors[mode] / GIB:.1f} GiB "
+            f"of tensors, about {memory.needed(mode) / GIB:.0f} GiB in all{fits}"
         )
     yield f"memory     evaluation: {memory.evaluation / GIB:.1f} GiB of tensors"
     if plan.smaller is not None:
         count, mode, needed = plan.smaller
         factor = -(-train.expressions_per_batch // count)
         yield (
-            f"memory     train.expressions_per_batch={count} train.accumulation={factor * train.accumulation} "
-            f"train.activation_checkpointing={mode} needs about {needed / GIB:.0f} GiB"
+            f"memory     train.expressions_per_batch={count} "
+            f"train.accumulation={factor * train.accumulation} train.activation_checkpointing={mode} "
+            f"needs about {needed / GIB:.0f} GiB"
         )
     elif gpu is not None and memory.needed("all") > gpu.memory * GIB:
         yield f"memory     no batch fits {gpu.name}: choose a smaller vision.backbone or vision.image_size"
@@ -140,9 +141,9 @@ def _describe_time(plan: Plan, gpu: GPU) -> Iterator[str]:
     steps = sum(each.batches for each in plan.batches.values()) * params.train.epochs
     low, high = (factor * seconds * steps / 3600 for factor in SLOWER)
     yield (
-        f"time       {1e3 * seconds:.0f} ms a step by the roofline of {gpu.name} (60 % of its products, 85 % of "
-        f"its bandwidth); a real step takes longer, by {SLOWER[0]} to {SLOWER[1]} as we assume: {low:,.0f} to "
-        f"{high:,.0f} h for all {len(plan.batches)} trainings"
+        f"time       {1e3 * seconds:.0f} ms a step by the roofline of {gpu.name} (60 % of its products, "
+        f"85 % of its bandwidth); a real step takes longer, by {SLOWER[0]} to {SLOWER[1]} as we assume: "
+        f"{low:,.0f} to {high:,.0f} h for all {len(plan.batches)} trainings"
     )
 
 
