@@ -54,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = commands.add_parser(
         "plan",
-        help="what the trainings will need: batches, memory, time, disk; no GPU is needed for it",
-        description="Computes a step with fake tensors, which have shapes and no values. Times are rooflines, "
-        "not measurements.",
+        help="what the trainings will need: batches, memory, time, disk; needs no GPU",
+        description="Computes a step with fake tensors, which have shapes and no values. Times are "
+        "rooflines, not measurements.",
     )
     plan.add_argument("--gpu", metavar="NAME", help="H100, A100-80GB, RTX4090, …; or its memory in GiB")
     plan.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")

@@ -5,6 +5,7 @@ A process of its own, since the most that a process ever held cannot be reset ev
 
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -17,8 +18,7 @@ from s2rm.training.optim import build_optimiser
 
 def resident() -> int:
     """Return the bytes of this process in memory now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def main() -> None:

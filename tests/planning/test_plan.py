@@ -8,7 +8,7 @@ import pytest
 
 from s2rm.config.benchmarks import BenchmarkName
 from s2rm.config.load import load_params
-from s2rm.config.params import Params, Run
+from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.data.samplers import group_by_image
 from s2rm.data.table import load_table
@@ -32,8 +32,11 @@ def test_official_counts_where_nothing_is_prepared(tmp_path: Path) -> None:
 
 def test_prepared_tables_are_read(tiny_data: Any, tiny_params: TinyParams) -> None:
     names: list[BenchmarkName] = ["refcoco_unc", "referit_berkeley"]
-    params = tiny_params("data.benchmarks=[refcoco_unc, referit_berkeley]")
-    run = Run(train_on=names, evaluate_on=names)
+    listed = f"[{', '.join(names)}]"
+    params = tiny_params(
+        f"data.benchmarks={listed}", "~runs", f"+runs={{two: {{train_on: {listed}, evaluate_on: {listed}}}}}"
+    )
+    run = params.get_run("two")
     found = plan_batches(params, run, tiny_data.prepared)
     rows = [load_table(tiny_data.prepared / f"{name}.parquet") for name in run.train_on]
     paths = [path for table in rows for path in table[table["split"] == "train"]["image_path"]]

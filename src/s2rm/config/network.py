@@ -31,7 +31,7 @@ class Vision(Section):
     """Name of a timm backbone with features at strides 4, 8, 16 and 32."""
     pretrained: bool = True
     """Whether the backbone starts from its published weights."""
-    options: dict[str, Any] = Field(default={})
+    options: dict[str, Any] = Field(default={"drop_path_rate": 0.3})
     """Further keyword arguments of `timm.create_model`."""
     image_size: Annotated[int, Field(ge=32, multiple_of=16)] = 480
     """Side of the square that every image is resized to, in pixels."""

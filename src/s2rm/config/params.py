@@ -123,9 +123,9 @@ class Train(Section):
     """Number of passes over the training expressions."""
     drop_evaluated: bool = True
     """Whether a training on several benchmarks drops all images of evaluation splits (decontamination)."""
-    expressions_per_batch: Positive = 64
+    expressions_per_batch: Positive = 96
     """Expressions per batch, over all processes (`batch_size` elsewhere)."""
-    expressions_per_image: Positive = 6
+    expressions_per_image: Positive = 3
     """Most expressions of one image that are batched together, so that the image is encoded once for them."""
     accumulation: Positive = 1
     """Batches per optimiser step (`gradient_accumulation_steps` elsewhere)."""
@@ -133,7 +133,7 @@ class Train(Section):
     """Peak learning rate of AdamW."""
     vision_rate: Annotated[float, Field(gt=0)] = 0.25
     """Factor on the learning rate for the vision backbone."""
-    language_rate: Annotated[float, Field(gt=0)] = 0.25
+    language_rate: Annotated[float, Field(gt=0)] = 0.1
     """Factor on the learning rate for BERT."""
     weight_decay: Weight = 0.01
     """Weight decay of AdamW; norms, biases, scalars, embeddings and tables of positions have none."""
@@ -149,7 +149,7 @@ class Train(Section):
     """Epochs between validations; the last epoch is always validated."""
     save_minutes: Annotated[float, Field(ge=0)] = 15.0
     """Minutes between saved training states; one is also saved at each validation."""
-    select_by: Literal["mIoU", "oIoU"] = "mIoU"
+    select_by: Literal["mIoU", "oIoU"] = "oIoU"
     """Metric whose mean over the val splits selects the best checkpoint."""
     workers: Annotated[int, Field(ge=0)] = 8
     """Number of data-loader processes (`num_workers` elsewhere); 0 loads in the training process."""
