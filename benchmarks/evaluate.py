@@ -68,11 +68,11 @@ def main() -> None:
     works: dict[str, Callable[[], object]] = {}
     with torch.inference_mode():
         for k in arguments.expressions:
-            batch = make_batch(params, 1, k)
+            batch = make_batch(params, [k])
             works[f"encoders, {k}"] = partial(run_encoders, model, batch)
             works[f"model, {k}"] = partial(run_model, model, batch)
         for k in PARTS_WITH:
-            parts = split_into_parts(model, make_batch(params, 1, k))
+            parts = split_into_parts(model, make_batch(params, [k]))
             works |= {f"part {name}, {k}": work for name, work in parts.items()}
         seconds = time_interleaved(works, arguments.repeats)
     result = {

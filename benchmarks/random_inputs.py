@@ -1,8 +1,9 @@
 """A model with random weights and batches of random values, shared by the benchmarks of speed and memory.
 
-Shapes: B images, k expressions per image, S the side of the model's input, T tokens.
+Shapes: B images, N expressions, S the side of the model's input, T tokens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,10 @@ class RandomBatch:
     """What a training step reads."""
 
     images: Tensor  # (B, 3, S, S)
-    token_ids: Tensor  # (B·k, T)
-    attention_mask: Tensor  # (B·k, T)
-    expression_to_image: Tensor  # (B·k,)
-    masks: Tensor  # (B·k, 1, S, S), bool
+    token_ids: Tensor  # (N, T)
+    attention_mask: Tensor  # (N, T)
+    expression_to_image: Tensor  # (N,)
+    masks: Tensor  # (N, 1, S, S), bool
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -35,15 +36,15 @@ def make_model(params: Params) -> S2RM:
     return create_untrained(params).to(memory_format=torch.channels_last)
 
 
-def make_batch(params: Params, images: int, each: int) -> RandomBatch:
-    """Make a batch with `each` expressions per image, all as long as the parameters allow."""
+def make_batch(params: Params, each: Sequence[int]) -> RandomBatch:
+    """Make a batch with `each` many expressions of each image, all as long as the parameters allow."""
     size, tokens = params.vision.image_size, params.language.tokens
-    count = images * each
+    images, count = len(each), sum(each)
     ids = torch.randint(5, params.language.vocabulary, (count, tokens))
     return RandomBatch(
         images=torch.randn(images, 3, size, size).contiguous(memory_format=torch.channels_last),
         token_ids=ids,
         attention_mask=torch.ones_like(ids),
-        expression_to_image=torch.arange(images).repeat_interleave(each),
+        expression_to_image=torch.arange(images).repeat_interleave(torch.tensor(each)),
         masks=torch.rand(count, 1, size, size) > 0.9,
     )

@@ -65,7 +65,7 @@ def time_step(path: str, without: str) -> float:
     model = make_model(params).train()
     if without == "channels last":
         model = model.to(memory_format=torch.contiguous_format)
-    batch = make_batch(params, params.train.expressions_per_batch // EACH, EACH)
+    batch = make_batch(params, params.train.expressions_per_batch // EACH * [EACH])
     optimiser = None
     if without == "the fused optimiser":
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=False)

@@ -73,14 +73,14 @@ def build_steps(params: Params, names: list[str]) -> dict[str, Callable[[], None
     """Return the named steps; the two steps of the model share its weights and its optimiser."""
     steps = {}
     if ENCODERS in names:
-        steps[ENCODERS] = make_encoders_step(make_model(params).train(), make_batch(params, IMAGES, 1))
+        steps[ENCODERS] = make_encoders_step(make_model(params).train(), make_batch(params, IMAGES * [1]))
     if {ONE, THREE} & set(names):
         model = make_model(params).train()
         checkpoint_activations(model, params.train.activation_checkpointing)
         optimiser = build_optimiser(model, params.train)
         for name, expressions in ((ONE, 1), (THREE, 3)):
             if name in names:
-                steps[name] = make_step(model, params, make_batch(params, IMAGES, expressions), optimiser)
+                steps[name] = make_step(model, params, make_batch(params, IMAGES * [expressions]), optimiser)
     return steps
 
 

@@ -203,3 +203,42 @@ def _run(name: str, *arguments: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed
+
+
+def test_the_gpu_script_measures_and_plans_the_same_step(
+    scripts: dict[str, ModuleType], tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the device: there, the clock, the memory and the copies are stand-ins."""
+    gpu, torch = scripts["gpu"], scripts["gpu"].torch
+    properties = type("Properties", (), {"total_memory": 80 * 2**30})()
+    for name, value in (
+        ("get_device_name", lambda: "NVIDIA H100 80GB HBM3"),
+        ("get_device_properties", lambda index: properties),
+        ("reset_peak_memory_stats", lambda: None),
+        ("max_memory_allocated", lambda: 2**30),
+        ("empty_cache", lambda: None),
+    ):
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
+    monkeypatch.setattr(gpu, "to_gpu", lambda batch: batch)
+    monkeypatch.setattr(gpu, "profile", lambda step, trace: {})
+    monkeypatch.setattr(gpu, "time_on_gpu", lambda work: (work(), {"median_s": 0.5})[1])
+    monkeypatch.setattr(gpu, "LAST_COMPILE", -1.0)  # nothing is compiled
+    params = tiny_params()
+    total = gpu.describe(params)["total"]
+    training = gpu.measure_training(params, total, 1e12, None, gpu.time.monotonic())
+    evaluation = gpu.measure_evaluation(params, total, 1e12)
+    assert training["expressions"] == params.train.expressions_per_batch
+    assert set(training["steps"]) == {"none", "head", "all"}
+    for row in training["steps"].values():
+        assert row["eager"]["expressions_per_s"] == 2 * training["expressions"]
+        assert row["plan"]["peak_gib"] > 0 < row["plan"]["roofline_s"]
+        assert "the time was up" in row["compiled"]["failed"]
+    agreement = gpu.measure_agreement(str(ROOT / "presets" / "study.yaml"))
+    assert agreement["largest_difference"] == 0 < agreement["largest_logit"]
+    hours = gpu.estimate(params, training, evaluation)
+    assert 0 < hours["evaluate_h"]
+    result = {"device": "H100", "training": training, "evaluation": evaluation}
+    text = "\n".join(gpu.render({**result, "agreement": agreement, "paper_run": hours}))
+    assert "train, head, eager" in text
+    assert "evaluate, eager" in text

@@ -34,7 +34,15 @@ class Batches:
 
 
 def plan_batches(params: Params, run: Run, prepared: Path) -> Batches:
-    """Draw the batches of one epoch of a run's training.
+    """Draw the batches of one epoch of a run's training; arguments and errors are those of `make_sampler`."""
+    sampler, source = make_sampler(params, run, prepared)
+    sizes = [len(batch) for batch in sampler]
+    expressions = sum(map(len, sampler.groups))
+    return Batches(source, len(sampler.groups), expressions, len(sizes), float(np.mean(sizes)), max(sizes))
+
+
+def make_sampler(params: Params, run: Run, prepared: Path) -> tuple[GroupedBatchSampler, str]:
+    """Make the sampler of a run's training, and say where its numbers come from.
 
     Where the tables are prepared they are read. Else the official counts of a benchmark are spread over its
     images at random, and of several benchmarks no image is shared.
@@ -60,9 +68,7 @@ def plan_batches(params: Params, run: Run, prepared: Path) -> Batches:
         expressions_per_image=train.expressions_per_image,
         seed=train.seed,
     )
-    sizes = [len(batch) for batch in sampler]
-    expressions = sum(map(len, groups))
-    return Batches(source, len(groups), expressions, len(sizes), float(np.mean(sizes)), max(sizes))
+    return sampler, source
 
 
 def _spread(params: Params, names: Sequence[BenchmarkName]) -> tuple[list[Group], str]:

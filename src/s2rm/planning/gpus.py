@@ -45,6 +45,18 @@ GPUS = {
 }
 
 
+def find_device(name: str, memory: float) -> GPU | None:
+    """Return the GPU that CUDA calls `name`, as "NVIDIA H100 80GB HBM3"; None where it is not listed.
+
+    Args:
+        name: of the device.
+        memory: of the device, in GiB, which tells apart those of one name.
+    """
+    plain = name.replace(" ", "")
+    same = [gpu for gpu in GPUS.values() if gpu.name.split("-")[0] in plain]
+    return min(same, key=lambda gpu: abs(gpu.memory - memory), default=None)
+
+
 def find_gpu(text: str) -> GPU:
     """Return a GPU by its name, in any case; or one with so many GiB of memory and nothing else known.
 
