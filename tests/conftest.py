@@ -65,6 +65,7 @@ TINY = (
     "fusion.query=sentence",
     "fusion.affinity=sigmoid",
     "fusion.refine=true",
+    "fusion.coordinates=false",
     "fusion.coparsing=both",
     "fusion.rotations=4",
     "fusion.state=generator",

@@ -91,6 +91,8 @@ class Fusion(Section):
     """Affinity of a position and a word: each for itself, or competing with the other words."""
     refine: bool = True
     """Whether the distributed language is refined position by position with the vision map."""
+    coordinates: bool = False
+    """Whether the coordinates of its pixels are added to the map that queries the words."""
     coparsing: Literal["both", "language_to_vision", "vision_to_language", "none"] = "both"
     """Roles of the two contexts: `language_to_vision` sweeps the language map and parses the vision map."""
     rotations: Literal[4, 2, 1] = 4

@@ -22,7 +22,7 @@ FULL_METHOD: Mapping[str, Any] = {
 }
 
 SWEEP = ("fusion.rotations", "fusion.state", "fusion.recurrence", "fusion.slice_kernel")
-DISTRIBUTION = ("fusion.affinity", "fusion.refine")
+DISTRIBUTION = ("fusion.affinity", "fusion.refine", "fusion.coordinates")
 TRILOGY = ("fusion.distribution", *DISTRIBUTION, "fusion.coparsing", *SWEEP, "fusion.balancing")
 
 # A switch and its value → the switches that it makes idle. A cascade never is: it joins maps, fused or not.

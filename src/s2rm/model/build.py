@@ -108,6 +108,7 @@ def build_fusion(fusion: Fusion, stage: int, width: int, language_width: int | N
         query=fusion.query,
         affinity=fusion.affinity,
         refine=fusion.refine,
+        coordinates=fusion.coordinates,
         coparsing=fusion.coparsing,
         rotations=fusion.rotations,
         state=fusion.state,

@@ -48,6 +48,22 @@ def group_norm(width: int) -> nn.GroupNorm:
     return GroupNorm(width // CHANNELS_PER_GROUP, width)
 
 
+def coordinate_map(x: Tensor) -> Tensor:
+    """Return the coordinates of the pixel centres of x, from −1 to 1 across the map.
+
+    Args:
+        x: (…, H, W); sets the size, the device and the dtype.
+
+    Returns:
+        (1, 2, H, W), the column first, then the row.
+    """
+    rows, columns = (
+        (2 * torch.arange(size, device=x.device, dtype=x.dtype) + 1) / size - 1 for size in x.shape[-2:]
+    )
+    grid = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([grid[1], grid[0]])[None]
+
+
 def expand_to_expressions(maps: Tensor, expression_to_image: Tensor | None) -> Tensor:
     """Give each expression the map of its image.
 

@@ -10,7 +10,8 @@ from timm.layers import resize_rel_pos_bias_table
 
 from s2rm.core.errors import UserError
 from s2rm.model.encoders.backbone import build_backbone
-from s2rm.model.encoders.vision import StageProjection, VisionEncoder, coordinate_map
+from s2rm.model.encoders.vision import StageProjection, VisionEncoder
+from s2rm.model.layers import coordinate_map
 
 
 def build(name: str, weights: Path | None = None, **options: object) -> torch.nn.Module:

@@ -34,6 +34,10 @@ def plainly(
     for row in range(vision.shape[1]):
         for column in range(vision.shape[2]):
             plain = apply(layers.query, vision[:, row, column])
+            if layers.place is not None:
+                # From −1 to 1 over 2 columns and 3 rows, at the centres of the pixels.
+                place = vision.new_tensor([(-0.5, 0.5)[column], (-2 / 3, 0, 2 / 3)[row]])
+                plain = plain + layers.place.weight @ place
             if query_by == "sentence":
                 modulation = apply(layers.modulation, sentence)
             else:
@@ -55,7 +59,7 @@ def plainly(
 
 
 def build(**switches: Any) -> DistributeByAttention:
-    full = {"query": "sentence", "affinity": "sigmoid", "refine": True}
+    full = {"query": "sentence", "affinity": "sigmoid", "refine": True, "coordinates": False}
     return DistributeByAttention(WIDTH, LANGUAGE_WIDTH, **full | switches).double()
 
 
@@ -67,12 +71,15 @@ def draw(tokens: int = 4) -> tuple[Tensor, LanguageFeatures, Tensor]:
     return vision, LanguageFeatures(words, mask, sentence), OWNERS
 
 
+@pytest.mark.parametrize("coordinates", [True, False])
 @pytest.mark.parametrize("refine", [True, False])
 @pytest.mark.parametrize("affinity", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("query", ["sentence", "word"])
-def test_the_words_are_gathered_by_the_formulas(query: str, affinity: str, refine: bool) -> None:
+def test_the_words_are_gathered_by_the_formulas(
+    query: str, affinity: str, refine: bool, coordinates: bool
+) -> None:
     torch.manual_seed(0)
-    layers = build(query=query, affinity=affinity, refine=refine)
+    layers = build(query=query, affinity=affinity, refine=refine, coordinates=coordinates)
     vision, language, _ = draw()
     expected = [
         plainly(layers, query, vision[owner], language.words[n, : LENGTHS[n]], language.sentence[n])

@@ -45,6 +45,7 @@ def s2rm(**switches: Any) -> S2RMFusion:
         "query": "sentence",
         "affinity": "sigmoid",
         "refine": True,
+        "coordinates": False,
         "coparsing": "both",
         "rotations": 4,
         "state": "generator",

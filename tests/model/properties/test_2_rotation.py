@@ -70,6 +70,7 @@ def test_with_the_plain_mean_the_whole_fusion_turns_with_its_image(
         query="sentence",
         affinity="sigmoid",
         refine=True,
+        coordinates=False,
         coparsing="both",
         rotations=4,
         recurrence=recurrence,

@@ -6,12 +6,11 @@ Shapes: B images, C channels, H×W positions; C_i, H_i and W_i belong to stage i
 from pathlib import Path
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from s2rm.model.encoders.backbone import build_backbone
 from s2rm.model.encoders.backbone_sketch import to_channels_first
-from s2rm.model.layers import GroupNorm, Pointwise
+from s2rm.model.layers import GroupNorm, Pointwise, coordinate_map
 
 
 class VisionEncoder(nn.Module):
@@ -88,19 +87,3 @@ class StageProjection(nn.Module):
         """Map (B, C, H, W) to (B, width, H, W)."""
         projected = self.project(self.norm(x))
         return projected if self.place is None else projected + self.place(coordinate_map(x))
-
-
-def coordinate_map(x: Tensor) -> Tensor:
-    """Return the coordinates of the pixel centres of x, from −1 to 1 across the map.
-
-    Args:
-        x: (…, H, W); sets the size, the device and the dtype.
-
-    Returns:
-        (1, 2, H, W), the column first, then the row.
-    """
-    rows, columns = (
-        (2 * torch.arange(size, device=x.device, dtype=x.dtype) + 1) / size - 1 for size in x.shape[-2:]
-    )
-    grid = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([grid[1], grid[0]])[None]

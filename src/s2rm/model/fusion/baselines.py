@@ -26,7 +26,7 @@ class PixelWordAttention(nn.Module):
         """
         super().__init__()
         self.attention = DistributeByAttention(
-            width, language_width, query=query, affinity="softmax", refine=False
+            width, language_width, query=query, affinity="softmax", refine=False, coordinates=False
         )
         self.vision = nn.Sequential(Pointwise(width, width), nn.GELU())
         self.out = nn.Sequential(Pointwise(width, width), nn.GELU())

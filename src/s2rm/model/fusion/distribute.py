@@ -22,6 +22,9 @@ What makes the vision feature language-aware is m [ours]: the sentence vector s,
 m = W_s s (`fusion.query=sentence`); or words, gathered by each position of the plain map in a first, coarse
 attention of the same kind (`word`), which needs no further weights: m = Σ_t a_t W_s e_t with Q = W_q V.
 
+With `fusion.coordinates` the query is W_q V + W_x X instead, X the coordinates of each position from −1 to 1
+[ours]: which words a position gathers may then depend on where it is.
+
 Shapes: B images, N expressions, C channels, H×W positions, T tokens, D width of the text.
 """
 
@@ -32,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2rm.model.encoders.language import LanguageFeatures
-from s2rm.model.layers import Pointwise, expand_to_expressions, group_norm
+from s2rm.model.layers import Pointwise, coordinate_map, expand_to_expressions, group_norm
 
 FIRST_BIAS = -1.0  # b at the start: a word that matches nothing yet weighs σ(−1) = 0.27
 
@@ -40,7 +43,16 @@ FIRST_BIAS = -1.0  # b at the start: a word that matches nothing yet weighs σ(�
 class DistributeByAttention(nn.Module):
     """Let each position gather the words that concern it (`fusion.distribution=attention`)."""
 
-    def __init__(self, width: int, language_width: int, *, query: str, affinity: str, refine: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        language_width: int,
+        *,
+        query: str,
+        affinity: str,
+        refine: bool,
+        coordinates: bool,
+    ) -> None:
         """Build the attention.
 
         Args:
@@ -49,10 +61,12 @@ class DistributeByAttention(nn.Module):
             query: "sentence" or "word": what modulates the query.
             affinity: "sigmoid" or "softmax": of a position and a word.
             refine: whether the result is refined with the vision map.
+            coordinates: whether the query has the coordinates of its position.
         """
         super().__init__()
         self.query_by_word = query == "word"
         self.query = Pointwise(width, width)
+        self.place = Pointwise(2, width, bias=False) if coordinates else None
         self.modulation = nn.Linear(language_width, width)
         self.key_value = nn.Linear(language_width, 2 * width)
         self.bias = nn.Parameter(torch.tensor(FIRST_BIAS)) if affinity == "sigmoid" else None
@@ -88,7 +102,10 @@ class DistributeByAttention(nn.Module):
         self, vision: Tensor, language: LanguageFeatures, expression_to_image: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return query (N, HW, C), key and value (N, T, C), and the mask of the words (N, 1, T)."""
-        query = expand_to_expressions(self.query(vision), expression_to_image)
+        query = self.query(vision)
+        if self.place is not None:
+            query = query + self.place(coordinate_map(vision))
+        query = expand_to_expressions(query, expression_to_image)
         query = query.flatten(2).transpose(1, 2)  # (N, HW, C)
         key, value = self.key_value(language.words).chunk(2, dim=-1)  # (N, T, C) each
         mask = language.word_mask[:, None]

@@ -33,6 +33,7 @@ class S2RMFusion(nn.Module):
         query: str,
         affinity: str,
         refine: bool,
+        coordinates: bool,
         coparsing: str,
         rotations: int,
         state: str,
@@ -49,6 +50,7 @@ class S2RMFusion(nn.Module):
             query: what modulates the query of the words.
             affinity: of a position and a word.
             refine: whether the distributed language is refined with the vision map.
+            coordinates: whether the query of the words has coordinates.
             coparsing: the roles that are played.
             rotations: number of sweeps per role.
             state: what the recurrence carries.
@@ -58,7 +60,14 @@ class S2RMFusion(nn.Module):
         """
         super().__init__()
         self.distribute = (
-            DistributeByAttention(width, language_width, query=query, affinity=affinity, refine=refine)
+            DistributeByAttention(
+                width,
+                language_width,
+                query=query,
+                affinity=affinity,
+                refine=refine,
+                coordinates=coordinates,
+            )
             if distribution == "attention"
             else DistributeByTiling(width, language_width)
         )
