@@ -132,7 +132,7 @@ class S2RM(
         """Predict the mask of each expression.
 
         Args:
-            images: (B, 3, H, W), normalised; H and W are multiples of 16, for a Swin `vision.image_size`.
+            images: (B, 3, H, W), normalised; H and W are multiples of 16.
             token_ids: (N, T).
             attention_mask: (N, T), 1 for tokens, 0 for padding.
             expression_to_image: (N,), the image of each expression, in 0..B−1.

@@ -7,7 +7,7 @@ from typing import Any
 import timm
 import torch
 from timm.models import FeatureListNet
-from timm.models.swin_transformer import WindowAttention
+from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import nn
 
 from s2rm.core.errors import UserError
@@ -66,7 +66,19 @@ def _fuse_attention(backbone: FeatureListNet) -> FeatureListNet:
     for module in backbone.modules():
         if isinstance(module, WindowAttention):
             module.fused_attn = True
+        if isinstance(module, SwinTransformerBlock):
+            keep_masks(module, True)
     return backbone
+
+
+def keep_masks(block: SwinTransformerBlock, keep: bool) -> None:
+    """Let a block keep the mask of its shifted windows, that of its own grid, or make one in each pass.
+
+    timm makes one in each pass, some eight operators a block, where a model may be given any size.
+    """
+    block.dynamic_mask = not keep
+    if keep and block.attn_mask is None:
+        block._init_buffers()
 
 
 def _check_file(backbone: nn.Module, name: str, arguments: dict[str, Any]) -> list[str]:

@@ -118,8 +118,8 @@ def count_parameters(model: nn.Module) -> int:
 def list_arguments(name: str, image_size: int, options: Mapping[str, object]) -> dict[str, Any]:
     """Return the keyword arguments of `timm.create_model`."""
     arguments: dict[str, Any] = {"features_only": True, "out_indices": (-4, -3, -2, -1)}
-    if name.startswith("swin"):  # its windows, and their masks, are those of one grid
-        arguments |= {"img_size": image_size}
+    if name.startswith("swin"):  # window attention is built for one grid, but works on others
+        arguments |= {"img_size": image_size, "strict_img_size": False}
     return arguments | dict(options)
 
 

@@ -6,9 +6,10 @@ Shapes: B images, C channels, H×W positions; C_i, H_i and W_i belong to stage i
 from pathlib import Path
 
 import timm
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
-from s2rm.model.encoders.backbone import build_backbone
+from s2rm.model.encoders.backbone import build_backbone, keep_masks
 from s2rm.model.encoders.backbone_sketch import to_channels_first
 from s2rm.model.layers import GroupNorm, Pointwise, coordinate_map
 
@@ -50,6 +51,8 @@ class VisionEncoder(nn.Module):
             StageProjection(channels, width, coordinates=coordinates)
             for channels, width in zip(self.backbone.feature_info.channels(), widths, strict=True)
         )
+        self.image_size, self.own_size = image_size, True
+        self.windows = [each for each in self.backbone.modules() if isinstance(each, SwinTransformerBlock)]
         normalisation = timm.data.resolve_model_data_config(self.backbone)
         self.mean, self.std = normalisation["mean"], normalisation["std"]
 
@@ -63,6 +66,11 @@ class VisionEncoder(nn.Module):
             V_1..V_4, (B, C_i, H_i, W_i) each; H_i and W_i are H and W over the stride, rounded as the
             backbone does.
         """
+        own_size = images.shape[-2:] == (self.image_size, self.image_size)
+        if own_size is not self.own_size:
+            self.own_size = own_size
+            for block in self.windows:
+                keep_masks(block, own_size)
         maps = to_channels_first(self.backbone, self.backbone(images))
         return [project(stage) for project, stage in zip(self.project, maps, strict=True)]
 
