@@ -7,6 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file, save_model
 from timm.layers import resize_rel_pos_bias_table
+from torch import nn
 
 from s2rm.core.errors import UserError
 from s2rm.model.encoders.backbone import build_backbone
@@ -192,3 +193,47 @@ def test_a_file_that_does_not_fit_is_named_in_one_line(
         build("resnet10t", path, channels=[8, 8, 8, 8])
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+SWIN = {"embed_dim": 8, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 2, 2], "window_size": 4}
+
+
+def test_swin_s_fused_attention_and_kept_masks_change_no_value() -> None:
+    torch.manual_seed(0)
+    encoder = VisionEncoder(
+        "swin_tiny_patch4_window7_224",
+        [8, 8, 8, 8],
+        weights=None,
+        image_size=64,
+        coordinates=False,
+        options=SWIN,
+    ).double()
+    for name, parameter in encoder.named_parameters():
+        if name.endswith("relative_position_bias_table"):
+            nn.init.normal_(parameter)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    found = encoder(images)
+    assert any(block.attn_mask is not None for block in encoder.windows)
+    for block in encoder.windows:
+        assert block.attn.fused_attn
+        block.attn.fused_attn = False
+        block.dynamic_mask = True
+    for fused, plain in zip(found, encoder(images), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_swin_takes_other_sizes_in_between() -> None:
+    torch.manual_seed(0)
+    encoder = VisionEncoder(
+        "swin_tiny_patch4_window7_224",
+        [8, 8, 8, 8],
+        weights=None,
+        image_size=64,
+        coordinates=False,
+        options=SWIN,
+    ).eval()
+    images, larger = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 96, 128)
+    first = encoder(images)
+    assert encoder(larger)[0].shape[-2:] == (24, 32)
+    for before, after in zip(first, encoder(images), strict=True):
+        assert torch.equal(before, after)
