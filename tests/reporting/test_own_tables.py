@@ -1,6 +1,7 @@
 """The tables keep apart what must not be mixed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -185,3 +186,22 @@ def test_shared_images_are_listed_where_there_are_any():
 def test_the_structured_partition_has_its_own_name() -> None:
     assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"
     assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"
+
+
+def test_a_val_split_that_was_trained_on_is_said(inputs):
+    trained = replace(measured(inputs, "folder"), with_val=frozenset({"refcocog_umd"}))
+    tables = build_precision([trained], 2), build_comparison("oIoU", load_published(), [trained], 2)
+    for table in tables:
+        assert any("trained on the val split of RefCOCOg (UMD) too" in note for note in table.footnotes)
+    assert not any("val split" in note for note in build_precision([measured(inputs, "folder")], 2).footnotes)
+
+
+def test_referit_trained_on_train_alone_is_said(inputs):
+    scores = load_scores(inputs.metrics).assign(benchmark="referit_berkeley", split="test")
+    run = replace(measured(inputs, "folder"), scores=scores)
+    said = "ReferIt: published methods train on train and val, run joint on train alone"
+    notes = build_comparison("oIoU", load_published(), [run], 2).footnotes
+    assert any(note.startswith(said) for note in notes)
+    both = replace(run, with_val=frozenset({"referit_berkeley"}))
+    notes = build_comparison("oIoU", load_published(), [both], 2).footnotes
+    assert not any("train alone" in note for note in notes)

@@ -25,6 +25,7 @@ from s2rm.evaluation.scores import score_expressions
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.s2rm import S2RM
 from s2rm.training import loop
+from s2rm.training.checkpoint import Progress, load_state
 from s2rm.training.optim import build_optimiser
 
 pytestmark = pytest.mark.distributed
@@ -163,6 +164,21 @@ def test_a_batch_that_cannot_be_divided(tmp_path: Path, tiny_data: Any, tiny_par
     assert "train.expressions_per_batch is 33: it must be a multiple of the 2 processes" in training.output
 
 
+def go_on_from_elsewhere() -> None:
+    if os.environ["RANK"] == "1":
+        loop.load_state = lambda *arguments, **states: (Progress(step=7), None)  # type: ignore[assignment]
+
+
+def test_nodes_that_see_different_states(tmp_path: Path, tiny_data: Any, tiny_params: TINY) -> None:
+    training = Apart(
+        tmp_path / "apart", tiny_data.prepared, tiny_data.raw, tiny_params(), RUN, go_on_from_elsewhere
+    )
+    training.folder.mkdir()
+    assert in_processes(2, training.main) == [2, 2], training.output
+    assert "the processes found saved states of different steps (0, 7): " in training.output
+    assert "scratch must be one folder that all nodes share" in training.output
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("override", ["decoder.kind=fpn", "decoder.foreground_guidance=false"])
 def test_mask_heads_without_a_gradient(
@@ -195,6 +211,10 @@ def test_two_processes_stopped_in_an_epoch(tmp_path: Path, tiny_data: Any, tiny_
     os.kill(processes[1].pid, signal.SIGTERM)
     assert wait_for(processes) == [128 + signal.SIGTERM] * 2, stopped.output
     assert len(stopped.steps) < len(whole.steps)
+    draws = [load_state(stopped.folder / "scratch" / "state.pt", process)[1] for process in (0, 1)]
+    assert draws[0] is not None
+    assert draws[1] is not None
+    assert not torch.equal(draws[0].cpu, draws[1].cpu)  # each has a dropout of its own
     assert in_processes(2, stopped.main) == [0, 0], stopped.output
     assert stopped.steps == whole.steps
     assert stopped.files == whole.files

@@ -13,6 +13,7 @@ from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.training.rows import load_rows
+from s2rm.training.validation import held_out
 
 FIRST, SECOND = "refcoco_unc", "referit_berkeley"
 JOINT = Run(train_on=[FIRST, SECOND], evaluate_on=[FIRST])
@@ -66,6 +67,19 @@ def test_a_benchmark_alone_keeps_its_protocol(make_params: Callable[..., Params]
     assert training_images(train) & training_images(validation[FIRST])
     table = load_table(prepared / f"{FIRST}.parquet")
     assert len(train) == (table["split"] == "train").sum()
+
+
+def test_a_val_split_that_is_trained_on(make_params: Callable[..., Params], prepared: Path) -> None:
+    params = make_params(f"train.with_val=[{SECOND}]", "train.drop_evaluated=false")
+    train, validation = load_rows(params, JOINT, prepared)
+    kinds = train.groupby("benchmark")["split"].unique().map(set).to_dict()
+    assert kinds == {FIRST: {"train"}, SECOND: {"train", "val"}}
+    assert set(validation) == {FIRST, SECOND}
+    assert held_out(validation, params.train) == [FIRST]
+    kept, _ = load_rows(
+        make_params(f"train.with_val=[{SECOND}]"), JOINT, prepared
+    )  # not dropped as evaluated
+    assert (kept["benchmark"].eq(SECOND) & kept["split"].eq("val")).any()
 
 
 def test_nothing_left_to_train_on_is_an_error(make_params: Callable[..., Params], prepared: Path) -> None:

@@ -176,11 +176,24 @@ def test_the_loss_falls_on_a_handful_of_images(training: Training, tiny_params: 
     assert sum(losses[-tenth:]) < 0.7 * sum(losses[:tenth])
 
 
+@pytest.mark.parametrize(
+    ("override", "kept"),
+    [
+        ("train.with_val=[]", 1),
+        ("train.with_val=[refcoco_unc]", 1),  # the other benchmark selects
+        ("train.with_val=[refcoco_unc, referit_berkeley]", 2),  # nothing does: the last
+    ],
+)
 def test_the_best_validation_is_kept(
-    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
+    training: Training,
+    tiny_params: TinyParams,
+    monkeypatch: pytest.MonkeyPatch,
+    override: str,
+    kept: int,
 ) -> None:
     """The best one is selected by the metric that train.select_by names."""
-    values = iter([(10.0, 50.0), (30.0, 40.0), (20.0, 60.0)])
+    scores = [(10.0, 50.0), (30.0, 40.0), (20.0, 60.0)]
+    values = iter(scores)
     weights: list[dict[str, torch.Tensor]] = []
 
     def validate(model: S2RM, *args: object) -> dict[str, float]:
@@ -189,11 +202,11 @@ def test_the_best_validation_is_kept(
         return {"val/mean/oIoU": oiou, "val/mean/mIoU": miou}
 
     monkeypatch.setattr(loop, "validate", validate)
-    progress = training.run(tiny_params(*SHORT, "train.epochs=3", "train.select_by=oIoU"))
-    assert progress.best == 30
+    progress = training.run(tiny_params(*SHORT, "train.epochs=3", "train.select_by=oIoU", override))
+    assert progress.best == scores[kept][0]
     saved = load_file(training.folder / "model" / "model.safetensors")
     key = "decoder.mask.0.weight"
-    assert torch.equal(saved[key], weights[1][key])
+    assert torch.equal(saved[key], weights[kept][key])
     assert not torch.equal(saved[key], weights[0][key])
 
 

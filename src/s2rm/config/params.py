@@ -123,6 +123,8 @@ class Train(Section):
     """Number of passes over the training expressions."""
     drop_evaluated: bool = True
     """Whether a training on several benchmarks drops all images of evaluation splits (decontamination)."""
+    with_val: list[BenchmarkName] = Field(default=[])
+    """Benchmarks whose val split is trained on too (papers do so for ReferIt) and selects no checkpoint."""
     expressions_per_batch: Positive = 96
     """Expressions per batch, over all processes (`batch_size` elsewhere)."""
     expressions_per_image: Positive = 3

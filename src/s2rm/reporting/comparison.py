@@ -10,7 +10,7 @@ import pandas as pd
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.reporting.published import METRIC_DISPUTED, METRIC_UNKNOWN, PAPER, RESOLUTIONS, SPLIT_UNKNOWN
-from s2rm.reporting.run_metrics import Measured, all_synthetic
+from s2rm.reporting.run_metrics import Measured, all_synthetic, note_with_val
 from s2rm.reporting.table_writers import Table
 
 FIRST_HAND = "Published, as the authors state it"
@@ -89,6 +89,8 @@ def build_comparison(metric: str, published: pd.DataFrame, runs: list[Measured],
             f"{PAPER}: the row is empty because the paper's numbers were not available to us.",
             *_note_absent(runs if synthetic else []),
             *_note_incomplete(runs),
+            *note_with_val([] if synthetic else runs),
+            *_note_referit([] if synthetic else runs),
             *_note_combined(comparable),
             *_note_left_out(published[published["metric"].isin([metric, ""])]),
             *_note_sources(comparable),
@@ -150,6 +152,22 @@ def _note_absent(runs: list[Measured]) -> list[str]:
 def _note_incomplete(runs: list[Measured]) -> list[str]:
     names = sorted({BENCHMARKS[name].title for run in runs for name in run.incomplete})
     return [f"No value of ours on {', '.join(names)}: the data are only a part of it."] if names else []
+
+
+def _note_referit(runs: list[Measured]) -> list[str]:
+    """Say where ReferIt's usual protocol, which trains on train and val, was not followed.
+
+    So do github.com/chenxi116/TF-phrasecut-public, spyflying/CMPC-Refseg and spyflying/LSCM-Refseg.
+    """
+    name = "referit_berkeley"
+    others = [run.run for run in runs if name in set(run.scores["benchmark"]) - run.with_val]
+    if not others:
+        return []
+    title = BENCHMARKS[name].title
+    return [
+        f"{title}: published methods train on train and val, run {', '.join(others)} on train alone "
+        "(train.with_val)."
+    ]
 
 
 def _note_combined(comparable: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from s2rm.config.benchmarks import Source, name_benchmark
 from s2rm.evaluation.metrics import PROTOCOLS, THRESHOLDS
-from s2rm.reporting.run_metrics import COUNTS, Measured, all_synthetic
+from s2rm.reporting.run_metrics import COUNTS, Measured, all_synthetic, note_with_val
 from s2rm.reporting.table_writers import Table
 
 DRAWN = (
@@ -55,7 +55,7 @@ def build_precision(runs: list[Measured], decimals: int) -> Table:
         caption=f"P@X in percent, higher is better, by split. Data: {data}. Each row gives its resolution.",
         frame=_frame(rows, groups),
         sources=tuple(f"this project, {group}" for group in groups),
-        footnotes=(PRECISION, SIZES, *([DRAWN] if synthetic else [])),
+        footnotes=(PRECISION, SIZES, *note_with_val(runs), *([DRAWN] if synthetic else [])),
         decimals=decimals,
     )
 
@@ -94,7 +94,7 @@ def build_refshapes_iou(runs: list[Measured], decimals: int) -> Table:
         "The heading of a column gives its resolution.",
         frame=_frame(rows, groups),
         sources=tuple(f"this project, {group}" for group in groups),
-        footnotes=(IOU, SIZES, DRAWN),
+        footnotes=(IOU, SIZES, *note_with_val(runs), DRAWN),
         decimals=decimals,
     )
 

@@ -78,9 +78,9 @@ def _facts(params: Params, run_names: list[str]) -> dict[str, str]:
         "table of the balancing weights": fusion.why_no_weights,
     }
     facts |= {f"no {name}": reason for name, reason in missing.items() if reason}
+    with_val: list[str] = list(params.train.with_val)
     for name in run_names:
         run = params.get_run(name)
-        facts[f"run {name}"] = (
-            f"trained on {', '.join(run.train_on)}; evaluated on {', '.join(run.evaluate_on)}"
-        )
+        trained = [f"{each} (train and val)" if each in with_val else each for each in run.train_on]
+        facts[f"run {name}"] = f"trained on {', '.join(trained)}; evaluated on {', '.join(run.evaluate_on)}"
     return facts

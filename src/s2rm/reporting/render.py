@@ -120,13 +120,15 @@ def render(
 
 
 def _load_run(params: Params, name: str, results: Path, incomplete: Collection[str]) -> Measured:
+    run = params.get_run(name)
     return Measured(
         run=name,
         source=params.data.source,
         backbone=params.vision.backbone,
         image_size=params.vision.image_size,
         scores=load_scores(results / name / "metrics.json"),
-        incomplete=frozenset(incomplete) & set(params.get_run(name).evaluate_on),
+        incomplete=frozenset(incomplete) & set(run.evaluate_on),
+        with_val=frozenset(params.train.with_val) & set(run.train_on) & set(run.evaluate_on),
     )
 
 

@@ -28,6 +28,8 @@ class Measured:
     """One row per benchmark, split and protocol, with METRICS in percent and COUNTS."""
     incomplete: frozenset[str] = frozenset()
     """Benchmarks whose data are only a part."""
+    with_val: frozenset[str] = frozenset()
+    """Evaluated benchmarks whose val split was trained on too."""
 
     def resolution(self, protocol: str) -> str:
         """Name the size at which a protocol compares masks."""
@@ -36,6 +38,15 @@ class Measured:
     def title(self, benchmark: str) -> str:
         """Name the data of a benchmark, so that RefShapes is not shown under its name."""
         return name_benchmark(benchmark, self.source, self.incomplete)
+
+
+def note_with_val(runs: list[Measured]) -> list[str]:
+    """Return the footnote that names the val splits which were trained on; none where none was."""
+    return [
+        f"Run {run.run} was trained on the val split of {run.title(name)} too: its values there are no test."
+        for run in runs
+        for name in sorted(run.with_val)
+    ]
 
 
 def all_synthetic(runs: list[Measured]) -> bool:

@@ -10,7 +10,14 @@ from typing import Any, cast
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, TorchDynamoPlugin, gather_object, set_seed
+from accelerate.utils import (
+    DataLoaderConfiguration,
+    DistributedDataParallelKwargs,
+    TorchDynamoPlugin,
+    gather_object,
+    set_seed,
+)
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
@@ -36,7 +43,7 @@ from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.failures import explain_failures
 from s2rm.training.optim import build_optimiser, build_schedule
 from s2rm.training.rows import load_rows
-from s2rm.training.validation import summarise, validate
+from s2rm.training.validation import held_out, summarise, validate
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +99,10 @@ def train_run(
     steps = math.ceil(len(batches) / accelerator.num_processes / train.accumulation) * train.epochs
     schedule = build_schedule(optimiser, train, steps)
 
+    accelerator.ddp_handler = _data_parallel(model, train)
     wrapped, optimiser, loader = accelerator.prepare(model, optimiser, loader)
+    if accelerator.process_index:  # the weights are those of the first process; dropout is each one's own
+        set_seed(train.seed, device_specific=True)
     model = accelerator.unwrap_model(wrapped, keep_torch_compile=False)
     states = {"model": model, "optimiser": optimiser, "schedule": schedule}
     average = _average(model, train.ema)
@@ -143,8 +153,9 @@ def train_run(
             progress.history.append(record)
             log({key: value for key, value in record.items() if key.startswith("val/")}, progress.step)
             logger.info("epoch %d: %s", progress.epoch, summarise(record))
-            if accelerator.is_main_process and record[f"val/mean/{train.select_by}"] > progress.best:
-                progress.best = record[f"val/mean/{train.select_by}"]
+            score = record[f"val/mean/{train.select_by}"]
+            if accelerator.is_main_process and (score > progress.best or not held_out(validation, train)):
+                progress.best = score
                 kept.save_pretrained(best)
                 processor.save_pretrained(best)
             save(False)
@@ -175,6 +186,16 @@ def _create_accelerator(train: Train) -> Accelerator:
             f"{accelerator.num_processes} processes, which share each batch"
         )
     return accelerator
+
+
+def _data_parallel(model: S2RM, train: Train) -> DistributedDataParallelKwargs:
+    """Return the options of DDP, which several processes use."""
+    return DistributedDataParallelKwargs(
+        gradient_as_bucket_view=True,  # no second copy of the gradients
+        # Statistics of BatchNorms are those of the first process; the other buffers are constants.
+        broadcast_buffers=any(isinstance(each, _BatchNorm) for each in model.modules()),
+        static_graph=train.accumulation == 1,  # each step trains the same parameters
+    )
 
 
 def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple[S2RM, Processor]:
@@ -243,6 +264,11 @@ def _warn_of_small_batches(images: float) -> None:
 def _resume(accelerator: Accelerator, path: Path, states: dict[str, Any]) -> tuple[Progress, RngState | None]:
     """Load the last saved state into `states`; in a new training there is none."""
     progress, rng_state = load_state(path, accelerator.process_index, **states)
+    if accelerator.num_processes > 1 and len(found := set(gather_object([progress.step]))) > 1:
+        raise UserError(
+            f"the processes found saved states of different steps ({', '.join(map(str, sorted(found)))}): "
+            f"{path.parent} must be one folder that all nodes share"
+        )
     if not accelerator.is_main_process:  # the main process alone resumes the sums, which are those of all
         progress.seen, progress.sums = 0, dict.fromkeys(progress.sums, 0.0)
     return progress, rng_state

@@ -20,7 +20,7 @@ def load_rows(params: Params, run: Run, prepared: Path) -> tuple[pd.DataFrame, d
 
     A single benchmark keeps its protocol, even where its own splits share images (RefCOCOg's Google
     partition). From several benchmarks `train.drop_evaluated` drops every training image that is in an
-    evaluation split of any prepared benchmark.
+    evaluation split of any prepared benchmark. The val splits of `train.with_val` are training splits.
 
     Args:
         params: all parameters.
@@ -36,15 +36,25 @@ def load_rows(params: Params, run: Run, prepared: Path) -> tuple[pd.DataFrame, d
     names: list[str] = list(run.train_on)
     require_training_splits(prepared, names)
     tables = {name: load_table(prepared / f"{name}.parquet") for name in names}
-    train = pd.concat([table[table["split"] == "train"] for table in tables.values()], ignore_index=True)
+    with_val: list[str] = list(params.train.with_val)
+    trained = {name: ["train", "val"] if name in with_val else ["train"] for name in names}
+    train = pd.concat(
+        [table[table["split"].isin(trained[name])] for name, table in tables.items()], ignore_index=True
+    )
     if len(tables) > 1 and params.train.drop_evaluated:
-        train = _drop_evaluated(train, prepared, params.data.benchmarks)
+        train = _drop_evaluated(train, prepared, params.data.benchmarks, with_val)
     validation = {name: table[table["split"] == "val"] for name, table in tables.items()}
     return train, validation
 
 
-def _drop_evaluated(train: pd.DataFrame, prepared: Path, benchmarks: Sequence[str]) -> pd.DataFrame:
-    kept, dropped = drop_evaluated(train, read_image_splits(prepared, benchmarks).values())
+def _drop_evaluated(
+    train: pd.DataFrame, prepared: Path, benchmarks: Sequence[str], with_val: Sequence[str]
+) -> pd.DataFrame:
+    evaluated = [
+        table[table["split"] != "val"] if name in with_val else table
+        for name, table in read_image_splits(prepared, benchmarks).items()
+    ]
+    kept, dropped = drop_evaluated(train, evaluated)
     for name, lost in dropped.items():
         if lost.images:
             logger.info(

@@ -1,9 +1,11 @@
 """Compute the metrics on the val splits, by which the best checkpoint is selected."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 from accelerate import Accelerator
 
-from s2rm.config.params import Params
+from s2rm.config.params import Params, Train
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
 from s2rm.evaluation.metrics import segmentation_metrics
@@ -30,8 +32,8 @@ def validate(
         accelerator: of the training; its processes share the images.
 
     Returns:
-        val/<benchmark>/<metric> and val/mean/<metric>, the mean over the benchmarks, for oIoU and mIoU;
-        percent.
+        val/<benchmark>/<metric> and val/mean/<metric>, for oIoU and mIoU; percent. The mean is over the
+        benchmarks whose val split is not trained on, or over all if each is.
     """
     metrics: dict[str, float] = {}
     for name, table in tables.items():
@@ -51,9 +53,14 @@ def validate(
         found = segmentation_metrics(scores["intersection_model"], scores["union_model"])
         metrics |= {f"val/{name}/{metric}": found[metric] for metric in ("oIoU", "mIoU")}
     for metric in ("oIoU", "mIoU"):
-        values = [metrics[f"val/{name}/{metric}"] for name in tables]
+        values = [metrics[f"val/{name}/{metric}"] for name in held_out(tables, params.train) or tables]
         metrics[f"val/mean/{metric}"] = round(sum(values) / len(values), 4)
     return metrics
+
+
+def held_out(benchmarks: Iterable[str], train: Train) -> list[str]:
+    """Return the benchmarks whose val split is not trained on, by which the best checkpoint is selected."""
+    return [name for name in benchmarks if name not in train.with_val]
 
 
 def summarise(record: dict[str, float]) -> str:
