@@ -299,10 +299,15 @@ def test_the_average_of_the_weights_is_validated_and_kept(
     assert not torch.allclose(saved, weights[-1])
 
 
-def test_an_averaged_training_resumes_to_the_same_bits(
-    training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("extra", [["train.ema=0.9"], ["train.image_masking=0.5", "train.text_masking=0.2"]])
+def test_an_averaged_or_masked_training_resumes_to_the_same_bits(
+    training: Training,
+    tiny_params: TinyParams,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    extra: list[str],
 ) -> None:
-    settings = (*SHORT, "train.ema=0.9")
+    settings = (*SHORT, *extra)
     training.run(tiny_params(*settings))
     expected = load_file(training.folder / "model" / "model.safetensors")
     other = Training(tmp_path / "other", training.data)

@@ -125,6 +125,10 @@ class Train(Section):
     """Whether a training on several benchmarks drops all images of evaluation splits (decontamination)."""
     with_val: list[BenchmarkName] = Field(default=[])
     """Benchmarks whose val split is trained on too (papers do so for ReferIt) and selects no checkpoint."""
+    image_masking: Fraction = 0.0
+    """Share of an image's patches (32×32 pixels) that are hidden in a second look at each batch (MaskRIS)."""
+    text_masking: Fraction = 0.0
+    """Share of the tokens that are hidden in it; unless both are 0, a step costs twice as much."""
     expressions_per_batch: Positive = 96
     """Expressions per batch, over all processes (`batch_size` elsewhere)."""
     expressions_per_image: Positive = 3

@@ -37,6 +37,8 @@ class Step:
 def plan_training(params: Params, images: int, expressions: int) -> Step:
     """Plan an optimiser step on B = `images` and N = `expressions`, by the parameters of the training."""
     train, size = params.train, params.vision.image_size
+    if train.image_masking or train.text_masking:
+        images, expressions = 2 * images, 2 * expressions
     with FakeTensorMode(allow_non_fake_inputs=True), fused_attention():
         model = _build(params).train()
         checkpoint_activations(model, train.activation_checkpointing)

@@ -18,6 +18,7 @@ from s2rm.data.processor import Processor
 from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.training.checkpoint import Progress, RngState
 from s2rm.training.loss import segmentation_loss
+from s2rm.training.masking import add_masked, masked_loss
 
 LogMetrics = Callable[[dict[str, float], int], None]
 
@@ -156,20 +157,20 @@ class EpochLoop:
         """Run forward and backward and, once enough batches are accumulated, an optimiser step.
 
         Returns:
-            The parts of the loss, as `segmentation_loss` returns them.
+            The parts of the loss, as `segmentation_loss` or `masked_loss` returns them.
         """
         with self.accelerator.accumulate(self.model):
+            images = self.processor.normalise(batch.pixels)
+            inputs = images, batch.token_ids, batch.attention_mask, batch.expression_to_image
+            train, loss = self.params.train, segmentation_loss
+            if train.image_masking or train.text_masking:
+                inputs, loss = add_masked(inputs, self.processor.tokenizer, train), masked_loss
             with self.accelerator.autocast():
-                masks = self.model(
-                    self.processor.normalise(batch.pixels),
-                    batch.token_ids,
-                    batch.attention_mask,
-                    batch.expression_to_image,
-                )
-            parts = segmentation_loss(masks, batch.masks, self.params.loss)
+                masks = self.model(*inputs)
+            parts = loss(masks, batch.masks, self.params.loss)
             self.accelerator.backward(parts["loss"])
             if self.accelerator.sync_gradients:
-                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.params.train.clip)
+                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), train.clip)
                 self._skip_unless_finite(norm)
             self.optimiser.step()
             self.optimiser.zero_grad()
