@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
+from s2rm.config.text_models import count_positions
 from s2rm.core.devices import choose_device
 from s2rm.core.errors import UserError
 from s2rm.data.images import to_rgb
@@ -106,7 +107,7 @@ class Predictor:
 
 def _check_pair(model: S2RM, processor: Processor, name: str | Path) -> None:
     """Refuse a processor whose images or token ids the model cannot take."""
-    bert, vocabulary = model.config.bert, processor.tokenizer.get_vocab()
+    text, vocabulary = model.config.text_model, processor.tokenizer.get_vocab()
     size = model.config.vision.image_size
     if processor.image_size != size:
         raise UserError(
@@ -114,8 +115,8 @@ def _check_pair(model: S2RM, processor: Processor, name: str | Path) -> None:
             "belong to two models"
         )
     for what, given, limit in (
-        ("token ids", max(vocabulary.values(), default=0) + 1, bert.get("vocab_size")),
-        ("max_tokens", processor.max_tokens, bert.get("max_position_embeddings")),
+        ("token ids", max(vocabulary.values(), default=0) + 1, text.get("vocab_size")),
+        ("max_tokens", processor.max_tokens, count_positions(text)),
     ):
         if not isinstance(limit, int) or given > limit:
             raise UserError(

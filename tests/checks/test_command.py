@@ -283,8 +283,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
         *("weights", "error", "timm knows no weights of it"),
     ),
     "cut weights": (weights(vision=b"\x10\0\0"), "weights", "error", "vision.safetensors cannot be read"),
-    "RoBERTa": (language({"model_type": "roberta"}), "language", "error", "a roberta model, not a BERT"),
-    "CLIP": (language({"model_type": "clip_text_model"}), "language", "error", "not a BERT"),
+    "GPT-2": (language({"model_type": "gpt2"}), "language", "error", "a gpt2 model: choose a BERT, RoBERTa"),
     "no kind": (language({"hidden_size": 8}), "language", "error", "of an unknown kind"),
     "a broken config.json": (language("{"), "language", "error", "is corrupt or truncated JSON"),
     "too many tokens": (
@@ -439,7 +438,8 @@ def hub(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     ("name", "config", "status", "part"),
     [
         ("some/bert", b'{"model_type": "bert", "max_position_embeddings": 512}', "ok", "some/bert"),
-        ("some/roberta", b'{"model_type": "roberta"}', "error", "a roberta model, not a BERT"),
+        ("some/roberta", b'{"model_type": "roberta"}', "ok", "some/roberta"),
+        ("some/gpt2", b'{"model_type": "gpt2"}', "error", "a gpt2 model: choose a BERT, RoBERTa, DistilBERT"),
         ("some/page", b"<html>", "error", "is not JSON"),
         ("some/none", None, "error", "correct language.pretrained"),
         ("not a name", None, "error", "it must be owner/name"),

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForPreTraining
 from s2rm.config.load import load_params
 from s2rm.core.errors import UserError
 from s2rm.model.encoders.backbone import build_backbone
-from s2rm.model.encoders.language import build_bert, pretrained_bert_config
+from s2rm.model.encoders.text_models import build_text_model, pretrained_config
 from s2rm.model.profile import describe
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ def test_bert_base_starts_from_the_published_layout(tmp_path: Path) -> None:
     assert sum(tensor.numel() for tensor in state.values()) == 110_106_428
     config.save_pretrained(tmp_path)
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    started = build_bert(pretrained_bert_config(tmp_path), tmp_path).state_dict()
+    started = build_text_model(pretrained_config(tmp_path), tmp_path).state_dict()
     left_out = {name for name in state if name.startswith(("cls.", "bert.pooler."))}
     expected = {
         name.removeprefix("bert.").replace(".gamma", ".weight").replace(".beta", ".bias"): state[name]

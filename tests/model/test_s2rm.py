@@ -91,7 +91,9 @@ def test_broken_folders_give_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["vision", "fusion.cascade", "language.tokens", "decoder.width", "bert"])
+@pytest.mark.parametrize(
+    "key", ["vision", "fusion.cascade", "language.tokens", "decoder.width", "text_model"]
+)
 def test_a_missing_parameter_takes_no_default(
     build_tiny: Build, tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path, key: str
 ) -> None:

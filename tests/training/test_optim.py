@@ -30,7 +30,7 @@ def test_groups(build_tiny: Callable[..., S2RM], train: Callable[..., Train], ki
     assert len(grouped) == len({id(p) for p in grouped}) == len(list(model.parameters()))
     found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        factor = {"vision.backbone": 0.1, "language.bert": 0.2}.get(".".join(name.split(".")[:2]), 1.0)
+        factor = {"vision.backbone": 0.1, "language.text_model": 0.2}.get(".".join(name.split(".")[:2]), 1.0)
         decays = parameter.ndim > 1 and ".embeddings." not in name
         assert found[id(parameter)] == (pytest.approx(0.01 * factor), 0.3 if decays else 0), name
 
@@ -53,7 +53,7 @@ def test_what_does_not_decay(build_tiny: Callable[..., S2RM], train: Callable[..
             f"vision.backbone.layers_{i}.blocks.0.attn.relative_position_bias_table" for i in range(4)
         ),
         *(
-            f"language.bert.embeddings.{table}_embeddings.weight"
+            f"language.text_model.embeddings.{table}_embeddings.weight"
             for table in ("word", "position", "token_type")
         ),
     }  # fmt: skip
@@ -65,14 +65,14 @@ def test_frozen_layers_are_not_trained(build_tiny: Callable[..., S2RM], train: C
     model.language.freeze(1)
     trained = {id(p) for group in build_optimiser(model, train()).param_groups for p in group["params"]}
     left_out = {name for name, p in model.named_parameters() if id(p) not in trained}
-    bert = {name for name, _ in model.named_parameters() if name.startswith("language.bert.")}
+    bert = {name for name, _ in model.named_parameters() if name.startswith("language.text_model.")}
     assert left_out == {
         name
         for name in bert
-        if name.startswith(("language.bert.embeddings.", "language.bert.encoder.layer.0."))
+        if name.startswith(("language.text_model.embeddings.", "language.text_model.encoder.layer.0."))
     }
     assert left_out < bert
-    with pytest.raises(UserError, match=r"language\.frozen is 3: this BERT has 2 layers"):
+    with pytest.raises(UserError, match=r"language\.frozen is 3: this text model has 2 layers"):
         model.language.freeze(3)
 
 

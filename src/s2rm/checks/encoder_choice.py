@@ -11,7 +11,7 @@ from huggingface_hub.utils import build_hf_headers, get_session, validate_repo_i
 from safetensors import SafetensorError, safe_open
 
 from s2rm.acquire.hub.language_kind import CONFIG, require_usable, require_usable_file
-from s2rm.acquire.hub.weights import LANGUAGE, RECORD, find_weights, list_repositories
+from s2rm.acquire.hub.weights import LANGUAGE, RECORD, find_local, find_weights, list_repositories
 from s2rm.checks.findings import Finding, attempt
 from s2rm.config.params import Language, Params, Vision
 from s2rm.core.errors import UserError
@@ -84,7 +84,10 @@ def _check_weights(params: Params, root: Path) -> Finding:
 def _check_language(language: Language, root: Path, *, offline: bool) -> Finding:
     """Check the kind of a pretrained language model, by the nearest config.json."""
     name = str(language.pretrained)
-    local = _find_config(name, root)
+    finding = attempt("language", lambda: str(find_local(language) or ""))
+    if finding.status == "error":
+        return finding
+    local = Path(finding.found) / CONFIG if finding.found else _find_config(name, root)
 
     def look() -> str:
         if local:

@@ -49,7 +49,7 @@ class Language(Section):
     """The language encoder and its tokenizer."""
 
     pretrained: str | None = "google-bert/bert-base-uncased"
-    """A BERT model on the Hugging Face Hub; null builds a small BERT from scratch."""
+    """BERT, RoBERTa, DistilBERT or CLIP on the Hub, or its folder; null builds a small BERT from scratch."""
     frozen: Annotated[int, Field(ge=0)] = 0
     """Number of its first layers that are not trained, with the embeddings; 0 trains all."""
     tokens: Annotated[int, Field(ge=4, le=512)] = 20

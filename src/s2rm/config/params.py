@@ -140,7 +140,7 @@ class Train(Section):
     vision_rate: Annotated[float, Field(gt=0)] = 0.25
     """Factor on the learning rate for the vision backbone."""
     language_rate: Annotated[float, Field(gt=0)] = 0.1
-    """Factor on the learning rate for BERT."""
+    """Factor on the learning rate for the text encoder."""
     weight_decay: Weight = 0.01
     """Weight decay of AdamW; norms, biases, scalars, embeddings and tables of positions have none."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0

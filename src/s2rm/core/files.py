@@ -52,6 +52,11 @@ def link(source: Path, target: Path) -> Path:
     return replace(target, write)
 
 
+def copy(source: Path, target: Path) -> Path:
+    """Copy a file; return `target`."""
+    return replace(target, lambda partial: shutil.copyfile(source, partial))
+
+
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """Return the mapping in a YAML file, read as DVC reads it: by the rules of YAML 1.2.
 

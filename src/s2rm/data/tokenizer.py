@@ -1,4 +1,4 @@
-"""Turns expressions into token ids, by BERT's own tokenizer or a WordPiece vocabulary trained on the data.
+"""Turns expressions into token ids: by the text encoder's own tokenizer, or one trained on the data.
 
 Shapes: N expressions, T tokens.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from s2rm.config.params import Language
+from s2rm.config.text_models import KNOWN, count_positions, find_text_config
 from s2rm.core.errors import UserError
 from s2rm.core.files import load_json
 from s2rm.data.coverage import check_training
@@ -29,7 +30,6 @@ SPECIAL_TOKENS = {
 }
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt")  # one of them holds the vocabulary
-SIZES = ("vocab_size", "max_position_embeddings")  # in a BERT's config.json
 PADDING = 128  # embeddings beyond the vocabulary that some models have, for speed
 
 
@@ -94,9 +94,11 @@ def load_tokenizer(folder: Path, kind: Any = AutoTokenizer) -> PreTrainedTokeniz
         raise UserError(f"{folder} does not contain a tokenizer: {reason}") from None
     if not tokenizer.is_fast:
         raise UserError(f"{folder} contains a tokenizer that has no fast form: {type(tokenizer).__name__}")
-    lacking = [name for name in SPECIAL_TOKENS if getattr(tokenizer, f"{name}_id", None) is None]
-    if lacking:
-        raise UserError(f"{folder} contains a tokenizer without {', '.join(lacking)}: it is not one of BERT")
+    if tokenizer.pad_token_id is None or not tokenizer.num_special_tokens_to_add():
+        raise UserError(
+            f"{folder} contains a tokenizer without a padding token, or that marks no beginning and end of a "
+            f"text: it is not one of {KNOWN}"
+        )
     return tokenizer
 
 
@@ -106,11 +108,13 @@ def _check_fit(tokenizer: PreTrainedTokenizerBase, folder: Path, language: Langu
     Raises:
         UserError: the model has fewer embeddings or positions than the tokenizer or `language.tokens` needs.
     """
-    config = load_json(folder / "config.json")
-    sizes = [config.get(key) if isinstance(config, dict) else None for key in SIZES]
-    embeddings, positions = (size if type(size) is int else 0 for size in sizes)
-    if not embeddings or not positions:
-        raise UserError(f"{folder / 'config.json'} is not that of a BERT: {' or '.join(SIZES)} is missing")
+    config = find_text_config(load_json(folder / "config.json")) or {}
+    embeddings, positions = config.get("vocab_size"), count_positions(config)
+    if type(embeddings) is not int or not positions:
+        raise UserError(
+            f"{folder / 'config.json'} is not that of a {KNOWN}: model_type, vocab_size or "
+            "max_position_embeddings is missing"
+        )
     ids = max(tokenizer.get_vocab().values(), default=0) + 1
     if ids > embeddings:
         raise UserError(

@@ -203,10 +203,9 @@ def _write_views(predictor: Predictor, example: pd.Series, images: ImageFiles, o
     if stage in affinities:
         tokenizer = predictor.processor.tokenizer
         (token_ids,) = predictor.processor.tokenize([text])
-        frame = (tokenizer.cls_token_id, tokenizer.sep_token_id)
         words = {
             "tokens": tokenizer.convert_ids_to_tokens(token_ids),
-            "special": [k for k, token_id in enumerate(token_ids) if token_id in frame],
+            "special": [0, len(token_ids) - 1],  # every tokenizer marks both ends
             "kind": "softmax" if attentive_stages(model)[stage].bias is None else "sigmoid",
         }
         _write_view(output / "words.json", about | words, affinity=affinities[stage][0].cpu().numpy())

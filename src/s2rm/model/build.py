@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import field_validator
 from torch import nn
-from transformers import BertConfig
 
 from s2rm.config.params import Decoder, Fusion, Language, Section, Vision
 from s2rm.model.decoders.casg import CASG
 from s2rm.model.decoders.fpn import FPN
-from s2rm.model.encoders.language import LanguageEncoder, build_bert
+from s2rm.model.encoders.language import LanguageEncoder
+from s2rm.model.encoders.text_models import build_text_model, read_config
 from s2rm.model.encoders.vision import VisionEncoder
 from s2rm.model.fusion.baselines import ConcatFusion, NoFusion, PixelWordAttention
 from s2rm.model.fusion.s2rm_fusion import S2RMFusion
@@ -28,18 +28,14 @@ class ModelConfig(Section):
     """The fusion, as in params.yaml."""
     decoder: Decoder
     """The decoder, as in params.yaml."""
-    bert: dict[str, Any]
-    """The fields of transformers' `BertConfig`."""
+    text_model: dict[str, Any]
+    """The fields of the configuration that transformers has for the text encoder."""
 
-    @field_validator("bert")
+    @field_validator("text_model")
     @classmethod
-    def _check_bert(cls, bert: dict[str, Any]) -> dict[str, Any]:
-        """Refuse values of another type than the defaults', which would fail in a forward pass only."""
-        for key, own in BertConfig().to_dict().items():
-            kind = (int, float) if isinstance(own, float) else type(own)
-            if own is not None and key in bert and not isinstance(bert[key], kind):
-                raise ValueError(f"bert.{key} is {bert[key]!r}, not a value like {own!r}")
-        return bert
+    def _check_text_model(cls, text_model: dict[str, Any]) -> dict[str, Any]:
+        read_config(text_model)
+        return text_model
 
 
 def build_vision(config: ModelConfig, weights: Path | None) -> VisionEncoder:
@@ -68,14 +64,14 @@ def build_language(config: ModelConfig, weights: Path | None) -> LanguageEncoder
 
     Args:
         config: of the model.
-        weights: a folder from which transformers reads a BERT; None leaves the weights random.
+        weights: a folder from which transformers reads the text encoder; None leaves the weights random.
 
     Raises:
-        UserError: see `build_bert`.
+        UserError: see `build_text_model`.
     """
     if config.fusion.kind == "none":
         return None
-    return LanguageEncoder(build_bert(BertConfig.from_dict(config.bert), weights))
+    return LanguageEncoder(build_text_model(read_config(config.text_model), weights))
 
 
 def build_cascade(fusion: Fusion) -> nn.ModuleList | None:

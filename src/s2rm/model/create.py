@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from transformers import PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from s2rm.config.params import Decoder, Fusion, Language, Params, Vision
+from s2rm.config.text_models import count_positions
 from s2rm.core.errors import UserError
 from s2rm.model.build import ModelConfig
 from s2rm.model.encoders.backbone_sketch import require_trainable
-from s2rm.model.encoders.language import pretrained_bert_config, random_bert_config
+from s2rm.model.encoders.text_models import pretrained_config, random_bert_config
 from s2rm.model.named import MODELS, explain_options
 from s2rm.model.s2rm import S2RM
 
@@ -58,7 +59,8 @@ def create_model(name: str, **sections: Mapping[str, Any]) -> S2RM:
 def create_untrained(params: Params) -> S2RM:
     """Create the model of these parameters with random weights; nothing is downloaded.
 
-    BERT has the size that `language` states, also where the parameters name a pretrained BERT.
+    The text encoder is a BERT of the size that `language` states, also where the parameters name a
+    pretrained model.
 
     Raises:
         UserError: the backbone cannot be built.
@@ -79,7 +81,7 @@ def create_for_training(
         params: the parameters of the training.
         tokenizer: its vocabulary is the size of a BERT from scratch.
         vision_weights: the file that the backbone starts from, where `vision.pretrained` is true.
-        language_weights: the folder that BERT starts from, where `language.pretrained` is set.
+        language_weights: the folder that the text encoder starts from, where `language.pretrained` is set.
 
     Raises:
         UserError: weights are missing or belong to another model, or the backbone cannot be built or trained.
@@ -88,23 +90,25 @@ def create_for_training(
         raise UserError("vision.pretrained is true, but its weights are not given")
     if params.language.pretrained is not None and language_weights is None:
         raise UserError(f"language.pretrained is {params.language.pretrained}, but its weights are not given")
+    text: PretrainedConfig
     if language_weights is None:
-        bert = random_bert_config(
+        text = random_bert_config(
             params.language, vocabulary=len(tokenizer), pad_token_id=tokenizer.pad_token_id
         )
     else:
-        bert = pretrained_bert_config(language_weights)
-        if bert.max_position_embeddings < params.language.tokens:
+        text = pretrained_config(language_weights)
+        positions = count_positions(text.to_dict()) or 0
+        if positions < params.language.tokens:
             raise UserError(
                 f"language.tokens is {params.language.tokens}, but {params.language.pretrained} has "
-                f"{bert.max_position_embeddings} positions: lower language.tokens"
+                f"{positions} positions: lower language.tokens"
             )
     config = ModelConfig(
         vision=params.vision,
         language=params.language,
         fusion=params.fusion,
         decoder=params.decoder,
-        bert=bert.to_dict(),
+        text_model=text.to_dict(),
     )
     vision = params.vision
     require_trainable(vision.backbone, image_size=vision.image_size, options=vision.options)
@@ -114,5 +118,7 @@ def create_for_training(
 
 
 def _untrained_config(vision: Vision, language: Language, fusion: Fusion, decoder: Decoder) -> ModelConfig:
-    bert = random_bert_config(language, vocabulary=language.vocabulary, pad_token_id=0)
-    return ModelConfig(vision=vision, language=language, fusion=fusion, decoder=decoder, bert=bert.to_dict())
+    text = random_bert_config(language, vocabulary=language.vocabulary, pad_token_id=0)
+    return ModelConfig(
+        vision=vision, language=language, fusion=fusion, decoder=decoder, text_model=text.to_dict()
+    )

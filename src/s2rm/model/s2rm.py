@@ -96,7 +96,8 @@ class S2RM(
         Args:
             config: the model's parameters.
             vision_weights: a safetensors file of the whole timm backbone; None leaves the weights random.
-            language_weights: a folder from which transformers reads a BERT; None leaves the weights random.
+            language_weights: a folder from which transformers reads the text encoder; None leaves the weights
+                random.
 
         Raises:
             UserError: an encoder cannot be built, or the weights belong to another model.

@@ -208,6 +208,11 @@ def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple
     """
     start = find_weights(weights, params.vision, params.language)
     tokenizer = build_tokenizer(expressions, params.language, start.language)
+    if params.train.text_masking and tokenizer.mask_token_id is None:
+        raise UserError(
+            f"train.text_masking is {params.train.text_masking}, but the tokenizer of "
+            f"{params.language.pretrained} has no mask token: set it to 0"
+        )
     model = create_for_training(
         params, tokenizer, vision_weights=start.vision, language_weights=start.language
     )

@@ -21,7 +21,7 @@ def build_optimiser(model: S2RM, train: Train) -> AdamW:
     """
     rates = {
         "vision.backbone.": train.learning_rate * train.vision_rate,
-        "language.bert.": train.learning_rate * train.language_rate,
+        "language.text_model.": train.learning_rate * train.language_rate,
         "": train.learning_rate,
     }
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {

@@ -247,13 +247,16 @@ def test_a_commit_that_is_not_there(
     fails(stage, f"{BERT} has no commit 0{{40}}: correct the commit in the catalog")
 
 
-@pytest.mark.parametrize("kind", ["roberta", "gpt2", None])
+@pytest.mark.parametrize("kind", ["gpt2", None])
 def test_a_model_of_another_kind_is_refused_before_its_weights_are_fetched(
     hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]], kind: str | None
 ) -> None:
     config = json.dumps({"model_type": kind}).encode()
     publish(hub.folder, BERT, encoders[BERT] | {"config.json": config})
-    fails(stage, r"is a (roberta model|gpt2 model|model of an unknown kind.*), not a BERT: choose a BERT")
+    fails(
+        stage,
+        r"is a (gpt2 model|model of an unknown kind.*): choose a BERT, RoBERTa, DistilBERT or CLIP model",
+    )
     assert [each.path.rsplit("/")[-1] for each in hub.asked("/resolve/")] == ["config.json"]
 
 
@@ -291,10 +294,43 @@ def test_a_mirror_that_answers_with_another_commit_is_refused(
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("name", ["../../escaped", "/etc", "a/b/c", ""])
-def test_a_name_that_is_not_a_repository_is_refused(hub: HubServer, stage: Stage, name: str) -> None:
-    fails(stage, "is not a name of a repository", language=name)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a/b/c", "is not a name of a repository"),
+        ("", "is not a name of a repository"),
+        ("../../escaped", "is not a folder: correct the path"),
+        ("/etc", "lacks config.json, tokenizer.json or vocab.txt, model.safetensors: place"),
+    ],
+)
+def test_a_name_that_is_not_a_repository_is_refused(
+    hub: HubServer, stage: Stage, name: str, said: str
+) -> None:
+    fails(stage, said, language=name)
     assert not hub.requests
+
+
+def test_a_language_model_in_a_folder(
+    hub: HubServer, stage: Stage, encoders: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """Its files are copied, so that the folder may change later; the Hub is not asked."""
+    folder = tmp_path / "bert-here"
+    folder.mkdir()
+    for name, content in encoders[BERT].items():
+        (folder / name).write_bytes(content)
+    stage.run(language=str(folder))
+    assert not hub.requests
+    assert stage.revisions == {}
+    record = json.loads((stage.output / "weights.json").read_text())["language"]
+    assert record["repository"] == str(folder)
+    assert set(record["sha256"]) >= {"language/config.json", "language/model.safetensors"}
+    kept = stage.output / "language" / "model.safetensors"
+    assert kept.read_bytes() == encoders[BERT]["model.safetensors"]
+    assert not kept.samefile(folder / "model.safetensors")
+    assert not (stage.output / "language" / "pytorch_model.bin").exists()
+    (folder / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(UserError, match="is not a complete safetensors file"):
+        stage.run(language=str(folder))
 
 
 @pytest.mark.hostile
@@ -311,9 +347,9 @@ def test_a_repository_with_a_pickle_alone_is_refused_before_any_download(
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"model_type": "roberta"}, "which is a roberta model, not a BERT"),
-        ({"model_type": "distilbert"}, "which is a distilbert model, not a BERT"),
-        ({"model_type": "clip"}, "which is a clip model, not a BERT"),
+        ({"model_type": "gpt2"}, "which is a gpt2 model: choose a BERT, RoBERTa, DistilBERT or CLIP model"),
+        ({"model_type": "roberta", "max_position_embeddings": 10}, "has 8 positions: lower"),
+        ({"model_type": "clip", "text_config": {"max_position_embeddings": 8}}, "has 8 positions: lower"),
         ({"architectures": ["BertModel"]}, "of an unknown kind"),
         ([], "of an unknown kind"),
         ({"model_type": "bert", "max_position_embeddings": 8}, "has 8 positions: lower language.tokens"),
@@ -660,8 +696,11 @@ def test_a_training_asks_nobody_and_starts_from_the_weights(
     resnet, bert = (load(encoders[name]["model.safetensors"]) for name in (RESNET, BERT))
     for trained_name, started in (
         ("vision.backbone.layer4.0.conv1.weight", resnet["layer4.0.conv1.weight"]),
-        ("language.bert.embeddings.word_embeddings.weight", bert["bert.embeddings.word_embeddings.weight"]),
-        ("language.bert.embeddings.LayerNorm.weight", bert["bert.embeddings.LayerNorm.gamma"]),
+        (
+            "language.text_model.embeddings.word_embeddings.weight",
+            bert["bert.embeddings.word_embeddings.weight"],
+        ),
+        ("language.text_model.embeddings.LayerNorm.weight", bert["bert.embeddings.LayerNorm.gamma"]),
     ):
         assert (trained[trained_name] - started).abs().max() < 1e-4
     assert (stage.folder / "model" / "tokenizer.json").is_file()

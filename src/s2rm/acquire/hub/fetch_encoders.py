@@ -11,10 +11,10 @@ from pathlib import Path
 
 from s2rm.acquire.hub.file_checks import check_safetensors
 from s2rm.acquire.hub.language_kind import CONFIG, require_usable_file
-from s2rm.acquire.hub.snapshot import fetch_snapshot
-from s2rm.acquire.hub.weights import LANGUAGE, RECORD, VISION, list_repositories
+from s2rm.acquire.hub.snapshot import fetch_snapshot, take_folder
+from s2rm.acquire.hub.weights import LANGUAGE, RECORD, VISION, find_local, list_repositories
 from s2rm.config.params import Language, Vision
-from s2rm.core.files import link, partial_of, replace_text
+from s2rm.core.files import copy, link, partial_of, replace_text
 
 # Encoder → file on the Hub → its path in the folder; the largest file is fetched last.
 TARGETS = {
@@ -60,8 +60,8 @@ def fetch_weights(
         offline: nothing is downloaded; only the store and the user's own cache of the Hub are used.
 
     Raises:
-        UserError: a backbone has no weights on the Hub, a language model is not a BERT, or a repository
-            cannot be fetched.
+        UserError: a backbone has no weights on the Hub, a language model cannot be used, or a repository
+            or a folder lacks a file.
     """
     record: dict[str, object] = {}
     folder = partial_of(output)
@@ -75,20 +75,25 @@ def fetch_weights(
     # The language model first: its configuration can refuse it before anything large is fetched.
     for encoder, repository in sorted(list_repositories(vision, language).items()):
         targets = TARGETS[encoder]
-        revision = revisions.get(repository)
-        snapshot = fetch_snapshot(
-            repository,
-            list(targets),
-            REQUIRED[encoder],
-            store=store,
-            revision=revision,
-            offline=offline,
-            checks=checks,
-        )
-        if revision is None:
-            pin(repository, snapshot.commit)
+        local = find_local(language) if encoder == "language" else None
+        if local is not None:
+            snapshot = take_folder(local, list(targets), REQUIRED[encoder], checks=checks)
+        else:
+            revision = revisions.get(repository)
+            snapshot = fetch_snapshot(
+                repository,
+                list(targets),
+                REQUIRED[encoder],
+                store=store,
+                revision=revision,
+                offline=offline,
+                checks=checks,
+            )
+            if revision is None:
+                pin(repository, snapshot.commit)
         for name in snapshot.sha256:
-            link(snapshot.folder / name, folder / targets[name])
+            place = link if local is None else copy  # no link to a folder that the user may change
+            place(snapshot.folder / name, folder / targets[name])
         record[encoder] = {
             "repository": repository,
             "revision": snapshot.commit,

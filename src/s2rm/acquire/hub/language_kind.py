@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from s2rm.config.params import Language
+from s2rm.config.text_models import KNOWN, count_positions, find_text_config
 from s2rm.core.errors import UserError
 from s2rm.core.files import load_json
 
@@ -11,7 +12,7 @@ CONFIG = "config.json"
 
 
 def require_usable(config: Any, language: Language) -> None:
-    """Check that a configuration is that of a BERT with enough positions for the expressions.
+    """Check that a configuration is that of a known text encoder with enough positions for the expressions.
 
     Args:
         config: the content of config.json.
@@ -20,14 +21,15 @@ def require_usable(config: Any, language: Language) -> None:
     Raises:
         UserError: it is not.
     """
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "bert":
+    text = find_text_config(config)
+    if text is None:
+        kind = config.get("model_type") if isinstance(config, dict) else None
         found = f"a {kind} model" if kind else "a model of an unknown kind (no model_type in its config.json)"
         raise UserError(
-            f"language.pretrained is {language.pretrained}, which is {found}, not a BERT: choose a BERT"
+            f"language.pretrained is {language.pretrained}, which is {found}: choose a {KNOWN} model"
         )
-    positions = config.get("max_position_embeddings", language.tokens)
-    if not isinstance(positions, int) or positions < language.tokens:
+    positions = count_positions({"max_position_embeddings": language.tokens + 2, **text}) or 0
+    if positions < language.tokens:
         raise UserError(
             f"language.tokens is {language.tokens}, but {language.pretrained} has {positions} positions: "
             "lower language.tokens"

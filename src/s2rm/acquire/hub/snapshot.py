@@ -55,6 +55,7 @@ class Snapshot:
 
     folder: Path
     commit: str
+    """Empty for a folder of the user's own."""
     sha256: dict[str, str]
 
 
@@ -120,6 +121,29 @@ def fetch_snapshot(
             sha256 = {name: _sha256(folder / name) for name in files if name in placed}
             replace_text(folder / RECORD, json.dumps(sha256, indent=2) + "\n")
     return Snapshot(folder, revision, {name: sha256[name] for name in files if name in sha256})
+
+
+def take_folder(
+    folder: Path,
+    files: Sequence[str],
+    required: Sequence[Collection[str]],
+    *,
+    checks: Mapping[str, Callable[[Path], None]],
+) -> Snapshot:
+    """Take a folder of the user's own for a snapshot; the arguments are those of `fetch_snapshot`.
+
+    Raises:
+        UserError: a required file is missing, or a check fails.
+    """
+    refuse_folders(folder, files)
+    placed = [name for name in files if (folder / name).is_file()]
+    missing = find_missing(placed, required)
+    if missing:
+        raise UserError(f"{folder} lacks {', '.join(missing)}: place {list_needed(files, required)} there")
+    for name in placed:
+        if name in checks:
+            checks[name](folder / name)
+    return Snapshot(folder, "", {name: _sha256(folder / name) for name in placed})
 
 
 def _list_or_trust(

@@ -1,7 +1,7 @@
 """The folder of pretrained encoders: its content, and finding the weights that a new model starts from.
 
 vision.safetensors        a timm backbone, if `vision.pretrained`
-language/                 config, weights and tokenizer of a BERT, if `language.pretrained`
+language/                 config, weights and tokenizer of a text encoder, if `language.pretrained`
 weights.json              repository, commit and sha256 of these; `{}` where nothing is pretrained
 
 `s2rm.acquire.hub.fetch_encoders` writes the folder. It is a module of its own so that a training, which only
@@ -65,6 +65,21 @@ def list_repositories(vision: Vision, language: Language) -> dict[str, str]:
     if language.pretrained is not None:
         wanted["language"] = language.pretrained
     return wanted
+
+
+def find_local(language: Language) -> Path | None:
+    """Return the folder on this machine that `language.pretrained` names; None if it names one on the Hub.
+
+    Raises:
+        UserError: it is written like a path, and there is no such folder.
+    """
+    name = language.pretrained or ""
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return folder
+    if name.startswith(("/", "./", "../", "~")):
+        raise UserError(f"language.pretrained is {name}, which is not a folder: correct the path")
+    return None
 
 
 def _repository_of(backbone: str) -> str:
