@@ -40,7 +40,8 @@ from s2rm.core.errors import exit_on_user_error
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles, ZipImages
 from s2rm.data.processor import Processor
-from s2rm.data.samplers import GroupedBatchSampler, group_by_image
+from s2rm.data.rows import Rows
+from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.data.table import load_table
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.refer.pickles import load_pickle
@@ -132,17 +133,18 @@ def build_loaders(root: Path, params: Params, scale: float) -> dict[str, list[Re
         (images / name).write_bytes(zipped.read(name))
     prepare(BENCHMARK.name, raw, root, Preprocess(sentence="raw", faults="refuse", statistics="warn"))
     table = load_table(root / f"{BENCHMARK.name}.parquet")
-    tokenizer = build_tokenizer(table["expression"], params.language)
+    tokenizer = build_tokenizer(table["expression"].tolist(), params.language)
     vocabulary = tokenizer.get_vocab()
     (root / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n")
     size, tokens = params.vision.image_size, params.language.tokens
     processor = Processor(tokenizer, image_size=size, max_tokens=tokens, mean=MEAN, std=STD)
     most = params.train.expressions_per_image
 
-    def ours(rows: pd.DataFrame, expressions: int, expressions_per_image: int) -> list[Reader]:
-        dataset = ExpressionDataset(rows.reset_index(), ImageFiles(raw), processor)
+    def ours(chosen: pd.DataFrame, expressions: int, expressions_per_image: int) -> list[Reader]:
+        rows = Rows.from_frame(chosen)
+        dataset = ExpressionDataset(rows, ImageFiles(raw), processor)
         batches = GroupedBatchSampler(
-            group_by_image(dataset.image_path),
+            rows.group_by_image(),
             expressions=expressions,
             expressions_per_image=expressions_per_image,
             seed=0,

@@ -15,7 +15,7 @@ from timing import build_parser, describe_machine, print_result, time_interleave
 from s2rm.core.errors import exit_on_user_error
 
 BIN = Path(sys.executable).parent
-PREPARED, RAW = Path("data/prepared"), Path("data/raw")
+PREPARED, RAW, ROWS = Path("data/prepared"), Path("data/raw"), Path(".scratch/overhead.arrow")
 
 
 def run(*command: object) -> None:
@@ -35,27 +35,27 @@ def make_first_batch() -> None:
     from s2rm.data.dataset import ExpressionDataset
     from s2rm.data.image_zip import ImageFiles
     from s2rm.data.processor import Processor
-    from s2rm.data.samplers import GroupedBatchSampler, group_by_image
+    from s2rm.data.samplers import GroupedBatchSampler
     from s2rm.data.tokenizer import build_tokenizer
     from s2rm.training.rows import load_rows
 
     params = load_params()
-    table, _ = load_rows(params, next(iter(params.runs.values())), PREPARED)
+    rows = load_rows(params, next(iter(params.runs.values())), PREPARED, ROWS)
     processor = Processor(
-        build_tokenizer(table["expression"], params.language),
+        build_tokenizer(rows.expressions, params.language),
         image_size=params.vision.image_size,
         max_tokens=params.language.tokens,
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
     )
-    dataset = ExpressionDataset(table, ImageFiles(RAW), processor)
+    dataset = ExpressionDataset(rows, ImageFiles(RAW), processor)
     batches = GroupedBatchSampler(
-        group_by_image(dataset.image_path),
+        rows.group_by_image(),
         expressions=params.train.expressions_per_batch,
         expressions_per_image=params.train.expressions_per_image,
         seed=params.train.seed,
     )
-    dataset.collate([dataset[rows] for rows in next(iter(batches))])
+    dataset.collate([dataset[group] for group in next(iter(batches))])
 
 
 def main() -> None:

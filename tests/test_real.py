@@ -49,7 +49,7 @@ def test_preprocess_evaluate_and_predict_run_on_photographs(
     table = load_table(prepared / f"prepared/{NAME}.parquet")
     assert len(table) > 0
     params = real_params("vision.image_size=64")
-    tokenizer = build_tokenizer(table["expression"], params.language)
+    tokenizer = build_tokenizer(table["expression"].tolist(), params.language)
     save(create_for_training(params, tokenizer), tokenizer, tmp_path / "model")
 
     metrics = evaluate_benchmarks(

@@ -15,6 +15,7 @@ from s2rm.data.dataset import Batch, ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
 from s2rm.data.rle import encode
+from s2rm.data.rows import Rows
 
 SIZE = 32
 # image → (width, height); expression → (image, box of the referent), white in the picture
@@ -42,7 +43,7 @@ def dataset(
         rows.append((name, expression, encode(mask), image.height, image.width))
     table = pd.DataFrame(rows, columns=["image_path", "expression", "mask_rle", "height", "width"])
     processor = Processor(tiny_tokenizer, image_size=SIZE, max_tokens=12, mean=(0.5,) * 3, std=(0.5,) * 3)
-    return ExpressionDataset(table, ImageFiles(tmp_path), processor)
+    return ExpressionDataset(Rows.from_frame(table), ImageFiles(tmp_path), processor)
 
 
 @pytest.fixture

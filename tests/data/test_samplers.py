@@ -1,17 +1,16 @@
 """Batches of expressions under their images."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2rm.data.samplers import Group, GroupedBatchSampler, ImageBatchSampler, group_by_image
+from s2rm.data.samplers import Group, GroupedBatchSampler, Groups, ImageBatchSampler
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
 
-def groups_of(sizes: list[int]) -> list[Group]:
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return [list(range(start, start + size)) for start, size in zip(starts, sizes, strict=True)]
+groups_of = Groups.of_sizes
 
 
 @given(SIZES, st.integers(1, 10), st.integers(1, 5), st.integers(0, 3), st.integers(0, 5))
@@ -53,8 +52,10 @@ def test_images_and_their_expressions_are_both_shuffled() -> None:
 
 
 def test_groups_are_in_the_order_of_their_first_rows() -> None:
-    assert group_by_image(["b", "a", "b", "c", "a"]) == [[0, 2], [1, 4], [3]]
-    assert group_by_image([]) == []
+    assert list(Groups.by_label(np.array([0, 1, 0, 2, 1]))) == [[0, 2], [1, 4], [3]]
+    assert list(Groups.by_label(np.array([], dtype=int))) == []
+    assert list(Groups.of_sizes([2, 1])) == [[0, 1], [2]]
+    assert list(Groups.of_sizes([])) == []
 
 
 @given(SIZES, st.integers(1, 5))
@@ -63,7 +64,7 @@ def test_ordered_batches_take_images_whole(sizes: list[int], images: int) -> Non
     batches = ImageBatchSampler(groups, images)
     found = list(batches)
     assert len(found) == len(batches)
-    assert [group for batch in found for group in batch] == groups
+    assert [group for batch in found for group in batch] == list(groups)
     assert {len(batch) for batch in found[:-1]} <= {images}
 
 
@@ -71,6 +72,6 @@ def test_ordered_batches_take_images_whole(sizes: list[int], images: int) -> Non
 def test_images_per_batch(per_image: int, expected: float) -> None:
     """Three images with 3, 4 and 1 expressions, in batches of 4."""
     sampler = GroupedBatchSampler(
-        [[0, 1, 2], [3, 4, 5, 6], [7]], expressions=4, expressions_per_image=per_image, seed=0
+        Groups.of_sizes([3, 4, 1]), expressions=4, expressions_per_image=per_image, seed=0
     )
     assert sampler.images_per_batch == expected

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from accelerate.state import PartialState
@@ -20,6 +21,7 @@ from torch.optim import AdamW
 from s2rm.config.params import Params
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
+from s2rm.data.rows import Rows
 from s2rm.data.table import load_table
 from s2rm.evaluation.scores import score_expressions
 from s2rm.evaluation.sharding import score_together
@@ -79,9 +81,9 @@ def cut_to_steps(wanted: int) -> None:
     """Make an epoch of `wanted` expressions: whole batches, so that the last one is not smaller."""
     original = loop.load_rows
 
-    def rows(*arguments: Any) -> Any:
-        train, validation = original(*arguments)
-        return pd.concat([train] * -(-wanted // len(train)), ignore_index=True)[:wanted], validation
+    def rows(*arguments: Any) -> Rows:
+        table = original(*arguments).table
+        return Rows(pa.concat_tables([table] * -(-wanted // len(table)))[:wanted])
 
     loop.load_rows = rows
 

@@ -12,7 +12,7 @@ import pytest
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.training.rows import load_rows
+from s2rm.training.rows import load_rows, load_validation, select
 from s2rm.training.validation import held_out
 
 FIRST, SECOND = "refcoco_unc", "referit_berkeley"
@@ -40,6 +40,11 @@ def make_params(tiny_params: Callable[..., Params]) -> Callable[..., Params]:
     return lambda *overrides: tiny_params(*fixed, *overrides)
 
 
+def trained(params: Params, run: Run, prepared: Path) -> pd.DataFrame:
+    columns = ["benchmark", "split", "image_path"]
+    return pa.Table.from_batches(select(params, run, prepared, columns)).to_pandas()
+
+
 def training_images(table: pd.DataFrame) -> set[str]:
     return set(table["image_path"])
 
@@ -48,22 +53,24 @@ def test_a_joint_training_drops_images_of_evaluation_splits_and_says_how_many(
     make_params: Callable[..., Params], prepared: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    train, validation = load_rows(make_params(), JOINT, prepared)
-    everything, _ = load_rows(make_params("train.drop_evaluated=false"), JOINT, prepared)
+    train, everything = (
+        trained(make_params(override), JOINT, prepared)
+        for override in ("train.drop_evaluated=true", "train.drop_evaluated=false")
+    )
+    validation = load_validation(JOINT, prepared)
     dropped = training_images(everything) - training_images(train)
     assert len(dropped) == 2
     lost = everything["image_path"].isin(dropped).sum()
     assert f"{FIRST}: 2 training images ({lost} expressions) dropped" in caplog.text
     assert SECOND not in [record.args[0] for record in caplog.records], "nothing was dropped from it"
     assert len(train) == len(everything) - lost
-    assert list(train.index) == list(range(len(train)))
     assert set(validation) == {FIRST, SECOND}
     assert all(set(rows["split"]) == {"val"} for rows in validation.values())
 
 
 def test_a_benchmark_alone_keeps_its_protocol(make_params: Callable[..., Params], prepared: Path) -> None:
     alone = Run(train_on=[FIRST], evaluate_on=[FIRST])
-    train, validation = load_rows(make_params(), alone, prepared)
+    train, validation = trained(make_params(), alone, prepared), load_validation(alone, prepared)
     assert training_images(train) & training_images(validation[FIRST])
     table = load_table(prepared / f"{FIRST}.parquet")
     assert len(train) == (table["split"] == "train").sum()
@@ -71,14 +78,12 @@ def test_a_benchmark_alone_keeps_its_protocol(make_params: Callable[..., Params]
 
 def test_a_val_split_that_is_trained_on(make_params: Callable[..., Params], prepared: Path) -> None:
     params = make_params(f"train.with_val=[{SECOND}]", "train.drop_evaluated=false")
-    train, validation = load_rows(params, JOINT, prepared)
+    train, validation = trained(params, JOINT, prepared), load_validation(JOINT, prepared)
     kinds = train.groupby("benchmark")["split"].unique().map(set).to_dict()
     assert kinds == {FIRST: {"train"}, SECOND: {"train", "val"}}
     assert set(validation) == {FIRST, SECOND}
     assert held_out(validation, params.train) == [FIRST]
-    kept, _ = load_rows(
-        make_params(f"train.with_val=[{SECOND}]"), JOINT, prepared
-    )  # not dropped as evaluated
+    kept = trained(make_params(f"train.with_val=[{SECOND}]"), JOINT, prepared)  # not dropped as evaluated
     assert (kept["benchmark"].eq(SECOND) & kept["split"].eq("val")).any()
 
 
@@ -90,10 +95,10 @@ def test_nothing_left_to_train_on_is_an_error(make_params: Callable[..., Params]
     with pytest.raises(
         UserError, match=f"every training image of ({FIRST}|{SECOND}) is in an evaluation split"
     ):
-        load_rows(make_params(), JOINT, prepared)
+        load_rows(make_params(), JOINT, prepared, prepared / "rows.arrow")
     for name in (FIRST, SECOND):
         table = load_table(prepared / f"{name}.parquet").assign(split="val")
         file = pa.Table.from_pandas(table, SCHEMA, preserve_index=False)
         pq.write_table(file, prepared / f"{name}.parquet")
     with pytest.raises(UserError, match=f"{FIRST} has no expression in split train"):
-        load_rows(make_params(), JOINT, prepared)
+        load_rows(make_params(), JOINT, prepared, prepared / "rows.arrow")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +18,7 @@ from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.processor import Processor
+from s2rm.data.rows import Rows
 from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.model.s2rm import S2RM
@@ -149,18 +149,21 @@ def test_epochs_see_every_expression_in_another_order(
 def test_only_training_expressions_are_trained_on(
     training: Training, tiny_params: TinyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables: list[pd.DataFrame] = []  # in the order of reading: training, then validation
+    read: list[list[str]] = []  # in the order of reading: training, then validation
     original = ExpressionDataset.__init__
 
-    def spy(self: ExpressionDataset, table: pd.DataFrame, *args: Any, **kwargs: Any) -> None:
-        tables.append(table)
-        original(self, table, *args, **kwargs)
+    def spy(self: ExpressionDataset, rows: Rows, *args: Any, **kwargs: Any) -> None:
+        read.append(list(rows.expressions))
+        original(self, rows, *args, **kwargs)
 
     monkeypatch.setattr(ExpressionDataset, "__init__", spy)
     training.run(tiny_params(*SHORT, "train.epochs=1"))
-    assert [set(table["split"]) for table in tables] == [{"train"}, {"val"}, {"val"}]
-    assert sum(len(table) for table in tables[1:]) == expressions(training, "val")
-    assert len(tables[0]) == expressions(training, "train")
+    tables = [load_table(training.data.prepared / f"{name}.parquet") for name in RUN.train_on]
+    train, *val = (
+        [text for table in some for text in table[table["split"] == split]["expression"]]
+        for split, some in (("train", tables), *(("val", [table]) for table in tables))
+    )
+    assert read == [train, *val]
 
 
 def test_the_loss_falls_on_a_handful_of_images(training: Training, tiny_params: TinyParams) -> None:

@@ -71,6 +71,7 @@ def prepare_workers() -> Callable[[int], None]:
 def _start_worker(cores: frozenset[int], worker: int) -> None:
     use_cores(cores)
     ignore_stop_signals(worker)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else tokenizers warns of the fork
 
 
 def keep_freed_memory() -> None:

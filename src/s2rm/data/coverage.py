@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from s2rm.core.errors import UserError
@@ -14,6 +15,7 @@ MOST_UNKNOWN = 0.5  # of the words of training: beyond it the vocabulary is anot
 SAID_UNKNOWN = 0.05
 ENDLESS = 10**6  # tokens
 SAID_CUT = 0.01  # of the expressions
+CHECKED = 50_000  # expressions of a training at most, evenly spread
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,15 @@ def check_training(
 
     Args:
         tokenizer: the tokenizer of the training.
-        expressions: those that are trained on.
+        expressions: those that are trained on; of more than `CHECKED` only so many are looked at.
         tokens: length at which they are cut, in tokens with [CLS] and [SEP].
         source: what the tokenizer is, for messages.
 
     Raises:
         UserError: more than half of the words are unknown, or no expression has a letter or a digit.
     """
+    if len(expressions) > CHECKED:
+        expressions = [expressions[i] for i in np.linspace(0, len(expressions) - 1, CHECKED, dtype=int)]
     if not any(character.isalnum() for expression in expressions for character in expression):
         raise UserError(
             f"none of the {len(expressions):,} training expressions has a letter or a digit (first: "

@@ -6,7 +6,6 @@ Shapes: B images, N expressions, S the side of the model's input in pixels, T to
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -14,7 +13,7 @@ from torch.utils.data import Dataset, default_collate
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.processor import Processor
-from s2rm.data.rle import decode
+from s2rm.data.rows import Rows
 from s2rm.data.transforms import resize_mask
 
 
@@ -53,8 +52,7 @@ class Sample:
 
     pixels: Tensor
     """(3, S, S), uint8."""
-    token_ids: list[list[int]]
-    """The token ids of each expression, without padding."""
+    expressions: list[str]
     masks: list[np.ndarray]
     """The mask of each expression, (S, S), boolean."""
     rows: list[int]
@@ -62,29 +60,20 @@ class Sample:
 
 
 class ExpressionDataset(Dataset[Sample]):
-    """The expressions of a table as samples; an index is a list of rows that all belong to one image.
+    """The expressions of some rows as samples; an index is a list of rows that all belong to one image.
 
     So an image is decoded once for all of its expressions. `s2rm.data.samplers` makes such lists.
     """
 
-    def __init__(
-        self,
-        table: pd.DataFrame,
-        images: ImageFiles,
-        processor: Processor,
-    ) -> None:
-        """Tokenize the expressions of a table.
+    def __init__(self, rows: Rows, images: ImageFiles, processor: Processor) -> None:
+        """Wrap the rows of one or several prepared tables.
 
         Args:
-            table: rows of one or several prepared tables.
+            rows: their images, expressions and masks.
             images: the files that `image_path` names.
             processor: how the model's inputs are made.
         """
-        self.images, self.processor = images, processor
-        self.image_path = table["image_path"].tolist()
-        self.mask_rle = table["mask_rle"].tolist()
-        self.sizes = table[["height", "width"]].to_numpy()
-        self.token_ids = processor.tokenize(table["expression"].tolist())
+        self.rows, self.images, self.processor = rows, images, processor
 
     def __getitem__(self, rows: list[int]) -> Sample:
         """Read the image and the masks of these rows.
@@ -92,21 +81,19 @@ class ExpressionDataset(Dataset[Sample]):
         Raises:
             UserError: the image is missing or cannot be read.
         """
-        path = self.image_path[rows[0]]
+        path = self.rows.image_path(rows[0])
         image = decode_image(self.images.read(path), path)
-        masks = [decode(self.mask_rle[row], *self.sizes[row]) for row in rows]
         return Sample(
             pixels=self.processor.to_pixels(image),
-            token_ids=[self.token_ids[row] for row in rows],
-            masks=[resize_mask(mask, self.processor.image_size) for mask in masks],
+            expressions=[self.rows.expressions[row] for row in rows],
+            masks=[resize_mask(self.rows.mask(row), self.processor.image_size) for row in rows],
             rows=rows,
         )
 
     def collate(self, samples: list[Sample]) -> Batch:
         """Join samples into a batch; expressions are padded to the longest of them."""
-        token_ids, attention_mask = self.processor.pad(
-            [ids for sample in samples for ids in sample.token_ids]
-        )
+        expressions = [expression for sample in samples for expression in sample.expressions]
+        token_ids, attention_mask = self.processor.pad(self.processor.tokenize(expressions))
         counts = torch.tensor([len(sample.rows) for sample in samples])
         # In a worker process, `default_collate` stacks directly into shared memory, which saves one copy.
         return Batch(

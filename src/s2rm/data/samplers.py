@@ -1,19 +1,47 @@
 """Samplers that group expressions by image, so that an image is encoded once for all of its expressions."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 Group = list[int]
 """Rows of the table that belong to one image."""
 
 
-def group_by_image(image_paths: Sequence[str]) -> list[Group]:
-    """Return the rows of each image, images in the order of their first row."""
-    groups = pd.Series(np.arange(len(image_paths))).groupby(np.asarray(image_paths), sort=False)
-    return [rows.tolist() for _, rows in groups]
+@dataclass(frozen=True)
+class Groups:
+    """The rows of each image, of which there may be millions: two arrays rather than lists."""
+
+    rows: NDArray[np.int64]
+    """Those of the first image, then those of the second, and so on."""
+    starts: NDArray[np.int64]
+    """Where the rows of each image begin in `rows`, and the end of the last."""
+
+    @classmethod
+    def by_label(cls, labels: NDArray[np.integer]) -> Self:
+        """Group the rows 0..N−1 by their labels 0..G−1, (N,)."""
+        order = np.argsort(labels, kind="stable")
+        return cls(order, np.concatenate([[0], np.bincount(labels).cumsum()]).astype(np.int64))
+
+    @classmethod
+    def of_sizes(cls, sizes: Sequence[int]) -> Self:
+        """Make groups of these sizes from consecutive rows."""
+        ends = np.cumsum(sizes, dtype=np.int64)
+        return cls(np.arange(ends[-1] if len(ends) else 0), np.concatenate([[0], ends]))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.starts) - 1
+
+    def __getitem__(self, image: int) -> Group:
+        """Return the rows of an image."""
+        if not 0 <= image < len(self):
+            raise IndexError(image)
+        return self.rows[self.starts[image] : self.starts[image + 1]].tolist()
 
 
 class GroupedBatchSampler(Sampler[list[Group]]):
@@ -30,7 +58,7 @@ class GroupedBatchSampler(Sampler[list[Group]]):
 
     def __init__(
         self,
-        groups: list[Group],
+        groups: Groups,
         *,
         expressions: int,
         expressions_per_image: int,
@@ -56,7 +84,7 @@ class GroupedBatchSampler(Sampler[list[Group]]):
 
     def __len__(self) -> int:
         """Return the number of shares per epoch: batches × processes."""
-        return -(-sum(map(len, self.groups)) // self.expressions) * self.processes
+        return -(-len(self.groups.rows) // self.expressions) * self.processes
 
     @property
     def images_per_batch(self) -> float:
@@ -64,7 +92,7 @@ class GroupedBatchSampler(Sampler[list[Group]]):
 
         A group that the end of a batch splits is not counted twice.
         """
-        parts = sum(-(-len(group) // self.expressions_per_image) for group in self.groups)
+        parts = int(np.sum(-(-np.diff(self.groups.starts) // self.expressions_per_image)))
         return parts * self.processes / len(self)
 
     def __iter__(self) -> Iterator[list[Group]]:
@@ -73,25 +101,26 @@ class GroupedBatchSampler(Sampler[list[Group]]):
             yield from split_batch(batch, self.processes)
 
     def _batches(self) -> Iterator[list[Group]]:
+        rows, starts = self._shuffle()
+        for first in range(0, len(rows), self.expressions):
+            last = first + self.expressions
+            inside = starts[np.searchsorted(starts, first, "right") : np.searchsorted(starts, last)]
+            yield [part.tolist() for part in np.split(rows[first:last], inside - first)]
+
+    def _shuffle(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return all rows in the order of the epoch, and where the parts begin that are kept together."""
         rng = np.random.default_rng([self.seed, self.epoch])
-        chunks = []
-        for group in self.groups:
-            rows = rng.permutation(group).tolist()
-            step = self.expressions_per_image
-            chunks += [rows[i : i + step] for i in range(0, len(rows), step)]
-        batch: list[Group] = []
-        room = self.expressions
-        for i in rng.permutation(len(chunks)):
-            chunk = chunks[i]
-            while chunk:
-                batch.append(chunk[:room])
-                chunk = chunk[room:]
-                room -= len(batch[-1])
-                if not room:
-                    yield batch
-                    batch, room = [], self.expressions
-        if batch:
-            yield batch
+        rows, ends = self.groups.rows, self.groups.starts[1:]
+        sizes = np.diff(self.groups.starts)
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        rows = rows[np.lexsort((rng.random(len(rows)), owner))]  # shuffled inside each image
+        place = np.arange(len(rows)) - (ends - sizes)[owner]
+        begins = np.flatnonzero(place % self.expressions_per_image == 0)
+        lengths = np.diff(begins, append=len(rows))
+        order = rng.permutation(len(begins))
+        begins, lengths = begins[order], lengths[order]
+        starts = lengths.cumsum() - lengths
+        return rows[np.repeat(begins - starts, lengths) + np.arange(len(rows))], starts
 
 
 def split_batch(batch: list[Group], processes: int) -> list[list[Group]]:
@@ -114,7 +143,7 @@ def split_batch(batch: list[Group], processes: int) -> list[list[Group]]:
 class ImageBatchSampler(Sampler[list[Group]]):
     """Yield batches for evaluation: every image with all of its expressions, in the order of the table."""
 
-    def __init__(self, groups: list[Group], images_per_batch: int) -> None:
+    def __init__(self, groups: Groups, images_per_batch: int) -> None:
         """Group `images_per_batch` images, whose rows are `groups`."""
         self.groups, self.images_per_batch = groups, images_per_batch
 
@@ -125,4 +154,4 @@ class ImageBatchSampler(Sampler[list[Group]]):
     def __iter__(self) -> Iterator[list[Group]]:
         """Yield the batches, each as the rows of its images."""
         for i in range(0, len(self.groups), self.images_per_batch):
-            yield self.groups[i : i + self.images_per_batch]
+            yield [self.groups[k] for k in range(i, min(i + self.images_per_batch, len(self.groups)))]

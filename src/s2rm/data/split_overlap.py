@@ -18,26 +18,17 @@ https://github.com/google-research/big_vision/blob/5f95305/big_vision/datasets/r
 https://github.com/tensorflow/datasets/blob/90b6623/tensorflow_datasets/datasets/ref_coco/README.md
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.data.table import load_table
 
 COLUMNS = ("benchmark", "split", "image_path", "ref_id", "sent_id")  # the columns that this module needs
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """What `drop_evaluated` left out of a benchmark."""
-
-    images: int
-    """Number of images."""
-    expressions: int
-    """Number of expressions on them."""
 
 
 def read_image_splits(prepared: Path, benchmarks: Iterable[str]) -> dict[str, pd.DataFrame]:
@@ -84,25 +75,32 @@ def report_shared(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def drop_evaluated(
-    train: pd.DataFrame, evaluated: Iterable[pd.DataFrame]
-) -> tuple[pd.DataFrame, dict[str, Dropped]]:
-    """Leave out the rows whose image is in an evaluation split.
+def list_evaluated(batches: Iterable[pa.RecordBatch], trained: Collection[str] = ("train",)) -> set[str]:
+    """Return the paths of the images in evaluation splits.
 
     Args:
-        train: the rows to train on, of one or several benchmarks.
-        evaluated: tables of the benchmarks that are evaluated on. Rows of their split "train" are ignored, so
-            whole tables can be given.
+        batches: the columns split and image_path of a table.
+        trained: the splits that are trained on.
+    """
+    splits = pa.array(sorted(trained))
+    found: set[str] = set()
+    for batch in batches:
+        evaluated = pc.invert(pc.is_in(batch["split"], value_set=splits))
+        found.update(pc.unique(batch["image_path"].filter(evaluated)).to_pylist())
+    return found
+
+
+def drop_evaluated(batch: pa.RecordBatch, evaluated: pa.Array) -> tuple[pa.RecordBatch, dict[str, int]]:
+    """Leave out the rows whose image is evaluated on.
+
+    Args:
+        batch: rows to train on, with their image_path.
+        evaluated: the paths of the images.
 
     Returns:
-        The remaining rows, with their order and index, and what was dropped from each benchmark of `train`
-        (0 where nothing was).
+        The remaining rows, in their order, and image → number of rows that were dropped.
     """
-    seen = {path for table in evaluated for path in table.loc[table["split"] != "train", "image_path"]}
-    leaks = train["image_path"].isin(seen)
-    lost = train[leaks]
-    dropped = {}
-    for benchmark in train["benchmark"].unique():
-        rows = lost[lost["benchmark"] == benchmark]
-        dropped[str(benchmark)] = Dropped(rows["image_path"].nunique(), len(rows))
-    return train[~leaks], dropped
+    leaks = pc.is_in(batch["image_path"], value_set=evaluated)
+    counts = pc.value_counts(batch["image_path"].filter(leaks))
+    lost = {each["values"].as_py(): each["counts"].as_py() for each in counts}
+    return batch.filter(pc.invert(leaks)) if lost else batch, lost

@@ -1,10 +1,12 @@
 """Defines the columns of a benchmark's prepared tables, of expressions and of objects, and reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from s2rm.core.errors import UserError
@@ -43,17 +45,38 @@ OBJECT_SCHEMA = pa.schema(
 )
 
 
-def load_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+BATCH = 65536  # rows that are read at once
+
+
+def load_table(
+    path: Path, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Read a table of expressions that `prepare` wrote.
 
     Args:
         path: of the Parquet file.
         columns: the columns to read; None reads all. Most of the file are masks.
+        splits: whose rows to read; None reads all.
 
     Raises:
         UserError: the file is missing or corrupt, or has another schema, even in a column that is not read.
     """
-    return _load(path, SCHEMA, columns)
+    names = list(columns or SCHEMA.names)
+    schema = pa.schema([SCHEMA.field(name) for name in names])
+    return pa.Table.from_batches(read_batches(path, names, splits), schema).to_pandas()
+
+
+def read_batches(
+    path: Path, columns: Sequence[str], splits: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read a table of expressions part by part; arguments and errors are those of `load_table`."""
+    with _explain(path), pq.ParquetFile(path) as file:
+        _require(file.schema_arrow, SCHEMA, path)
+        read = list(columns) if splits is None else list(dict.fromkeys([*columns, "split"]))
+        for batch in file.iter_batches(BATCH, columns=read):
+            if splits is not None:
+                batch = batch.filter(pc.is_in(batch["split"], value_set=pa.array(splits)))
+            yield batch.select(list(columns))
 
 
 def load_objects(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -66,23 +89,28 @@ def load_objects(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     Raises:
         UserError: the file is missing or corrupt, or has another schema, even in a column that is not read.
     """
-    return _load(path, OBJECT_SCHEMA, columns)
+    with _explain(path), pq.ParquetFile(path) as file:
+        _require(file.schema_arrow, OBJECT_SCHEMA, path)
+        return file.read(columns).to_pandas()
 
 
-def _load(path: Path, wanted: pa.Schema, columns: Sequence[str] | None) -> pd.DataFrame:
+@contextmanager
+def _explain(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a Parquet file into a `UserError`."""
     try:
-        with pq.ParquetFile(path) as file:
-            schema, table = file.schema_arrow, file.read(columns)
+        yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro preprocess`") from None
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is not a readable Parquet file: {reason}") from None
+
+
+def _require(schema: pa.Schema, wanted: pa.Schema, path: Path) -> None:
     if not schema.equals(wanted):
         raise UserError(
             f"{path} has other columns than expected: {_odd_column(schema, wanted)}; prepare it again"
         )
-    return table.to_pandas()
 
 
 def _odd_column(schema: pa.Schema, wanted: pa.Schema) -> str:

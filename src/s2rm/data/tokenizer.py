@@ -34,7 +34,7 @@ PADDING = 128  # embeddings beyond the vocabulary that some models have, for spe
 
 
 def build_tokenizer(
-    expressions: Iterable[str], language: Language, pretrained: Path | None = None
+    expressions: Sequence[str], language: Language, pretrained: Path | None = None
 ) -> PreTrainedTokenizerBase:
     """Load a pretrained tokenizer, or train one.
 
@@ -47,7 +47,6 @@ def build_tokenizer(
         UserError: the folder contains no tokenizer, one of another model, or one that does not know most of
             the words; or the folder is not given although `language.pretrained` is set.
     """
-    expressions = list(expressions)
     if pretrained is not None:
         tokenizer = load_tokenizer(pretrained)
         _check_fit(tokenizer, pretrained, language)
@@ -132,7 +131,7 @@ def _check_fit(tokenizer: PreTrainedTokenizerBase, folder: Path, language: Langu
         )
 
 
-def _inner_letters(wordpiece: BertWordPieceTokenizer, expressions: list[str]) -> list[str]:
+def _inner_letters(wordpiece: BertWordPieceTokenizer, expressions: Iterable[str]) -> list[str]:
     """Return the tokens of all letters that are not the first of a word, sorted."""
     letters: set[str] = set()
     for expression in expressions:

@@ -30,7 +30,8 @@ from s2rm.core.files import replace, replace_text
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
-from s2rm.data.samplers import ImageBatchSampler, group_by_image
+from s2rm.data.rows import Rows
+from s2rm.data.samplers import ImageBatchSampler
 from s2rm.evaluation.metrics import compute_iou
 from s2rm.evaluation.scores import LEVELS, Scores
 from s2rm.model.hooks import (
@@ -163,8 +164,8 @@ def _mean_weights(
     """Return stage → the weight of each parsed semantic (K,), the mean over channels and expressions."""
     model = predictor.model
     device = next(model.parameters()).device
-    dataset = ExpressionDataset(table, images, predictor.processor)
-    batches = ImageBatchSampler(group_by_image(dataset.image_path), IMAGES_PER_BATCH)
+    dataset = ExpressionDataset(Rows.from_frame(table), images, predictor.processor)
+    batches = ImageBatchSampler(dataset.rows.group_by_image(), IMAGES_PER_BATCH)
     sums: dict[int, NDArray[np.float64]] = {}
     with watch_weights(model) as weights:
         for batch in DataLoader(dataset, batch_sampler=batches, collate_fn=dataset.collate):

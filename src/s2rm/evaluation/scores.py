@@ -4,7 +4,7 @@ Shapes: N expressions, S the side of the model's input, H×W the image's own siz
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,14 @@ from s2rm.core.process import prepare_workers
 from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
-from s2rm.data.rle import decode, encode
-from s2rm.data.samplers import ImageBatchSampler, group_by_image
+from s2rm.data.rle import encode
+from s2rm.data.rows import Rows
+from s2rm.data.samplers import ImageBatchSampler
 from s2rm.evaluation.expression_cache import EncodedExpressions
 from s2rm.model.s2rm import S2RM
 
 EXPRESSIONS_AT_ONCE = 32  # fused and decoded together; bounds the memory
+PART = 50_000  # expressions whose language features are held: about 3 GB for a BERT-base and 20 tokens
 LEVELS = 1000  # of the probability, counted for the calibration
 
 SCORE_COLUMNS = (
@@ -65,8 +67,26 @@ class Scores:
         return cls(table.iloc[order].reset_index(drop=True), histogram)
 
 
-@torch.inference_mode()
 def score_expressions(
+    model: S2RM, processor: Processor, table: pd.DataFrame, images: ImageFiles, **options: Any
+) -> Scores:
+    """Score every expression of `table`, of which there may be any number: at most `PART` are held at once.
+
+    Arguments, result and errors are those of `score_part`.
+    """
+    image = pd.factorize(table["image_path"])[0]
+    rows = np.argsort(image, kind="stable")
+    starts = np.flatnonzero(np.diff(image[rows], prepend=-1))
+    part_of_image = starts // PART
+    part = np.repeat(part_of_image, np.diff(starts, append=len(rows)))
+    parts = [rows[part == each] for each in np.unique(part)]
+    return Scores.join(
+        [(each, score_part(model, processor, table.iloc[each], images, **options)) for each in parts]
+    )
+
+
+@torch.inference_mode()
+def score_part(
     model: S2RM,
     processor: Processor,
     table: pd.DataFrame,
@@ -80,7 +100,7 @@ def score_expressions(
     original: bool = True,
     title: str | None = None,
 ) -> Scores:
-    """Score every expression of `table`.
+    """Score the expressions of `table`, whose features are held all at once.
 
     Every distinct expression and every image is encoded once.
 
@@ -104,10 +124,10 @@ def score_expressions(
         UserError: an image cannot be read.
     """
     table = table.reset_index(drop=True)
-    dataset = ExpressionDataset(table, images, processor)
+    dataset = ExpressionDataset(Rows.from_frame(table), images, processor)
     loader = DataLoader(
         dataset,
-        batch_sampler=ImageBatchSampler(group_by_image(dataset.image_path), images_per_batch),
+        batch_sampler=ImageBatchSampler(dataset.rows.group_by_image(), images_per_batch),
         collate_fn=dataset.collate,
         num_workers=workers,
         worker_init_fn=prepare_workers(),
@@ -123,7 +143,9 @@ def score_expressions(
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         encoded = None
         if model.language is not None:
-            encoded = EncodedExpressions(model, dataset.token_ids, processor, device)
+            encoded = EncodedExpressions(
+                model, processor.tokenize(table["expression"].tolist()), processor, device
+            )
         for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
             maps = model.encode_images(processor.normalise(batch.pixels.to(device, non_blocking=True)))
             for part in torch.arange(len(batch.rows)).split(EXPRESSIONS_AT_ONCE):
@@ -139,7 +161,7 @@ def score_expressions(
                 found = overlap(predicted, truth)
                 if original:
                     histogram += _count_levels(probability, truth)
-                    found += _score_original(logits, dataset, chosen.tolist(), cut, predicted_rle)
+                    found += _score_original(logits, dataset.rows, chosen.tolist(), cut, predicted_rle)
                 else:
                     found += found
                 found += (_confidence(probability, predicted),)
@@ -162,14 +184,13 @@ def overlap(predicted: Tensor, truth: Tensor) -> tuple[Tensor, ...]:
 
 
 def _score_original(
-    logits: Tensor, dataset: ExpressionDataset, rows: list[int], cut: float, predicted_rle: list[str]
+    logits: Tensor, table: Rows, rows: list[int], cut: float, predicted_rle: list[str]
 ) -> tuple[Tensor, ...]:
     """Return what `overlap` does, at the size of each row's image; store its mask in `predicted_rle`."""
     pairs = []
     for row, logit in zip(rows, logits, strict=True):
-        height, width = dataset.sizes[row]
-        truth = torch.from_numpy(decode(dataset.mask_rle[row], height, width))
-        own_size = F.interpolate(logit[None], (height, width), mode="bilinear") > cut
+        truth = torch.from_numpy(table.mask(row))
+        own_size = F.interpolate(logit[None], truth.shape, mode="bilinear") > cut
         pairs.append(torch.cat(overlap(own_size, truth[None, None].to(logits.device))))
         predicted_rle[row] = encode(own_size[0, 0].cpu().numpy())
     return torch.stack(pairs, dim=1).unbind()

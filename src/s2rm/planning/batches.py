@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from s2rm.config.benchmarks import DRAWN_ONLY, BenchmarkName
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
-from s2rm.data.samplers import Group, GroupedBatchSampler, group_by_image
+from s2rm.data.rows import Rows
+from s2rm.data.samplers import GroupedBatchSampler, Groups
 from s2rm.refer.split_sizes import load_official
-from s2rm.training.rows import load_rows
+from s2rm.training.rows import select
 
 DRAWN_PER_IMAGE = 6  # expressions that RefShapes draws for an image
 
@@ -37,7 +39,7 @@ def plan_batches(params: Params, run: Run, prepared: Path) -> Batches:
     """Draw the batches of one epoch of a run's training; arguments and errors are those of `make_sampler`."""
     sampler, source = make_sampler(params, run, prepared)
     sizes = [len(batch) for batch in sampler]
-    expressions = sum(map(len, sampler.groups))
+    expressions = len(sampler.groups.rows)
     return Batches(source, len(sampler.groups), expressions, len(sizes), float(np.mean(sizes)), max(sizes))
 
 
@@ -57,7 +59,8 @@ def make_sampler(params: Params, run: Run, prepared: Path) -> tuple[GroupedBatch
     """
     needed = {*run.train_on, *params.data.benchmarks}  # the others too: their images may be dropped
     if all((prepared / f"{name}.parquet").is_file() for name in needed):
-        groups = group_by_image(load_rows(params, run, prepared)[0]["image_path"].tolist())
+        batches = list(select(params, run, prepared, ["image_path"]))
+        groups = Rows(pa.Table.from_batches(batches)).group_by_image()
         source = str(prepared)
     else:
         groups, source = _spread(params, run.train_on)
@@ -71,7 +74,7 @@ def make_sampler(params: Params, run: Run, prepared: Path) -> tuple[GroupedBatch
     return sampler, source
 
 
-def _spread(params: Params, names: Sequence[BenchmarkName]) -> tuple[list[Group], str]:
+def _spread(params: Params, names: Sequence[BenchmarkName]) -> tuple[Groups, str]:
     """Return groups with the counts of the benchmarks, and what they are."""
     rng = np.random.default_rng(0)
     sizes: list[int] = []
@@ -86,8 +89,7 @@ def _spread(params: Params, names: Sequence[BenchmarkName]) -> tuple[list[Group]
             raise UserError(f"{name} is not prepared, and its size is not known: run `dvc repro preprocess`")
         else:
             sizes += _draw_sizes(name, params.data.referit, rng)
-    ends = np.cumsum(sizes)
-    return [list(range(end - size, end)) for end, size in zip(ends, sizes, strict=True)], source
+    return Groups.of_sizes(sizes), source
 
 
 def _draw_sizes(name: str, referit: str, rng: np.random.Generator) -> list[int]:

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
-import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import (
@@ -32,7 +31,8 @@ from s2rm.data.dataset import ExpressionDataset
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
 from s2rm.data.requirements import require_images
-from s2rm.data.samplers import GroupedBatchSampler, group_by_image
+from s2rm.data.rows import Rows
+from s2rm.data.samplers import GroupedBatchSampler
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.model.create import create_for_training
 from s2rm.model.s2rm import S2RM
@@ -42,7 +42,7 @@ from s2rm.training.checkpoint import Progress, RngState, StateWriter, load_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.failures import explain_failures
 from s2rm.training.optim import build_optimiser, build_schedule
-from s2rm.training.rows import load_rows
+from s2rm.training.rows import load_rows, load_validation
 from s2rm.training.validation import held_out, summarise, validate
 
 logger = logging.getLogger(__name__)
@@ -90,10 +90,13 @@ def train_run(
     set_seed(train.seed)
 
     require_images(raw, run.train_on)
-    table, validation = load_rows(params, run, prepared)
-    model, processor = _build_model(params, table["expression"], weights)
+    scratch.mkdir(parents=True, exist_ok=True)
+    with accelerator.main_process_first():
+        rows = load_rows(params, run, prepared, scratch / "rows.arrow")
+    validation = load_validation(run, prepared)
+    model, processor = _build_model(params, rows, weights)
     images = ImageFiles(raw)
-    batches, loader = _build_loader(ExpressionDataset(table, images, processor), train, accelerator)
+    batches, loader = _build_loader(ExpressionDataset(rows, images, processor), train, accelerator)
     _warn_of_small_batches(batches.images_per_batch * train.accumulation)
     optimiser = build_optimiser(model, train)
     steps = math.ceil(len(batches) / accelerator.num_processes / train.accumulation) * train.epochs
@@ -198,16 +201,16 @@ def _data_parallel(model: S2RM, train: Train) -> DistributedDataParallelKwargs:
     )
 
 
-def _build_model(params: Params, expressions: pd.Series, weights: Path) -> tuple[S2RM, Processor]:
+def _build_model(params: Params, rows: Rows, weights: Path) -> tuple[S2RM, Processor]:
     """Build the model to train, and the processor that makes its inputs.
 
     Args:
         params: all parameters.
-        expressions: those that are trained on; a vocabulary of our own is learned from them.
+        rows: what is trained on; a vocabulary of our own is learned from their expressions.
         weights: folder of the pretrained encoders.
     """
     start = find_weights(weights, params.vision, params.language)
-    tokenizer = build_tokenizer(expressions, params.language, start.language)
+    tokenizer = build_tokenizer(rows.expressions, params.language, start.language)
     if params.train.text_masking and tokenizer.mask_token_id is None:
         raise UserError(
             f"train.text_masking is {params.train.text_masking}, but the tokenizer of "
@@ -238,7 +241,7 @@ def _build_loader(
     dataset: ExpressionDataset, train: Train, accelerator: Accelerator
 ) -> tuple[GroupedBatchSampler, Any]:
     batches = GroupedBatchSampler(
-        group_by_image(dataset.image_path),
+        dataset.rows.group_by_image(),
         expressions=train.expressions_per_batch,
         expressions_per_image=train.expressions_per_image,
         seed=train.seed,
