@@ -5,8 +5,9 @@
 Every other stage depends on its own file, not on source files: it runs again when code that it loads has
 changed, and does not when a comment, a docstring or the code of other stages has. Reads the sources in src/
 and pipeline/ (see source_tree.py and code_digest.py) and writes one digest per module, so `git diff
-.digests` shows which modules changed; and, with data.source=folder, one of that folder (own_data.py). Takes
-half a second, and runs every time: of a folder elsewhere DVC cannot know whether it has changed.
+.digests` shows which modules changed; and, with data.source=folder or a language model in a folder, one
+of that folder (own_data.py). Takes half a second, and runs every time: of a folder elsewhere DVC cannot know
+whether it has changed.
 
 Where a change of code cannot change the results, `dvc commit STAGE` keeps them.
 """
@@ -18,9 +19,10 @@ from pathlib import Path
 import context
 from code_digest import digest_scripts, join_names, list_changes
 from logs import set_up_logging
-from own_data import digest_own_data
+from own_data import digest_language_model, digest_own_data
 from paths import DIGESTS, ROOT
 
+from s2rm.acquire.hub.weights import find_local
 from s2rm.acquire.own_folder import find_folder
 from s2rm.config.load import load_params
 from s2rm.core.errors import exit_on_user_error
@@ -34,10 +36,13 @@ def main() -> None:
     set_up_logging()
     stages = find_stages(context.CHECKOUT / "pipeline")
     digests = digest_scripts(context.CHECKOUT, [f"pipeline.{stage}" for stage in stages])
-    data = load_params().data
+    params = load_params()
+    data = params.data
     if data.source == "folder":
         folder = find_folder(data, ROOT)
         digests["pipeline.download"]["the data folder"] = digest_own_data(folder, data.benchmarks)
+    if (model := find_local(params.language)) is not None:
+        digests["pipeline.weights"]["the language model's folder"] = digest_language_model(model)
     for stage in stages:
         path, now = DIGESTS / f"{stage}.json", digests[f"pipeline.{stage}"]
         before = _read(path)

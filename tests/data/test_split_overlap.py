@@ -1,5 +1,6 @@
 """Images that are trained on and evaluated on are found, and can be left out of the training."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,12 +39,12 @@ def drop(
     )
     parts, lost = [train[:0]], {}
     for benchmark in train["benchmark"].unique():
-        (rows,) = pa.Table.from_pandas(
-            train[train["benchmark"] == benchmark], preserve_index=False
-        ).to_batches()
-        rest, dropped = drop_evaluated(rows, images)
-        parts.append(rest.to_pandas())
-        lost[benchmark] = len(dropped), sum(dropped.values())
+        images_lost: Counter[str] = Counter()
+        for rows in pa.Table.from_pandas(train[train["benchmark"] == benchmark]).to_batches():
+            rest, dropped = drop_evaluated(rows, images)
+            parts.append(rest.to_pandas())
+            images_lost.update(dropped)
+        lost[benchmark] = len(images_lost), images_lost.total()
     return pd.concat(parts, ignore_index=True), lost
 
 

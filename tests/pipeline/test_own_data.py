@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from clone import Clone, make_model_small
-from own_data import digest_own_data
+from own_data import digest_language_model, digest_own_data
 from tiny_refer import TinyRefer
 
 from s2rm.acquire.folder import require_folder
@@ -99,3 +99,12 @@ def test_changed_or_exchanged_data_are_taken_over(folder: Path, tmp_path: Path) 
     assert clone.ran(clone.dvc(*stages)) == [], "the same data elsewhere"
     touch(other / "refcoco/instances.json")
     assert clone.ran(clone.dvc(*stages)) == ["download"], "other files with the same content"
+
+
+def test_a_language_model_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = digest_language_model(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_text("not taken")
+    assert digest_language_model(tmp_path) == before
+    (tmp_path / "model.safetensors").write_text("taken")
+    assert digest_language_model(tmp_path) != before

@@ -12,24 +12,21 @@ from pathlib import Path
 from s2rm.acquire.hub.file_checks import check_safetensors
 from s2rm.acquire.hub.language_kind import CONFIG, require_usable_file
 from s2rm.acquire.hub.snapshot import fetch_snapshot, take_folder
-from s2rm.acquire.hub.weights import LANGUAGE, RECORD, VISION, find_local, list_repositories
+from s2rm.acquire.hub.weights import (
+    LANGUAGE,
+    LANGUAGE_FILES,
+    RECORD,
+    VISION,
+    find_local,
+    list_repositories,
+)
 from s2rm.config.params import Language, Vision
 from s2rm.core.files import copy, link, partial_of, replace_text
 
-# Encoder → file on the Hub → its path in the folder; the largest file is fetched last.
+# Encoder → file on the Hub → its path in the folder.
 TARGETS = {
     "vision": {"model.safetensors": VISION},
-    "language": {
-        name: f"{LANGUAGE}/{name}"
-        for name in (
-            "config.json",
-            "tokenizer_config.json",
-            "tokenizer.json",
-            "vocab.txt",
-            "special_tokens_map.json",
-            "model.safetensors",
-        )
-    },
+    "language": {name: f"{LANGUAGE}/{name}" for name in LANGUAGE_FILES},
 }
 # Of each tuple one file is needed.
 REQUIRED: dict[str, list[tuple[str, ...]]] = {

@@ -16,6 +16,14 @@ from s2rm.config.params import Language, Vision
 from s2rm.core.errors import UserError
 
 VISION, LANGUAGE, RECORD = "vision.safetensors", "language", "weights.json"
+LANGUAGE_FILES = (  # the largest is fetched last
+    "config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "vocab.txt",
+    "special_tokens_map.json",
+    "model.safetensors",
+)
 
 
 @dataclass(frozen=True)
