@@ -17,6 +17,7 @@ from s2rm.config.benchmarks import get_benchmark
 from s2rm.config.params import Evaluate
 from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
+from s2rm.evaluation import evaluate
 from s2rm.evaluation.evaluate import evaluate_benchmarks
 from s2rm.evaluation.metrics import METRICS, PROTOCOLS, segmentation_metrics
 from s2rm.evaluation.scores import SCORE_COLUMNS
@@ -72,6 +73,26 @@ def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -
             again = segmentation_metrics(scores[f"intersection_{protocol}"], scores[f"union_{protocol}"])
             assert {name: found[name] for name in METRICS} == again
     assert any(found["model"] != found["original"] for found in metrics["refcoco_unc"].values())
+
+
+def test_a_compiled_model_scores_alike(
+    model_folder: Path, tiny_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "COMPILER", "aot_eager")
+    eager, compiled = (
+        evaluate_benchmarks(
+            model_folder,
+            ["refcoco_unc"],
+            prepared=tiny_data.prepared,
+            raw=tiny_data.raw,
+            output=tmp_path / str(on),
+            params=SETTINGS.model_copy(update={"compile": on}),
+        )
+        for on in (False, True)
+    )
+    for split, protocols in eager["refcoco_unc"].items():
+        for protocol, metrics in protocols.items():
+            assert compiled["refcoco_unc"][split][protocol] == pytest.approx(metrics, abs=0.1)
 
 
 def test_an_empty_split_is_left_out_with_a_warning(

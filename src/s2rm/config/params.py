@@ -188,6 +188,8 @@ class Evaluate(Section):
     """Probability above which a pixel belongs to the mask."""
     precision: Precision = "bf16"
     """Precision of the forward pass; bf16 is mixed precision."""
+    compile: bool = False
+    """Whether torch.compile compiles the model; it needs a C++ compiler."""
     workers: Annotated[int, Field(ge=0)] = 8
     """Number of data-loader processes (`num_workers` elsewhere); 0 loads in the main process."""
     examples: Annotated[int, Field(ge=0)] = 1

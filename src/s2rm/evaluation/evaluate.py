@@ -7,9 +7,12 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 
 from s2rm.config.benchmarks import get_benchmark
@@ -24,10 +27,13 @@ from s2rm.evaluation.inspect import SplitScores, inspect_model
 from s2rm.evaluation.metrics import PROTOCOLS, segmentation_metrics
 from s2rm.evaluation.scores import Scores
 from s2rm.evaluation.sharding import score_together
+from s2rm.model.s2rm import S2RM
 from s2rm.predictor import Predictor
 from s2rm.scan.triton_probe import runs_triton
 
 logger = logging.getLogger(__name__)
+
+COMPILER = "inductor"
 
 METRICS_FILE = "metrics.json"
 # benchmark → split → protocol → metric → percent, with the numbers of images and expressions
@@ -73,7 +79,8 @@ def evaluate_benchmarks(
             if rows.empty:
                 logger.warning("%s has no expression in split %s: left out", name, split)
                 continue
-            with explained(_describe_work(params, f"{name} {split}")):
+            work = _describe_work(params, f"{name} {split}")
+            with explained(work), _compiled(predictor.model) if params.compile else nullcontext():
                 scores = score_together(
                     predictor.model,
                     predictor.processor,
@@ -97,6 +104,19 @@ def evaluate_benchmarks(
         replace_text(output / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
         inspect_model(predictor, splits, images, output / "inspect", examples=params.examples)
     return metrics
+
+
+@contextmanager
+def _compiled(model: S2RM) -> Iterator[None]:
+    """Let torch.compile run the parts of the model that scoring calls; what looks inside them comes later."""
+    parts = ("encode_images", "segment")
+    for name in parts:
+        setattr(model, name, torch.compile(getattr(model, name), dynamic=True, backend=COMPILER))
+    try:
+        yield
+    finally:
+        for name in parts:
+            delattr(model, name)
 
 
 def _describe_work(params: Evaluate, title: str) -> Work:
