@@ -17,7 +17,7 @@ from s2rm.ablation.runs import CURVE, Study
 from s2rm.config.benchmarks import BENCHMARKS, DRAWN_ONLY, STRUCTURED, get_benchmark
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.scoring.metrics import segmentation_metrics
 
 Make = Callable[..., Params]
 COLUMNS = (

@@ -13,7 +13,8 @@ from PIL import Image, ImageCms
 
 from s2rm.core.errors import UserError
 from s2rm.data.images import check_output, read_image, save_png, to_rgb
-from s2rm.data.transforms import normalise, resize_mask, to_pixels
+from s2rm.data.resize import resize_mask
+from s2rm.data.transforms import normalise, to_pixels
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
 from s2rm.evaluation import evaluate
 from s2rm.evaluation.evaluate import evaluate_benchmarks
-from s2rm.evaluation.metrics import METRICS, PROTOCOLS, segmentation_metrics
 from s2rm.evaluation.scores import SCORE_COLUMNS
 from s2rm.model.s2rm import S2RM
+from s2rm.scoring.metrics import METRICS, PROTOCOLS, segmentation_metrics
 
 SETTINGS = Evaluate(images_per_batch=4, threshold=0.3, precision="float32", workers=0, examples=2)
 NAMES = ["refcoco_unc", "referit_berkeley"]

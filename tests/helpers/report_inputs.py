@@ -15,11 +15,11 @@ from s2rm.config.load import load_params
 from s2rm.config.params import Params
 from s2rm.data.rle import encode
 from s2rm.evaluation.inspect import EXAMPLE_COLUMNS
-from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.model.fusion.sweeps import ROLES
 from s2rm.reporting.examples import SweepView, WordView
 from s2rm.reporting.overlays import Example
 from s2rm.reporting.render import Rendered, render
+from s2rm.scoring.metrics import segmentation_metrics
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 EXPRESSIONS = 30

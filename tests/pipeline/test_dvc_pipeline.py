@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from clone import Clone, make_model_small
 
-from s2rm.evaluation.metrics import segmentation_metrics
+from s2rm.scoring.metrics import segmentation_metrics
 
 pytestmark = pytest.mark.timeout(900)
 LOADED = Path(__file__).parents[1] / "helpers" / "loaded"

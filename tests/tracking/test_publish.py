@@ -97,7 +97,7 @@ def test_experiments_accumulate_in_a_tag(store: MlflowStore, trained: str) -> No
 def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, trained: str) -> None:
     """MLflow refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is valid."""
     from s2rm.evaluation.evaluate import PROTOCOLS
-    from s2rm.evaluation.metrics import METRICS as MEASURES
+    from s2rm.scoring.metrics import METRICS as MEASURES
 
     names = [
         f"{benchmark.name}/{split}/{protocol}/{measure}"

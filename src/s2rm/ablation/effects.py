@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from s2rm.ablation.variants import FULL
-from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED
+from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED, get_benchmark
 from s2rm.config.params import Params
-from s2rm.evaluation.metrics import compute_iou
-from s2rm.evaluation.statistics import bootstrap_difference, welch_difference
+from s2rm.scoring.intervals import Ratio, bootstrap, mean_ratios, welch_difference
+from s2rm.scoring.metrics import compute_iou
 
 # Rows that average several benchmarks: the val splits of these, as far as the full model is scored on them.
 MEANS = {"mean": tuple(BENCHMARKS), "mean_with_structured": (*BENCHMARKS, STRUCTURED.name)}
@@ -36,6 +37,7 @@ class _Scored:
     """The scores of a variant on a split, in percent."""
 
     iou: pd.DataFrame  # one row per expression (sent_id, image_id), one column per seed
+    images: str  # the collection that the images are of, in which their ids are unique
     oiou: pd.Series  # by seed
 
 
@@ -100,6 +102,7 @@ def _score(scores: pd.DataFrame) -> dict[SplitKey, _Scored]:
         sums = part.groupby("seed")[["intersection", "union"]].sum()
         scored[str(benchmark), str(split)] = _Scored(
             iou.pivot(index=["sent_id", "image_id"], columns="seed", values="iou"),
+            get_benchmark(str(benchmark)).images,
             pd.Series(100 * compute_iou(sums["intersection"], sums["union"]), index=sums.index),
         )
     return scored
@@ -119,11 +122,12 @@ def _average(parts: Sequence[_Scored]) -> dict[str, float]:
 def _compare(pairs: Sequence[tuple[_Scored, _Scored]]) -> dict[str, float]:
     """Compare each variant with its full model: the difference in mIoU and the ends of its intervals."""
     ours, theirs = (_by_seed(parts) for parts in zip(*pairs, strict=True))
-    samples = []
+    ratios = []
     for variant, full in pairs:
         difference = variant.iou[ours.index].mean(axis=1) - full.iou[theirs.index].mean(axis=1)
-        samples.append((difference.to_numpy(), difference.index.get_level_values("image_id").to_numpy()))
-    images, seeds = bootstrap_difference(samples), welch_difference(ours, theirs)
+        image = [(full.images, image_id) for image_id in difference.index.get_level_values("image_id")]
+        ratios.append(Ratio(difference.to_numpy(), np.ones(len(difference)), image))
+    images, seeds = bootstrap(mean_ratios(ratios)), welch_difference(ours, theirs)
     return {
         "difference": images.value,
         "low": images.low,

@@ -22,10 +22,10 @@ from s2rm.config.benchmarks import name_benchmark
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
-from s2rm.evaluation.statistics import CONFIDENCE, RESAMPLES
 from s2rm.refer.split_sizes import Count, compare
 from s2rm.reporting.own_tables import DRAWN
 from s2rm.reporting.table_writers import Table, to_latex, to_markdown, write_mean
+from s2rm.scoring.intervals import CONFIDENCE, RESAMPLES
 from s2rm.tracking.synchronise import advise_recording
 
 CSV_DECIMALS = 4

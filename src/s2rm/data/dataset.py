@@ -13,8 +13,8 @@ from torch.utils.data import Dataset, default_collate
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.processor import Processor
+from s2rm.data.resize import resize_mask
 from s2rm.data.rows import Rows
-from s2rm.data.transforms import resize_mask
 
 
 @dataclass(frozen=True)

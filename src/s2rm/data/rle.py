@@ -37,6 +37,18 @@ def encode(mask: NDArray[np.bool_]) -> str:
     return str(rle["counts"].decode("ascii"))
 
 
+def encode_runs(runs: NDArray[np.int64]) -> str:
+    """Return COCO's code of run lengths, the inverse of `read_runs` (`rleToString` in maskApi.c)."""
+    values = runs.astype(np.int64)
+    values[3:] -= runs[1:-2]
+    reach = 16 * 32 ** np.arange(LONGEST_RUN_CODE)  # of 1, 2, … characters: −reach…reach − 1
+    lengths = 1 + np.searchsorted(reach, np.where(values < 0, -values, values + 1))
+    places = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
+    codes = (np.repeat(values, lengths) >> (5 * places)) & 31
+    codes |= np.where(places < np.repeat(lengths, lengths) - 1, 32, 0)
+    return (codes + 48).astype(np.uint8).tobytes().decode("ascii")
+
+
 def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
     """Return the mask (height, width) of a compressed RLE.
 

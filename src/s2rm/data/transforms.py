@@ -1,13 +1,10 @@
-"""Turns images and masks into what the model takes: squares of `size` pixels, images normalised.
+"""Turns images into what the model takes: squares of `size` pixels, normalised.
 
 Shapes: H×W pixels.
 """
 
-from functools import lru_cache
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -42,23 +39,3 @@ def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     """
     centre, spread = (torch.tensor(each, device=pixels.device)[:, None, None] for each in (mean, std))
     return pixels.float().div_(255).sub_(centre).div_(spread)
-
-
-def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Resize a boolean mask, (H, W), to (size, size) by the nearest pixel.
-
-    LAVT resizes the ground truth in this way; ReLA rasterises scaled polygons instead.
-    """
-    height, width = mask.shape
-    # Columns first: `rle.decode` returns masks whose columns are contiguous in memory.
-    return mask.T[_nearest(width, size)][:, _nearest(height, size)].T
-
-
-@lru_cache(maxsize=256)
-def _nearest(length: int, size: int) -> NDArray[np.int32]:
-    """Return, for each of `size` pixels, which of `length` it is taken from.
-
-    Computed by Pillow itself, to match how it rounds ties.
-    """
-    places = Image.fromarray(np.arange(length, dtype=np.int32)[None])
-    return np.asarray(places.resize((size, 1), Image.Resampling.NEAREST))[0]

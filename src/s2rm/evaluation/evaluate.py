@@ -24,12 +24,12 @@ from s2rm.data.image_zip import ImageFiles
 from s2rm.data.requirements import require_evaluation_splits, require_images
 from s2rm.data.table import load_table
 from s2rm.evaluation.inspect import SplitScores, inspect_model
-from s2rm.evaluation.metrics import PROTOCOLS, segmentation_metrics
 from s2rm.evaluation.scores import Scores
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.s2rm import S2RM
 from s2rm.predictor import Predictor
 from s2rm.scan.triton_probe import runs_triton
+from s2rm.scoring.metrics import PROTOCOLS, segmentation_metrics
 
 logger = logging.getLogger(__name__)
 

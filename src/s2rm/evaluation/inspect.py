@@ -32,7 +32,6 @@ from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.rows import Rows
 from s2rm.data.samplers import ImageBatchSampler
-from s2rm.evaluation.metrics import compute_iou
 from s2rm.evaluation.scores import LEVELS, Scores
 from s2rm.model.hooks import (
     attentive_stages,
@@ -43,6 +42,7 @@ from s2rm.model.hooks import (
     watch_words,
 )
 from s2rm.predictor import Predictor
+from s2rm.scoring.metrics import compute_iou
 
 BINS = 20  # of the probability, in the calibration
 # Shown where a run is evaluated on it: its expressions need positions and their order.

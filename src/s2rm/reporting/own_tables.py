@@ -9,9 +9,9 @@ from collections.abc import Collection
 import pandas as pd
 
 from s2rm.config.benchmarks import Source, name_benchmark
-from s2rm.evaluation.metrics import PROTOCOLS, THRESHOLDS
 from s2rm.reporting.run_metrics import COUNTS, Measured, all_synthetic, note_with_val
 from s2rm.reporting.table_writers import Table
+from s2rm.scoring.metrics import PROTOCOLS, THRESHOLDS
 
 DRAWN = (
     "RefShapes is drawn by this project, in the layout of the named benchmark but without any of its images "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS, Source, name_benchmark
 from s2rm.core.errors import UserError
-from s2rm.evaluation.metrics import METRICS, PROTOCOLS
+from s2rm.scoring.metrics import METRICS, PROTOCOLS
 
 COUNTS = ("images", "expressions")
 

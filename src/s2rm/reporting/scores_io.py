@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from s2rm.core.errors import UserError
-from s2rm.evaluation.metrics import PROTOCOLS, compute_iou
+from s2rm.scoring.metrics import PROTOCOLS, compute_iou
 
 
 def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:

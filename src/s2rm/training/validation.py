@@ -8,9 +8,9 @@ from accelerate import Accelerator
 from s2rm.config.params import Params, Train
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.processor import Processor
-from s2rm.evaluation.metrics import segmentation_metrics
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.s2rm import S2RM
+from s2rm.scoring.metrics import segmentation_metrics
 
 
 def validate(

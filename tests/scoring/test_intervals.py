@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
-from s2rm.evaluation.statistics import RESAMPLES, bootstrap_difference
+from s2rm.scoring.intervals import RESAMPLES, Interval, Ratio, bootstrap, holm, mean_ratios
+
+
+def bootstrap_difference(samples: list[tuple[ArrayLike, ArrayLike]]) -> Interval:
+    """Of samples whose images are drawn together where they have the same names."""
+    return bootstrap(
+        mean_ratios([Ratio(values, np.ones(len(values)), list(images)) for values, images in samples])
+    )
 
 
 def clustered(mean: float, images: int = 60, each: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,12 +75,56 @@ def test_order_of_the_expressions_and_names_of_images_do_not_matter() -> None:
     assert found == pytest.approx(vars(bootstrap_difference([(difference, image)])))
 
 
-def test_several_benchmarks_weigh_the_same_and_are_drawn_separately() -> None:
-    small, large = clustered(2.0, images=20), clustered(-1.0, images=300, seed=1)
+def test_several_benchmarks_weigh_the_same() -> None:
+    small, (values, image) = clustered(2.0, images=20), clustered(-1.0, images=300, seed=1)
+    large = values, image + 1000  # other images
     found = bootstrap_difference([small, large])
     assert found.value == pytest.approx((small[0].mean() + large[0].mean()) / 2)
     widths = [found.high - found.low for found in map(bootstrap_difference, ([small], [large]))]
-    assert found.high - found.low == pytest.approx(np.hypot(*widths) / 2, rel=0.1)
+    assert found.high - found.low == pytest.approx(np.hypot(*widths) / 2, rel=0.15)
+
+
+def test_an_image_of_two_benchmarks_is_drawn_once() -> None:
+    """Drawn for each of them, equal benchmarks would narrow the interval by √2."""
+    sample = clustered(1.0)
+    once, twice = bootstrap_difference([sample]), bootstrap_difference([sample, sample])
+    assert vars(twice) == pytest.approx(vars(once))
+
+
+def test_holm() -> None:
+    """The example of Holm's adjustment in R: p.adjust(c(0.01, 0.02, 0.03, 0.04), "holm")."""
+    assert holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert holm([0.04, 0.001, np.nan]) == pytest.approx([0.04, 0.002, np.nan], nan_ok=True)
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+def ratios(rng: np.random.Generator, images: int) -> tuple[list[Ratio], list[Ratio]]:
+    """Made-up scores of two benchmarks with the same images: mIoU and oIoU."""
+    counts = rng.integers(2, 8, images)
+    image = np.repeat(np.arange(images), counts)
+    quality, size = rng.normal(1, 1, images), rng.lognormal(9, 0.7, images)
+    found: tuple[list[Ratio], list[Ratio]] = ([], [])
+    for _ in range(2):
+        union = size[image] * rng.lognormal(0, 0.5, len(image))
+        iou = 1 / (1 + np.exp(-quality[image] - rng.normal(0, 1, len(image))))
+        found[0].append(Ratio(iou, np.ones(len(iou)), image.tolist()))
+        found[1].append(Ratio(iou * union, union, image.tolist()))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("benchmarks", [1, 2])
+@pytest.mark.parametrize("metric", [0, 1])
+def test_intervals_cover_the_truth(metric: int, benchmarks: int) -> None:
+    """95 of 100 times; of 1,000 simulations between 93 and 97 %."""
+    rng = np.random.default_rng(7)
+    everything = ratios(rng, 200_000)[metric]
+    truth = np.mean([np.sum(each.numerator) / np.sum(each.denominator) for each in everything])
+    covered = 0
+    for _ in range(1000):
+        found = bootstrap(mean_ratios(ratios(rng, 150)[metric][:benchmarks]), resamples=1000)
+        covered += found.low <= truth <= found.high
+    assert 930 <= covered <= 970, covered
 
 
 def test_it_repeats_exactly() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2rm.evaluation.metrics import METRICS, segmentation_metrics
+from s2rm.scoring.metrics import METRICS, segmentation_metrics
 
 PAIRS = st.lists(
     st.integers(0, 500).flatmap(lambda union: st.tuples(st.integers(0, union), st.just(union))),

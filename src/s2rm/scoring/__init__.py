@@ -1,0 +1,1 @@
+"""Score the predictions of any model by the project's protocols. Needs the prepared data, no torch."""

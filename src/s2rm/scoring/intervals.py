@@ -1,0 +1,136 @@
+"""Intervals: over images by a cluster bootstrap, over seeds by Welch's t-test.
+
+The expressions of an image share its scene and its objects and are not independent, so images are drawn with
+replacement, each with all of its expressions (Davison and Hinkley, Bootstrap Methods and their Application,
+1997, section 3.8). Benchmarks share images (RefCOCO and RefCOCO+ all of their evaluation images), so an image
+is drawn once for all of them. Two models are scored on the same expressions, so each resample draws both
+(paired).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import ttest_ind
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its interval, in the unit of the samples; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two sums over expressions, such as oIoU, or mIoU with denominators of 1."""
+
+    numerator: ArrayLike
+    """(n,)."""
+    denominator: ArrayLike
+    """(n,), not negative."""
+    image: Sequence[Any]
+    """(n,), the name of each expression's image, the same in all benchmarks; names can be sorted."""
+    weight: float = 1.0
+    """Of this ratio in the sum of all."""
+
+
+def mean_ratios(benchmarks: Sequence[Ratio], weight: float = 1.0) -> list[Ratio]:
+    """Return the ratios whose sum is `weight` times their mean."""
+    share = weight / len(benchmarks)
+    return [Ratio(each.numerator, each.denominator, each.image, share * each.weight) for each in benchmarks]
+
+
+def bootstrap(ratios: Sequence[Ratio], *, resamples: int = RESAMPLES) -> Interval:
+    """Add up weighted ratios, and give the percentile interval over images.
+
+    Args:
+        ratios: of one or several benchmarks and models; their images are drawn together.
+        resamples: number of draws.
+
+    Returns:
+        The sum. Its interval is NaN where there are less than two images.
+    """
+    distinct = sorted(set(chain.from_iterable(ratio.image for ratio in ratios)))
+    names = {name: number for number, name in enumerate(distinct)}
+    sums = np.stack(
+        [
+            np.bincount(
+                np.fromiter((names[name] for name in ratio.image), np.int64),
+                weights=np.asarray(values, dtype=float),
+                minlength=len(names),
+            )
+            for ratio in ratios
+            for values in (ratio.numerator, ratio.denominator)
+        ],
+        axis=1,
+    )  # (images, 2 × ratios)
+    weights = np.array([ratio.weight for ratio in ratios])
+    value = float(_add(sums.sum(0, keepdims=True), weights)[0])
+    if len(names) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    rng = np.random.default_rng(SEED)
+    drawn = np.empty((resamples, sums.shape[1]))
+    for row in drawn:
+        counts = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        row[:] = counts @ sums
+    values = _add(drawn, weights)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def welch_difference(first: ArrayLike, second: ArrayLike) -> Interval:
+    """Return the difference of two means with Welch's interval, which assumes no equal variances.
+
+    Args:
+        first: one number for each training of a model, as its mIoU by seed.
+        second: the same for the other model; the seeds need not be the same.
+
+    Returns:
+        mean(first) − mean(second). The interval covers the true difference of the two means over all
+        seeds, 95 times out of 100; it is NaN where a model has a single training.
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    value = float(first.mean() - second.mean())
+    if min(len(first), len(second)) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    interval = ttest_ind(first, second, equal_var=False).confidence_interval(CONFIDENCE)
+    return Interval(value, float(interval.low), float(interval.high))
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjust the p-values of several tests by Holm's method (Scandinavian Journal of Statistics 6, 1979).
+
+    Args:
+        p_values: (n,); NaN where there is no test.
+
+    Returns:
+        (n,): below α where the test is significant at a family-wise error of α.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(np.where(np.isnan(p), np.inf, p))
+    tests = int((~np.isnan(p)).sum())
+    adjusted = np.full(p.shape, np.nan)
+    largest = 0.0
+    for rank, index in enumerate(order[:tests]):
+        largest = max(largest, min(1.0, (tests - rank) * p[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _add(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weighted sum of the ratios, (draws,), of (draws, 2 × ratios)."""
+    numerators, denominators = sums[:, ::2], sums[:, 1::2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: NDArray[np.float64] = (numerators / denominators) @ weights
+    return found

@@ -1,0 +1,188 @@
+"""Reads predicted masks of any model from a file: JSON, JSON lines, CSV or Parquet.
+
+A record names an expression and gives a mask:
+
+    {"sent_id": 17, "segmentation": {"size": [480, 640], "counts": "…"}}
+    {"ref_id": 5, "sentence": "left man", "segmentation": [[x, y, x, y, …]]}
+    {"file_name": "COCO_train2014_000000581857.jpg", "expression": "left man", "mask": "masks/17.png"}
+
+Keys have the names of COCO's results, of REFER and of the usual evaluation scripts (`ALIASES`).
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2rm.core.errors import UserError
+
+# Ours → what files call it; the first that a record has is taken.
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "sent_id": ("sent_id", "sentence_id"),
+    "ref_id": ("ref_id",),
+    "image": ("file_name", "image", "image_path", "img_name", "image_id"),
+    "expression": ("expression", "sentence", "sent", "text", "phrase", "query", "caption"),
+    "mask": ("segmentation", "mask", "mask_path", "rle", "pred_mask", "predicted_rle"),
+    "score": ("score",),
+}
+LISTS = ("predictions", "annotations", "results")  # keys of an object that holds the list of records
+LARGEST = 4 * 2**30  # bytes of a file that is read at once
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One record, as it was read."""
+
+    place: str
+    """Where it stands, for messages."""
+    sent_id: int | None
+    ref_id: int | None
+    image: str | None
+    """The name or the number of the image."""
+    expression: str | None
+    mask: Any
+    """An RLE, polygons, or the path of an image file."""
+    score: float | None
+
+
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """Yield the records of a file.
+
+    Args:
+        path: ends in .json, .jsonl, .csv or .parquet.
+
+    Raises:
+        UserError: the file cannot be read, or a record names no expression or gives no mask.
+    """
+    readers = {".json": _read_json, ".jsonl": _read_lines, ".csv": _read_csv, ".parquet": _read_parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(
+            f"{path}: predictions are read from {', '.join(readers)}, not from {path.suffix or 'it'}"
+        )
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    if path.stat().st_size > LARGEST:
+        raise UserError(f"{path} has more than {LARGEST // 2**30} GiB: split it")
+    try:
+        for number, record in reader(path):
+            yield _decode(record, f"{path.name}: record {number}")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise
+        raise UserError(f"{path} is not JSON: {error}; one record a line is .jsonl") from None
+    if isinstance(content, dict):
+        lists = [key for key in LISTS if isinstance(content.get(key), list)]
+        if lists:
+            content = content[lists[0]]
+        else:  # sent_id → mask
+            content = [{"sent_id": key, "mask": value} for key, value in content.items()]
+    if not isinstance(content, list):
+        raise UserError(f"{path} holds no list of predictions")
+    yield from enumerate(content, start=1)
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}: line {number} is not JSON: {error}") from None
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        try:
+            for number, row in enumerate(csv.DictReader(lines), start=1):
+                record = {key: value for key, value in row.items() if value not in (None, "")}
+                for key in ALIASES["mask"]:
+                    value = record.get(key)
+                    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+                        record[key] = json.loads(value)
+                yield number, record
+        except (csv.Error, ValueError) as error:
+            if isinstance(error, UnicodeDecodeError):
+                raise
+            raise UserError(f"{path} cannot be read as CSV: {error}") from None
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(4096):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield number, {key: value for key, value in record.items() if value is not None}
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{path} is not a readable Parquet file: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def _decode(record: Any, place: str) -> Prediction:
+    if not isinstance(record, dict):
+        raise UserError(f"{place} is not an object with keys: {str(record)[:60]!r}")
+    found = {
+        ours: next((record[key] for key in keys if record.get(key) is not None), None)
+        for ours, keys in ALIASES.items()
+    }
+    if found["mask"] is not None and found["mask"] is record.get("predicted_rle"):
+        found["mask"] = {"counts": found["mask"]}  # of our own tables of scores
+    if found["mask"] is None:
+        raise UserError(f"{place} gives no mask: it must have one of {', '.join(ALIASES['mask'])}")
+    if found["sent_id"] is None and (
+        found["expression"] is None or (found["ref_id"] is None and found["image"] is None)
+    ):
+        raise UserError(
+            f"{place} names no expression: it must have sent_id, ref_id and sentence, or file_name and "
+            "expression"
+        )
+    return Prediction(
+        place=place,
+        sent_id=_whole(found["sent_id"], "sent_id", place),
+        ref_id=_whole(found["ref_id"], "ref_id", place),
+        image=None if found["image"] is None else str(found["image"]),
+        expression=None if found["expression"] is None else str(found["expression"]),
+        mask=found["mask"],
+        score=_number(found["score"], place),
+    )
+
+
+def _whole(value: Any, key: str, place: str) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{place}: {key} is {value!r}, not a whole number") from None
+    if isinstance(value, bool) or (isinstance(value, float) and number != value):
+        raise UserError(f"{place}: {key} is {value!r}, not a whole number")
+    return number
+
+
+def _number(value: Any, place: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{place}: score is {value!r}, not a number") from None
