@@ -77,6 +77,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablation.set_defaults(command=_ablation)
 
+    score = commands.add_parser(
+        "score",
+        help="score the predicted masks of any model against the prepared data",
+        description="Reads JSON, JSON lines, CSV or Parquet. A record has sent_id, or ref_id and sentence, "
+        "or file_name and expression; and a mask: COCO's RLE, polygons, or the path of a PNG or .npy file.",
+    )
+    score.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="the file; docs/evaluation.md")
+    score.add_argument("--benchmark", required=True, help="as data/prepared has it, such as refcoco_unc")
+    score.add_argument("--split", required=True, help="such as val, testA")
+    score.add_argument(
+        "--protocol",
+        default="both",
+        help="both, model, original, lavt, cris, lisa (default: both, model and original)",
+    )
+    score.add_argument("--side", type=int, help="of the model's square, pixels (default: 480)")
+    score.add_argument("--threshold", type=float, help="on probabilities (default: the protocol's)")
+    score.add_argument(
+        "--missing",
+        choices=("refuse", "zero"),
+        default="refuse",
+        help="expressions without a prediction: refuse, or count them as IoU 0 (default: refuse)",
+    )
+    score.add_argument(
+        "--unmatched",
+        choices=("refuse", "ignore"),
+        default="refuse",
+        help="predictions for no expression of the benchmark (default: refuse)",
+    )
+    score.add_argument("--output", type=Path, help="folder for the scores and the analysis, as of a run")
+    score.add_argument("--prepared", type=Path, default=PREPARED, help=f"default: {PREPARED}")
+    score.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    score.set_defaults(command=_score)
+
     check = commands.add_parser(
         "check",
         help="check parameters, data, weights and machine before any work",
@@ -186,6 +219,13 @@ def _plan(arguments: argparse.Namespace) -> None:
     gpu = find_gpu(arguments.gpu) if arguments.gpu else None
     for line in describe_plan(make_plan(params, PREPARED, gpu), gpu, Path(params.data.catalog)):
         print(line)
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    """Score predicted masks of any model."""
+    from s2rm.scoring.command import run
+
+    run(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,75 @@
+"""The error analysis of one split: kinds of errors, slices, consistency, confident errors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from s2rm.data.rle import read_runs
+from s2rm.scoring.errors import KINDS, Scene, classify, lost_points
+from s2rm.scoring.slices import find_confident_errors, measure_consistency, measure_slices
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is said of the errors on a split, by masks at the image's own size."""
+
+    kinds: pd.Series
+    """The kind of error of each expression."""
+    lost: pd.Series
+    """Kind → points of mIoU."""
+    counts: pd.Series
+    """Kind → number of expressions."""
+    slices: pd.DataFrame
+    """As `measure_slices` returns them."""
+    consistency: dict[str, float]
+    """As `measure_consistency` returns it."""
+    confident_errors: pd.DataFrame
+    """As `find_confident_errors` returns them."""
+    has_objects: bool
+    """Whether other annotated objects were known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it but the kind of each expression."""
+        return {
+            "errors": {
+                kind: {"points": round(float(self.lost[kind]), 4), "expressions": int(self.counts[kind])}
+                for kind in KINDS
+            },
+            "slices": self.slices.round(4).to_dict("records"),
+            "consistency": {name: round(value, 4) for name, value in self.consistency.items()},
+            "confident_errors": self.confident_errors.round(4).to_dict("records"),
+        }
+
+
+def analyse(rows: pd.DataFrame, scores: pd.DataFrame, objects: pd.DataFrame | None) -> Analysis:
+    """Analyse the errors on a split.
+
+    Args:
+        rows: its expressions, of the prepared table.
+        scores: their scores with the predicted masks, in the same order.
+        objects: the annotated objects of the benchmark; None if they are not known.
+    """
+    masks: dict[str, list[str]] = {}
+    if objects is not None:
+        wanted = objects[objects["image_path"].isin(rows["image_path"].unique())]
+        masks = wanted.groupby("image_path")["mask_rle"].apply(list).to_dict()
+    kinds: list[str] = []
+    scene_of, scene = "", Scene(0, [])
+    for row, predicted in zip(rows.itertuples(index=False), scores["predicted_rle"], strict=True):
+        if row.image_path != scene_of:
+            scene_of = str(row.image_path)
+            scene = Scene(
+                int(row.height) * int(row.width), [read_runs(each) for each in masks.get(scene_of, [])]
+            )
+        kinds.append(classify(read_runs(predicted), read_runs(str(row.mask_rle)), scene))
+    found = pd.Series(kinds)
+    return Analysis(
+        kinds=found,
+        lost=lost_points(found, scores["intersection_original"], scores["union_original"]),
+        counts=found.value_counts().reindex(list(KINDS), fill_value=0),
+        slices=measure_slices(rows, scores, objects),
+        consistency=measure_consistency(rows, scores),
+        confident_errors=find_confident_errors(rows, scores),
+        has_objects=objects is not None,
+    )
