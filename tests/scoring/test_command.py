@@ -113,7 +113,9 @@ def test_every_form_gives_the_reference(
     metrics = {name: each["value"] for name, each in found["metrics"]["original"].items()}
     assert metrics == pytest.approx(reference(rows, predicted), abs=1e-4)
     assert found["counts"]["expressions"] == len(rows)
-    assert sum(each["points"] for each in found["errors"].values()) == pytest.approx(100 - metrics["mIoU"], abs=1e-3)
+    assert sum(each["points"] for each in found["errors"].values()) == pytest.approx(
+        100 - metrics["mIoU"], abs=1e-3
+    )
 
 
 def write(path: Path, records: list[dict[str, Any]]) -> Path:
