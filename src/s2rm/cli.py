@@ -110,6 +110,21 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     score.set_defaults(command=_score)
 
+    compare = commands.add_parser(
+        "compare",
+        help="compare two models, or two groups of trainings, expression by expression",
+        description="A and B are each a folder or file of scores, an MLflow run (name or id), a DVC experiment "
+        "or a git revision (REV or REV:RUN); several joined by commas are trainings with different seeds.",
+    )
+    compare.add_argument("first", metavar="A", help="such as results/joint, no-balancing, HEAD~1:joint")
+    compare.add_argument("second", metavar="B")
+    compare.add_argument(
+        "--size", choices=("model", "original"), default="original", help="of the masks (default: original)"
+    )
+    compare.add_argument("--output", type=Path, help="a page with pictures, .html")
+    compare.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    compare.set_defaults(command=_compare)
+
     check = commands.add_parser(
         "check",
         help="check parameters, data, weights and machine before any work",
@@ -224,6 +239,13 @@ def _plan(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     """Score predicted masks of any model."""
     from s2rm.scoring.command import run
+
+    run(arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    """Compare the scores of two models."""
+    from s2rm.compare.command import run
 
     run(arguments)
 

@@ -1,0 +1,1 @@
+"""`s2rm compare`: two models, or two groups of trainings, on the same expressions."""
