@@ -133,7 +133,8 @@ def _write_page(
     second: list[Source],
     arguments: argparse.Namespace,
 ) -> None:
-    pictures = draw_differences(paired, first[0], second[0], prepared=PREPARED, raw=RAW)
+    titles = {each.key: title_of(*each.key) for each in paired}
+    pictures = draw_differences(paired, first[0], second[0], titles=titles, prepared=PREPARED, raw=RAW)
     environment = Environment(
         loader=PackageLoader("s2rm.compare", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -142,7 +143,7 @@ def _write_page(
         first=_name(first),
         second=_name(second),
         size=SIZES[arguments.size],
-        rows=[(title_of(*each.key), each) for each in paired],
+        rows=[(titles[each.key], each) for each in paired],
         mean=mean,
         trainings=(len(first), len(second)),
         pictures=pictures,

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from s2rm.compare.paired import RIGHT, Paired
-from s2rm.compare.sources import Source
+from s2rm.compare.sources import Source, SplitKey
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.rle import decode
@@ -35,7 +35,13 @@ class Picture:
 
 
 def draw_differences(
-    paired: list[Paired], first: Source, second: Source, *, prepared: Path, raw: Path
+    paired: list[Paired],
+    first: Source,
+    second: Source,
+    *,
+    titles: Mapping[SplitKey, str],
+    prepared: Path,
+    raw: Path,
 ) -> tuple[list[Picture], list[Picture]]:
     """Draw what the first model alone finds, and what the second alone finds.
 
@@ -45,18 +51,24 @@ def draw_differences(
         paired: the comparison.
         first: the first training of the first model.
         second: that of the second.
+        titles: the names of the splits, for people.
         prepared: folder of the prepared tables.
         raw: the folder that image paths start from.
     """
     images = ImageFiles(raw)
     return (
-        list(_draw(paired, (first, second), 0, prepared, images)),
-        list(_draw(paired, (first, second), 1, prepared, images)),
+        list(_draw(paired, (first, second), 0, titles, prepared, images)),
+        list(_draw(paired, (first, second), 1, titles, prepared, images)),
     )
 
 
 def _draw(
-    paired: list[Paired], sources: tuple[Source, Source], winner: int, prepared: Path, images: ImageFiles
+    paired: list[Paired],
+    sources: tuple[Source, Source],
+    winner: int,
+    titles: Mapping[SplitKey, str],
+    prepared: Path,
+    images: ImageFiles,
 ) -> Iterator[Picture]:
     candidates = []
     for number, each in enumerate(paired):
@@ -85,7 +97,7 @@ def _draw(
         drawn = [_encode(overlay(image, mask, colour)) for mask, colour in zip(masks, colours, strict=True)]
         yield Picture(
             expression=str(row["expression"]),
-            title=f"{benchmark} {split}",
+            title=titles[each.key],
             iou=(100 * float(each.iou[0][place]), 100 * float(each.iou[1][place])),
             images=(drawn[0], drawn[1], drawn[2]),
         )
