@@ -113,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser(
         "compare",
         help="compare two models, or two groups of trainings, expression by expression",
-        description="A and B are each a folder or file of scores, an MLflow run (name or id), a DVC experiment "
-        "or a git revision (REV or REV:RUN); several joined by commas are trainings with different seeds.",
+        description="A and B are each a folder or file of scores, an MLflow run (name or id), or a DVC "
+        "experiment or git revision (REV or REV:RUN); several joined by commas are trainings of other seeds.",
     )
     compare.add_argument("first", metavar="A", help="such as results/joint, no-balancing, HEAD~1:joint")
     compare.add_argument("second", metavar="B")

@@ -65,7 +65,7 @@ def run(tiny_data: Any, path: Path, *options: str, split: str = SPLIT) -> subpro
 def scored(tiny_data: Any, path: Path, *options: str) -> dict[str, Any]:
     done = run(tiny_data, path, "--json", *options)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(done.stdout, parse_constant=pytest.fail))  # no NaN
 
 
 def by_sentence(row: Any, mask: np.ndarray, folder: Path) -> dict[str, Any]:
@@ -113,6 +113,7 @@ def test_every_form_gives_the_reference(
     metrics = {name: each["value"] for name, each in found["metrics"]["original"].items()}
     assert metrics == pytest.approx(reference(rows, predicted), abs=1e-4)
     assert found["counts"]["expressions"] == len(rows)
+    assert all(each["low"] is None or each["low"] <= each["mIoU"] for each in found["slices"])
     assert sum(each["points"] for each in found["errors"].values()) == pytest.approx(
         100 - metrics["mIoU"], abs=1e-3
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         _keep(arguments, scores, analysis, results)
     if arguments.json:
-        print(json.dumps(_as_json(arguments, counts, results, analysis), indent=2))
+        print(json.dumps(without_nan(_as_json(arguments, counts, results, analysis)), indent=2))
         return
     print(
         f"{_title(arguments)} {arguments.split}: "
@@ -90,6 +91,15 @@ def measure(protocol: Protocol, rows: pd.DataFrame, scores: pd.DataFrame) -> dic
         right = iou > threshold if protocol.strict else iou >= threshold
         found[f"P_{threshold}"] = bootstrap([Ratio(100.0 * right, ones, image)])
     return found
+
+
+def without_nan(content: Any) -> Any:
+    """Return a tree of dicts and lists with None for NaN, which JSON does not have."""
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def _protocols(arguments: argparse.Namespace) -> list[Protocol]:
@@ -130,7 +140,7 @@ def _keep(
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / f"{name}.parquet", lambda partial: scores.to_parquet(partial, index=False))
     content = {**analysis.to_json(), "metrics": {key: _plain(value) for key, value in results.items()}}
-    replace_text(folder / f"{name}-analysis.json", json.dumps(content, indent=2) + "\n")
+    replace_text(folder / f"{name}-analysis.json", json.dumps(without_nan(content), indent=2) + "\n")
 
 
 def _as_json(
