@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py --json [--expressions 142000 1000000 5000000]
 
-The tables are made up, ten expressions an image, and every path gives the same picture. Each training is a
+The tables are made up, ten expressions per image, and every path gives the same picture. Each training is a
 process of its own with two loader processes: that of params.yaml, from a small pretrained BERT.
 """
 

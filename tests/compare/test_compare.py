@@ -152,7 +152,7 @@ def test_numbers_for_programs(project: Path) -> None:
     [
         (
             ["results/one", "nothing"],
-            "nothing is no file, no folder, no MLflow run of s2rm and no git revision",
+            "nothing is not a file, a folder, an MLflow run of s2rm, a git revision or",
         ),
         (["results/one", "data"], "data holds no scores: they are called <benchmark>-<split>.parquet"),
         (["results/one", ","], "a model is missing"),

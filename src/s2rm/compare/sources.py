@@ -65,7 +65,7 @@ def load_source(name: str, root: Path, folder: Path, experiment: str) -> Source:
     found = _fetch_run(name, root, target, experiment) or _fetch_revision(name, root, target)
     if found is None:
         raise UserError(
-            f"{name} is no file, no folder, no MLflow run of {experiment} and no git revision or DVC "
+            f"{name} is not a file, a folder, an MLflow run of {experiment}, a git revision or a DVC "
             "experiment: correct the name"
         )
     return Source(name, _read_folder(found))

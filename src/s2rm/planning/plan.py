@@ -101,7 +101,7 @@ def describe_plan(plan: Plan, gpu: GPU | None, catalog: Path) -> Iterator[str]:
         steps = -(-batches.batches // train.accumulation)
         yield (
             f"batches    {name}: {batches.expressions:,} expressions of {batches.images:,} images "
-            f"({batches.source}); {batches.mean:.1f} images a batch of {train.expressions_per_batch} "
+            f"({batches.source}); {batches.mean:.1f} images per batch of {train.expressions_per_batch} "
             f"expressions, at most {batches.most}; {steps:,} steps an epoch, "
             f"{steps * train.epochs:,} in all"
         )

@@ -81,7 +81,9 @@ def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
     except ValueError as error:
         if isinstance(error, UnicodeDecodeError):
             raise
-        raise UserError(f"{path} is not JSON: {error}; one record a line is .jsonl") from None
+        raise UserError(
+            f"{path} is not JSON: {error}; a file with one record per line is called .jsonl"
+        ) from None
     if isinstance(content, dict):
         lists = [key for key in LISTS if isinstance(content.get(key), list)]
         if lists:
