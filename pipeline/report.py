@@ -16,11 +16,13 @@ from paths import HISTORY, INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID
 from tags import collect_tags
 
 from s2rm.config.load import load_params
-from s2rm.config.params import Params, flatten
+from s2rm.config.params import Params
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import load_json
 from s2rm.core.project import require_writable
 from s2rm.reporting.render import Rendered, render
+from s2rm.reporting.run_metrics import load_scores
+from s2rm.reporting.summary import compared_metrics
 from s2rm.tracking.evaluations import Evaluation
 from s2rm.tracking.store_errors import StoreError
 from s2rm.tracking.synchronise import synchronise
@@ -70,19 +72,20 @@ def _print_summary() -> None:
 def _keep(params: Params, name: str, rendered: Rendered) -> Path:
     """Record the evaluation of a run; return its folder."""
     tags = {**collect_tags(), "run": name}
-    metrics = flatten(load_json(RESULTS / name / "metrics.json"))
     evaluation = Evaluation(
         trained_run=load_json(RESULTS / name / RUN_ID).get("run_id"),
         name=name,
         experiment=params.tracking.experiment,
-        metrics={key.replace(".", "/", 3): value for key, value in metrics.items()},
+        metrics=compared_metrics(load_scores(RESULTS / name / "metrics.json")),
         tags=tags,
         experiments=[tags["dvc.experiment"]] if "dvc.experiment" in tags else [],
     )
     files = {"tables": rendered.tables, "figures": rendered.figures[name]}
     # What `s2rm ablation` compares; the parameters last, so that with them all is there.
     scores = sorted((RESULTS / name).glob("*.parquet"))
-    files["results"] = [*scores, RESULTS / name / HISTORY, Path("params.yaml")]
+    numbers = RESULTS / name / "metrics.json"
+    files["results"] = [*scores, numbers, RESULTS / name / HISTORY, Path("params.yaml")]
+    files["page"] = [REPORTS / "index.html"]
     return evaluation.keep(ROOT, files)
 
 

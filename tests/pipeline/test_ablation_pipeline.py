@@ -60,7 +60,7 @@ def test_a_grid_and_seeds_from_a_fresh_clone(tmp_path: Path) -> None:
     assert {row["variant"]: row["seeds"] for row in rows} == VARIANTS
     for run in recorded:
         if run.data.params["fusion.balancing"] == "False" and run.data.params["fusion.coparsing"] == "both":
-            wanted = run.data.metrics["refcocog_umd/test/model/mIoU"]
+            wanted = run.data.metrics["mIoU/refcocog_umd_test"]
     (found,) = (row for row in rows if (row["variant"], row["split"]) == ("fusion.balancing=false", "test"))
     assert float(found["mIoU_mean"]) == pytest.approx(wanted, abs=1e-3)
     assert wanted > 0

@@ -141,11 +141,18 @@ def test_the_training_run_holds_curves_and_evaluation(clone: Clone) -> None:
     assert run.data.params["fusion.kind"] == "s2rm"
     assert "train/loss" in run.data.metrics
     metrics = json.loads((clone.folder / "results/tiny/metrics.json").read_text())
-    published = run.data.metrics["refcocog_umd/test/original/P_0.5"]
-    assert published == pytest.approx(metrics["refcocog_umd"]["test"]["original"]["P_0.5"])
+    published = run.data.metrics["P_0.5/refcocog_umd_test"]
+    assert published == pytest.approx(metrics["refcocog_umd"]["test"]["model"]["P_0.5"])
+    assert len(run.data.metrics) <= 100
     assert run.data.tags["mlflow.source.git.commit"]
     scores = {"refcocog_umd-val.parquet", "refcocog_umd-test.parquet"}
-    assert clone.artifacts(run.info.run_id, "results") == {"params.yaml", "history.jsonl", *scores}
+    assert clone.artifacts(run.info.run_id, "results") == {
+        "params.yaml",
+        "history.jsonl",
+        "metrics.json",
+        *scores,
+    }
+    assert clone.artifacts(run.info.run_id, "page") == {"index.html"}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +178,7 @@ def test_an_experiment_runs_only_what_it_changes(clone: Clone, override: str, ex
         assert "fusion.balancing=false takes the plain mean" in page
         assert added[0].data.tags["dvc.experiment"] == name
         assert added[0].data.params["fusion.balancing"] == "False"
-        assert "refcocog_umd/test/original/oIoU" in added[0].data.metrics
+        assert "oIoU/refcocog_umd_test" in added[0].data.metrics
     restore(clone)
 
 

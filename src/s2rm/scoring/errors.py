@@ -1,8 +1,8 @@
 """Why predictions lose: each expression's loss 1 − IoU belongs to one kind of error.
 
 The idea is TIDE's for detection (Bolya et al., ECCV 2020, arXiv 2008.08115): how many points would be won if
-all errors of one kind were corrected. Here the corrected mask is the true one, so the points of all kinds add up to
-100 − mIoU.
+all errors of one kind were corrected. Here the corrected mask is the true one, so the points of all kinds add
+up to 100 − mIoU.
 """
 
 from collections.abc import Sequence

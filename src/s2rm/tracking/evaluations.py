@@ -34,7 +34,7 @@ class Evaluation:
         trained_run: our own id of the training; None if the training was not tracked.
         name: name of the trained model.
         experiment: name of the MLflow experiment.
-        metrics: percentages by benchmark/split/protocol/metric.
+        metrics: percentages by metric/split.
         tags: tags of a run of its own.
         experiments: names of the DVC experiments that have this result.
         files: names of the files, by artifact folder.

@@ -28,7 +28,7 @@ def publish(
         store: where to record it.
         trained_run: our own id of the training; None if the training was not tracked.
         name: name of the trained model, for a new run.
-        metrics: percentages by benchmark/split/protocol/metric.
+        metrics: percentages by metric/split.
         files: files to log, by artifact folder.
         tags: tags of a new run.
         experiments: names of DVC experiments, added to those that the run is known to be the result of.
