@@ -1,9 +1,12 @@
 """A failure gives one line and exit code 2; the same command then resumes and ends with the same bits."""
 
 import ctypes
+import gc
 import os
 import random
 import resource
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from apart import Apart, nothing
+from torch.utils.data import DataLoader, Dataset
 
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
@@ -143,6 +147,42 @@ def test_a_loader_process_that_dies_while_it_passes_on_a_batch(
         explain_failures(params.train, Progress(step=7)),
     ):
         raise error
+
+
+def test_a_loader_process_that_dies_while_its_loader_ends(
+    tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+
+    def read() -> None:
+        batches = iter(DataLoader(DiesLater(), num_workers=1, batch_size=None))
+        next(batches)
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    with (
+        pytest.raises(UserError, match="a loader process died"),
+        explain_failures(tiny_params("train.workers=1").train, Progress()),
+    ):
+        read()
+    gc.collect()
+    assert not unraisable
+
+
+class DiesLater(Dataset[int]):
+    """Its second item never arrives: the process dies while the loader waits for its end."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> int:
+        if index:
+            time.sleep(0.3)
+            if os.fork():
+                os._exit(1)
+            time.sleep(0.5)  # a child holds the pipe that the loader waits at: the signal comes first
+            os._exit(0)
+        return index
 
 
 DEAD = "DataLoader worker (pid(s) 7) exited unexpectedly"

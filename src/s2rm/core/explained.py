@@ -2,6 +2,9 @@
 
 import os
 import re
+import signal
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,8 +54,27 @@ def explained(work: Work) -> Iterator[None]:
         raise UserError(_out_of_memory(work)) from error
     except (RuntimeError, OSError, EOFError, SafetensorError) as error:
         if message := _explain(error, work):
+            _release(error)
             raise UserError(message) from error
         raise
+
+
+def _release(error: BaseException) -> None:
+    """Free what the frames of the error hold, a loader and its processes among it, without a word.
+
+    While torch waits for a loader's processes to end, the signal that one of them died interrupts the wait
+    with an error of its own, which Python prints with a traceback.
+    """
+    main = threading.current_thread() is threading.main_thread()  # no other may set handlers; torch neither
+    handler = signal.getsignal(signal.SIGCHLD)
+    if main:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    if main:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def _explain(error: Exception, work: Work) -> str | None:
