@@ -12,6 +12,7 @@ from pathlib import Path
 import context  # noqa: F401
 import pandas as pd
 from logs import set_up_logging
+from origin import describe_commit, describe_training
 from paths import HISTORY, INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID
 from tags import collect_tags
 
@@ -21,8 +22,9 @@ from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import load_json
 from s2rm.core.project import require_writable
 from s2rm.reporting.render import Rendered, render
-from s2rm.reporting.run_metrics import load_scores
+from s2rm.reporting.run_metrics import load_metrics
 from s2rm.reporting.summary import compared_metrics
+from s2rm.reporting.table_writers import Table
 from s2rm.tracking.evaluations import Evaluation
 from s2rm.tracking.store_errors import StoreError
 from s2rm.tracking.synchronise import synchronise
@@ -45,6 +47,8 @@ def main() -> None:
         REPORTS,
         shared=pd.read_parquet(first / OVERLAP),
         incomplete=load_json(first / INCOMPLETE),
+        ablations=_load_ablations(),
+        origin=_describe_origin(params),
     )
     _print_summary()
     if not params.tracking.enabled:
@@ -58,6 +62,32 @@ def main() -> None:
         logger.warning("not in MLflow: %s", line)
     if left_out:
         logger.warning("it is kept in .tracking/: `s2rm track sync` sends it when that is corrected")
+
+
+def _load_ablations() -> list[Table]:
+    """Load the tables of the studies that `s2rm ablation` has rendered here, as they are now.
+
+    They are no input of the stage: a study is made of experiments, each of which runs this stage.
+    """
+    found = []
+    for path in sorted((REPORTS / "ablations").glob("*.json")):
+        try:
+            found.append(Table.from_json(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} cannot be read ({error}): `s2rm ablation` writes it again") from None
+    return found
+
+
+def _describe_origin(params: Params) -> dict[str, str]:
+    """Say where the runs come from: commit, experiment, data, trainings."""
+    tags = collect_tags()
+    origin = describe_commit()
+    if "dvc.experiment" in tags:
+        origin["DVC experiment"] = tags["dvc.experiment"]
+    for name in params.runs:
+        training = load_json(RESULTS / name / RUN_ID)
+        origin |= {f"{name}: {key}": value for key, value in describe_training(training).items()}
+    return origin
 
 
 def _print_summary() -> None:
@@ -76,7 +106,7 @@ def _keep(params: Params, name: str, rendered: Rendered) -> Path:
         trained_run=load_json(RESULTS / name / RUN_ID).get("run_id"),
         name=name,
         experiment=params.tracking.experiment,
-        metrics=compared_metrics(load_scores(RESULTS / name / "metrics.json")),
+        metrics=compared_metrics(load_metrics(RESULTS / name / "metrics.json")),
         tags=tags,
         experiments=[tags["dvc.experiment"]] if "dvc.experiment" in tags else [],
     )

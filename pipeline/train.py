@@ -4,8 +4,8 @@
 
 Reads data/prepared/ (tables), data/raw/images/ and data/weights/ (pretrained encoders); writes
 models/<run>/, a folder that `S2RM.from_pretrained` reads, and models/<run>.mlflow.json with the id of its
-record in .tracking/. A training that was stopped continues from its state in .scratch/. The demo takes
-three to six minutes on two CPU cores.
+record in .tracking/, its time and its machine. A training that was stopped continues from its state in
+.scratch/. The demo takes three to six minutes on two CPU cores.
 """
 
 import json
@@ -16,6 +16,7 @@ import context  # noqa: F401
 from arguments import read_name
 from launch import launch
 from logs import is_main_process, set_up_logging
+from origin import counted, describe_end
 from paths import MODELS, PREPARED, RAW, ROOT, SCRATCH, WEIGHTS, refuse_links
 from scratch import locked, mark_finished
 from tags import collect_tags
@@ -60,12 +61,14 @@ def main() -> None:
         return
     with locked(scratch):
         open_scratch(name, parts)
-        run_id = None
-        if params.tracking.enabled:
-            run_id = _train_tracked(train, params, name, scratch)
-        else:
-            train()
-        replace_text(MODELS / f"{name}.mlflow.json", json.dumps({"run_id": run_id}) + "\n")
+        run_id, seconds = None, scratch / "seconds.json"
+        with counted(seconds):
+            if params.tracking.enabled:
+                run_id = _train_tracked(train, params, name, scratch)
+            else:
+                train()
+        about = {"run_id": run_id, **describe_end(seconds)}
+        replace_text(MODELS / f"{name}.mlflow.json", json.dumps(about, indent=2) + "\n")
         mark_finished(scratch, MODELS / name)
 
 

@@ -19,7 +19,8 @@ from s2rm.model.fusion.sweeps import ROLES
 from s2rm.reporting.examples import SweepView, WordView
 from s2rm.reporting.overlays import Example
 from s2rm.reporting.render import Rendered, render
-from s2rm.scoring.metrics import segmentation_metrics
+from s2rm.scoring.errors import KINDS
+from s2rm.scoring.metrics import compute_iou, segmentation_metrics
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 EXPRESSIONS = 30
@@ -59,6 +60,10 @@ class ReportInputs:
         """Return the path of the scores of a split."""
         return self.results / f"{benchmark}-{split}.parquet"
 
+    def analysis(self, benchmark: str, split: str) -> Path:
+        """Return the path of the analysis of a split."""
+        return self.results / f"{benchmark}-{split}-analysis.json"
+
     def params(self, source: str, *overrides: str) -> Params:
         """Load the project's parameters, with data of this source."""
         return load_params(PARAMS, [f"data.source={source}", "data.folder=data/real", *overrides])
@@ -86,8 +91,8 @@ class ReportInputs:
             example.image.save(folder / "images" / f"{number}.png")
             height, width = example.truth.shape
             masks = encode(example.truth), encode(example.predicted)
-            known = "refcoco_unc", "val", number, example.expression, example.iou, f"{number}.png"
-            rows.append((*known, height, width, *masks, in_sheet))
+            known = "refcoco_unc", "val", number, example.expression, example.iou, example.score, example.kind
+            rows.append((*known, f"{number}.png", height, width, *masks, in_sheet))
         pd.DataFrame(rows, columns=list(EXAMPLE_COLUMNS)).to_parquet(folder / "examples.parquet")
         for name, each in (("gates", view), ("words", words)):
             if each:
@@ -97,6 +102,7 @@ class ReportInputs:
                 arrays = {key: fields.pop(key) for key in list(fields) if isinstance(fields[key], np.ndarray)}
                 (folder / f"{name}.json").write_text(json.dumps(about | fields))
                 np.savez(folder / f"{name}.npz", **arrays)
+        make_calibration().to_parquet(folder / "calibration.parquet")
         if weights is not None:
             weights.to_parquet(folder / "balancing.parquet")
         return self
@@ -116,6 +122,8 @@ def make_inputs(root: Path) -> ReportInputs:
                 table[f"union_{protocol}"] = union
                 table[f"intersection_{protocol}"] = (union * iou).astype(int)
             table["score"] = 0.9
+            inputs.analysis(benchmark.name, split).parent.mkdir(parents=True, exist_ok=True)
+            inputs.analysis(benchmark.name, split).write_text(json.dumps(make_analysis(table)))
             inputs.scores(benchmark.name, split).parent.mkdir(parents=True, exist_ok=True)
             table.to_parquet(inputs.scores(benchmark.name, split))
             metrics[benchmark.name][split] = {
@@ -124,6 +132,7 @@ def make_inputs(root: Path) -> ReportInputs:
                 for protocol in ("model", "original")
             }
     inputs.metrics.write_text(json.dumps(metrics))
+    (inputs.results / "mlflow.json").write_text('{"run_id": null}')
     inputs.history.write_text("".join(json.dumps(_record(epoch)) + "\n" for epoch in (2, 4, 6)))
     return inputs.inspect()
 
@@ -167,6 +176,35 @@ def make_words(
     framed = ["[CLS]", *tokens, "[SEP]"]
     affinity = np.random.default_rng(0).random((len(framed), 8, 10), dtype=np.float32)
     return WordView(example or make_example(), 1, framed, [0, len(framed) - 1], "sigmoid", affinity)
+
+
+def make_analysis(scores: pd.DataFrame) -> dict[str, Any]:
+    """Make an analysis of these scores in which all errors are of one kind."""
+    lost = 100 - 100 * compute_iou(scores["intersection_original"], scores["union_original"]).mean()
+    measured = {"share": 50.0, "mIoU": 50.0}
+    slices = [
+        {"group": "words", "slice": "1", "expressions": 12, **measured, "low": 40.0, "high": 60.0},
+        {"group": "words", "slice": "2 to 3", "expressions": 50, **measured, "low": None, "high": None},
+    ]
+    errors = {
+        kind: {"points": lost * (kind == "wrong"), "expressions": len(scores) * (kind == "wrong")}
+        for kind in KINDS
+    }
+    consistency = {"referents": 0, "spread": None, "split": None}
+    return {"errors": errors, "slices": slices, "consistency": consistency, "confident_errors": []}
+
+
+def make_calibration() -> pd.DataFrame:
+    """Make the bins of every split: foreground is as frequent as the probability says."""
+    bins = np.arange(20)
+    bounds = {"low": bins / 20, "high": (bins + 1) / 20}
+    counts = {"pixels": 200, "foreground": 10 * bins + 5, "probability": (bins + 0.5) / 20}
+    parts = [
+        pd.DataFrame({"benchmark": benchmark.name, "split": split, **bounds, **counts})
+        for benchmark in BENCHMARKS.values()
+        for split in benchmark.evaluation_splits
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def make_weights() -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Write the ablation table: what differs from the full model, and what that does to mIoU.
 
 <output>/<name>.{md,tex}     for people: the val splits; drawn partitions also by kind of expression
+<output>/<name>.json         the first table, for the report's page
 <output>/<name>.csv          for machines: one row per variant, benchmark and split
 <output>/<name>-kinds.csv    one row per variant, drawn partition and kind of expression
 <output>/<name>-curves.csv   one row per recorded run, validation and benchmark
@@ -59,6 +60,7 @@ def render_ablation(study: Study, full: Params, output: Path, name: str = "ablat
     columns = COLUMNS if effects["run"].eq("").all() else ["run", *COLUMNS]
     numbers = {".csv": effects[columns], "-kinds.csv": kinds, "-curves.csv": study.curves}
     texts = {".md": "\n".join(map(to_markdown, tables)), ".tex": "\n".join(map(to_latex, tables))}
+    texts[".json"] = tables[0].to_json()
     texts |= {
         end: frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
         for end, frame in numbers.items()

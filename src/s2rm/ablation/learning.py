@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from s2rm.ablation.variants import FULL
 from s2rm.config.benchmarks import BENCHMARKS, DRAWN_ONLY
-from s2rm.reporting.curves import STYLE, add_legend, save
+from s2rm.reporting.figures import STYLE, add_legend, save
 
 SEEDS = 3  # a panel with fewer is not drawn
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#999999")

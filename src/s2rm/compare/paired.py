@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from s2rm.compare.sources import Source, SplitKey
-from s2rm.config.benchmarks import get_benchmark
 from s2rm.core.errors import UserError
+from s2rm.scoring.image_names import name_images
 from s2rm.scoring.intervals import Interval, Ratio, bootstrap, holm, mean_ratios, welch_difference
 from s2rm.scoring.metrics import compute_iou
 
@@ -71,7 +71,7 @@ def compare_means(paired: Sequence[Paired], first: Sequence[Source], size: Size)
         Ratio(
             100 * (each.iou[0] - each.iou[1]),
             np.ones(each.expressions),
-            _images(each.key, first[0].scores[each.key]),
+            name_images(each.key[0], first[0].scores[each.key]["image_id"]),
         )
         for each in paired
     ]
@@ -87,7 +87,7 @@ def _compare_split(key: SplitKey, first: Sequence[Source], second: Sequence[Sour
                 raise UserError(
                     f"{source.name} was scored on other expressions of {'-'.join(key)} than {first[0].name}"
                 )
-    image = _images(key, tables[0][0])
+    image = name_images(key[0], tables[0][0]["image_id"])
     ones = np.ones(len(reference))
     ious, mious, oious, ratios = [], [], [], []
     for sign, group in zip((1, -1), tables, strict=True):
@@ -119,9 +119,3 @@ def _compare_split(key: SplitKey, first: Sequence[Source], second: Sequence[Sour
 
 def _pixels(table: pd.DataFrame, size: Size) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return table[f"intersection_{size}"].to_numpy(float), table[f"union_{size}"].to_numpy(float)
-
-
-def _images(key: SplitKey, table: pd.DataFrame) -> list[tuple[str, int]]:
-    """Name the image of each expression, alike in all benchmarks."""
-    collection = get_benchmark(key[0]).images
-    return [(collection, int(image)) for image in table["image_id"]]

@@ -108,7 +108,7 @@ def name_benchmark(name: str, source: Source, incomplete: Collection[str] = ()) 
     """
     if name in DRAWN_ONLY:
         return DRAWN_ONLY[name].title
-    if source == "refshapes":
-        return f"RefShapes {name}"
     title = BENCHMARKS[name].title
+    if source == "refshapes":
+        return f"RefShapes (as {title})"
     return f"part of {title}" if name in incomplete else title

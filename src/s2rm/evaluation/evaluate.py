@@ -1,6 +1,7 @@
 """Evaluate a trained model on every evaluation split of its benchmarks, and write what the report needs.
 
 <output>/<benchmark>-<split>.parquet    one row per expression, `scores.SCORE_COLUMNS`
+<output>/<benchmark>-<split>-analysis.json    its errors, see `s2rm.scoring.analysis`
 <output>/metrics.json                   benchmark → split → protocol → metric
 <output>/inspect/                       the files of `s2rm.evaluation.inspect`
 """
@@ -22,13 +23,14 @@ from s2rm.core.explained import Work, explained
 from s2rm.core.files import replace, replace_text
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.requirements import require_evaluation_splits, require_images
-from s2rm.data.table import load_table
+from s2rm.data.table import load_objects, load_table
 from s2rm.evaluation.inspect import SplitScores, inspect_model
 from s2rm.evaluation.scores import Scores
 from s2rm.evaluation.sharding import score_together
 from s2rm.model.s2rm import S2RM
 from s2rm.predictor import Predictor
 from s2rm.scan.triton_probe import runs_triton
+from s2rm.scoring.analysis import analyse
 from s2rm.scoring.metrics import PROTOCOLS, segmentation_metrics
 
 logger = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ def evaluate_benchmarks(
     splits: list[SplitScores] = []
     for name in names:
         table = load_table(prepared / f"{name}.parquet")
+        objects = load_objects(prepared / f"{name}-objects.parquet")
         metrics[name] = {}
         for split in get_benchmark(name).evaluation_splits:
             rows = table[table["split"] == split].reset_index(drop=True)
@@ -94,10 +97,11 @@ def evaluate_benchmarks(
                     title=f"{name} {split}",
                 )
             metrics[name][split] = _measure(scores)
-            splits.append(SplitScores(name, split, rows, scores))
             if state.is_main_process:
-                target = output / f"{name}-{split}.parquet"
-                replace(target, partial(scores.table.to_parquet, index=False))
+                replace(output / f"{name}-{split}.parquet", partial(scores.table.to_parquet, index=False))
+                analysis = analyse(rows, scores.table, objects)
+                analysis.save(output / f"{name}-{split}-analysis.json")
+                splits.append(SplitScores(name, split, rows, scores, analysis.kinds))
             found = metrics[name][split]["original"]
             logger.info("%s %s: oIoU %.2f, mIoU %.2f", name, split, found["oIoU"], found["mIoU"])
     if state.is_main_process:

@@ -49,6 +49,8 @@ BINS = 20  # of the probability, in the calibration
 SHOWN_FIRST = "refshapes_structured"
 BALANCING_IMAGES = 200  # the first ones of a split: all of a large split would take as long as its evaluation
 IMAGES_PER_BATCH = 8
+FAILURES = 3  # of each kind in a split
+CONFIDENT_IOU = 0.1  # below it a high score is confident and wrong
 
 EXAMPLE_COLUMNS = (
     "benchmark",
@@ -56,13 +58,16 @@ EXAMPLE_COLUMNS = (
     "sent_id",
     "expression",
     "iou",  # at the image's size, 0…1
+    "score",  # as in SCORE_COLUMNS
+    "kind",  # of the error, one of `s2rm.scoring.errors.KINDS`
     "image",  # the file under images/
     "height",
     "width",
     "mask_rle",
     "predicted_rle",
-    "in_sheet",  # false: shown only with the gates and the words
+    "in_sheet",  # of the pictures at even quantiles; the others are failures, and what the views show
 )
+PICKED = (*(column for column in EXAMPLE_COLUMNS if column != "image"), "image_path")
 BALANCING_COLUMNS = ("benchmark", "stage", "images", "expressions", "role", "rotation", "weight")
 
 
@@ -76,6 +81,8 @@ class SplitScores:
     """The rows of the prepared table, indexed 0..n−1."""
     scores: Scores
     """The scores of these rows, in the same order."""
+    kinds: pd.Series
+    """The kind of error of each row."""
 
 
 def inspect_model(
@@ -92,6 +99,7 @@ def inspect_model(
     """
     shutil.rmtree(output, ignore_errors=True)
     shown = [pick_examples(split, examples) for split in splits]
+    shown += [pick_failures(split) for split in splits]
     fusion = predictor.model.config.fusion
     if fusion.why_no_gates is None or fusion.why_no_words is None:
         first = next((split for split in splits if split.benchmark == SHOWN_FIRST), splits[0])
@@ -112,19 +120,39 @@ def pick_examples(split: SplitScores, count: int) -> pd.DataFrame:
         count: number of expressions.
 
     Returns:
-        One row per example, from the worst to the best: EXAMPLE_COLUMNS without `image`, and `image_path`.
+        One row per example, from the worst to the best: PICKED.
     """
+    ordered = _describe(split).assign(in_sheet=True)
+    positions = (np.arange(count) + 0.5) / max(count, 1) * len(ordered)
+    return ordered.iloc[np.unique(positions.astype(int))][list(PICKED)]
+
+
+def pick_failures(split: SplitScores) -> pd.DataFrame:
+    """Pick failures: of each kind of error those of the lowest IoU, and the confident ones; one per referent.
+
+    Args:
+        split: the evaluated split.
+
+    Returns:
+        One row per example, as `pick_examples` returns them; at most FAILURES of each kind.
+    """
+    ordered = _describe(split).assign(in_sheet=False).drop_duplicates("ref_id")
+    confident = ordered[ordered["iou"] < CONFIDENT_IOU].sort_values("score", ascending=False, kind="stable")
+    failures = ordered[ordered["kind"] != "good"].groupby("kind", sort=False).head(FAILURES)
+    return pd.concat([confident.head(FAILURES), failures])[list(PICKED)]
+
+
+def _describe(split: SplitScores) -> pd.DataFrame:
+    """Join the rows with their scores, from the worst to the best."""
     table = split.scores.table
     scored = split.rows.assign(
         benchmark=split.benchmark,
         iou=compute_iou(table["intersection_original"], table["union_original"]),
+        score=table["score"],
+        kind=split.kinds.to_numpy(),
         predicted_rle=table["predicted_rle"],
-        in_sheet=True,
     )
-    ordered = scored.sort_values(["iou", "sent_id"], ignore_index=True)
-    positions = (np.arange(count) + 0.5) / max(count, 1) * len(ordered)
-    columns = [*(column for column in EXAMPLE_COLUMNS if column != "image"), "image_path"]
-    return ordered.iloc[np.unique(positions.astype(int))][columns]
+    return scored.sort_values(["iou", "sent_id"], ignore_index=True)
 
 
 @torch.inference_mode()
@@ -224,7 +252,9 @@ def _write_view(path: Path, about: dict[str, Any], **arrays: NDArray[np.float32]
 
 
 def _write_examples(examples: pd.DataFrame, images: ImageFiles, output: Path) -> None:
-    examples = examples.drop_duplicates(["benchmark", "split", "sent_id"], ignore_index=True)
+    key = ["benchmark", "split", "sent_id"]
+    examples["in_sheet"] = examples.groupby(key)["in_sheet"].transform("any")
+    examples = examples.drop_duplicates(key, ignore_index=True)
     paths = examples.pop("image_path")
     examples["image"] = [path.replace("/", "-") for path in paths]
     for path, name in dict(zip(paths, examples["image"], strict=True)).items():

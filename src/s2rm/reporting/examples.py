@@ -63,12 +63,16 @@ class Inspection:
 
     examples: list[Example] = field(default_factory=list)
     """Those of the sheet of examples."""
+    pictures: list[Example] = field(default_factory=list)
+    """All of them: failures, and those of the sheet."""
     view: SweepView | None = None
     """None where the model has no gates."""
     words: WordView | None = None
     """None where the model does not distribute words by attention."""
     weights: pd.DataFrame = field(default_factory=pd.DataFrame)
     """`inspect.BALANCING_COLUMNS`; empty where the model has no balancing weights."""
+    calibration: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """One row per split and bin of probability, as `s2rm.evaluation.inspect` writes them."""
 
 
 def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str] = ()) -> Inspection:
@@ -94,6 +98,8 @@ def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str]
                 truth=decode(row["mask_rle"], row["height"], row["width"]),
                 predicted=decode(row["predicted_rle"], row["height"], row["width"]),
                 iou=row["iou"],
+                score=row["score"],
+                kind=row["kind"],
                 title=title,
             )
         gates, words = (_load_view(folder / f"{name}.json", examples) for name in ("gates", "words"))
@@ -103,11 +109,13 @@ def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str]
         word_view = WordView(**words) if words else None
         balancing = folder / "balancing.parquet"
         weights = pd.read_parquet(balancing) if balancing.is_file() else pd.DataFrame()
+        calibration = pd.read_parquet(folder / "calibration.parquet")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} cannot be read: {reason}; evaluate the run again") from None
     shown = [key for key, in_sheet in zip(examples, table["in_sheet"], strict=True) if in_sheet]
-    return Inspection([examples[key] for key in shown], sweep_view, word_view, weights)
+    sheet, pictures = [examples[key] for key in shown], list(examples.values())
+    return Inspection(sheet, pictures, sweep_view, word_view, weights, calibration)
 
 
 def _load_view(path: Path, examples: Mapping[Any, Example]) -> dict[str, Any] | None:

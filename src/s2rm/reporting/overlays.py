@@ -35,6 +35,10 @@ class Example:
     """At the image's size, 0…1."""
     title: str
     """Benchmark and split."""
+    score: float = 0.0
+    """The mean probability inside the predicted mask, 0…1."""
+    kind: str = "good"
+    """Of the error, one of `s2rm.scoring.errors.KINDS`."""
 
 
 def overlay(

@@ -1,18 +1,18 @@
-"""Render the report: metrics, scores and histories of the runs → tables, figures, plots and a page.
+"""Render the report: scores, analyses and histories of the runs → tables, figures, plots and pages.
 
 <output>/tables/{oIoU,mIoU}.{md,csv,tex}           published numbers, and ours on real data
 <output>/tables/precision.{md,csv,tex}             ours on real data
 <output>/tables/leakage.{md,csv,tex}               images in both training and evaluation splits
 <output>/tables/balancing.{md,csv,tex}             the weights of the parsed semantics
 <output>/tables/refshapes-{iou,precision,leakage,balancing}.{md,csv,tex}    the same on RefShapes
-<output>/figures/{precision,training,examples,gates,words}-<run>.png
+<output>/figures/{scores,precision,errors,calibration,training,examples,gates,words}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/examples/                                 images and expressions to try the first run on
-<output>/index.html
+<output>/index.html, examples.html                 the pages
 <output>/summary.json                              few numbers of each run
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +21,22 @@ import pandas as pd
 from s2rm.config.params import Params
 from s2rm.core.files import replace
 from s2rm.reporting.balancing import build_balancing
+from s2rm.reporting.charts import save_png
 from s2rm.reporting.comparison import build_comparison
-from s2rm.reporting.curves import draw_precision, draw_training
-from s2rm.reporting.examples import SweepView, WordView, load_inspection, save_examples
+from s2rm.reporting.examples import SweepView, WordView, save_examples
+from s2rm.reporting.gallery import make_cards, write_gallery
 from s2rm.reporting.inside.gates import draw_gates
 from s2rm.reporting.inside.words import draw_words
-from s2rm.reporting.overlays import Example, draw_sheet
+from s2rm.reporting.overlays import draw_sheet
 from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
-from s2rm.reporting.page import FigureEntry, write_page
-from s2rm.reporting.plots import Ious, write_plots
+from s2rm.reporting.page import GALLERY, Sections, draw_charts, write_page
+from s2rm.reporting.plots import write_plots
 from s2rm.reporting.published import load_published
-from s2rm.reporting.run_metrics import Measured, all_synthetic, load_scores
-from s2rm.reporting.scores_io import load_history, load_ious
+from s2rm.reporting.run_metrics import all_synthetic
+from s2rm.reporting.run_results import RunResults, load_run
+from s2rm.reporting.scores_io import compute_ious
 from s2rm.reporting.summary import write_summary
-from s2rm.reporting.table_writers import write_table
+from s2rm.reporting.table_writers import Table, write_table
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def render(
     *,
     shared: pd.DataFrame,
     incomplete: Collection[str] = (),
+    ablations: Sequence[Table] = (),
+    origin: Mapping[str, str] | None = None,
 ) -> Rendered:
     """Write the report of all runs of `params`.
 
@@ -68,6 +72,8 @@ def render(
         output: the folder of the report.
         shared: the images that splits share, as `s2rm.data.split_overlap.report_shared` returns them.
         incomplete: benchmarks whose data are only a part; never shown beside published numbers.
+        ablations: tables of studies, shown on the page.
+        origin: where the runs come from, for the page: name → text.
 
     Returns:
         The written files.
@@ -77,90 +83,73 @@ def render(
             written.
     """
     published = load_published(params.report.methods)
-    run_names = list(params.runs)
-    runs = [_load_run(params, name, results, incomplete) for name in run_names]
-    ious = {run.run: _load_ious(run, results / run.run) for run in runs}
-    histories = {name: load_history(results / name / "history.jsonl") for name in run_names}
-    inspections = {
-        name: load_inspection(results / name / "inspect", source=params.data.source, incomplete=incomplete)
-        for name in run_names
-    }
-    weights = {name: inspection.weights for name, inspection in inspections.items()}
+    runs = [load_run(params, name, results, incomplete) for name in params.runs]
+    measured = [run.measured for run in runs]
+    weights = {run.name: run.inspection.weights for run in runs}
+    synthetic = all_synthetic(measured)
 
     decimals = params.report.decimals
-    comparisons = [build_comparison(metric, published, runs, decimals) for metric in ("oIoU", "mIoU")]
-    own = [build_precision(runs, decimals)]
-    if all_synthetic(runs):
-        above, below = [build_refshapes_iou(runs, decimals), *own], comparisons
-    else:
-        above, below = [*comparisons, *own], []
-    above.append(build_leakage(shared, params.data.source, incomplete))
+    comparisons = [build_comparison(metric, published, measured, decimals) for metric in ("oIoU", "mIoU")]
+    own = [build_precision(measured, decimals)]
+    if synthetic:
+        own.append(build_refshapes_iou(measured, decimals))
+    inside = []
     if any(map(len, weights.values())):
-        above.append(build_balancing(weights, params.data.source, incomplete, decimals=decimals))
+        inside.append(build_balancing(weights, params.data.source, incomplete, decimals=decimals))
+    leakage = build_leakage(shared, params.data.source, incomplete)
+    tables = [
+        path
+        for table in (*comparisons, *own, *inside, leakage)
+        for path in write_table(table, output / "tables")
+    ]
 
-    tables = [path for table in (*above, *below) for path in write_table(table, output / "tables")]
-    figures: dict[str, list[Path]] = {}
-    shown = {}
-    for run in runs:
-        inspection = inspections[run.run]
-        drawn = _draw(run, ious[run.run], histories[run.run], inspection.examples, output / "figures")
-        if inspection.view is not None:
-            drawn |= _draw_gates(run.run, inspection.view, output / "figures")
-        if inspection.words is not None:
-            drawn |= _draw_words(run.run, inspection.words, output / "figures")
-        figures[run.run] = list(drawn)
-        shown[run.run] = [
-            FigureEntry(path.relative_to(output).as_posix(), caption) for path, caption in drawn.items()
-        ]
-    plots = write_plots(ious, histories, output / "plots")
-    page = write_page(output / "index.html", params, run_names, above=above, figures=shown, below=below)
-    examples = save_examples(inspections[run_names[0]].examples, output / "examples")
-    summary = write_summary(output / "summary.json", runs)
-    return Rendered(tables, figures, [*plots, page, *examples, summary])
-
-
-def _load_run(params: Params, name: str, results: Path, incomplete: Collection[str]) -> Measured:
-    run = params.get_run(name)
-    return Measured(
-        run=name,
-        source=params.data.source,
-        backbone=params.vision.backbone,
-        image_size=params.vision.image_size,
-        scores=load_scores(results / name / "metrics.json"),
-        incomplete=frozenset(incomplete) & set(run.evaluate_on),
-        with_val=frozenset(params.train.with_val) & set(run.train_on) & set(run.evaluate_on),
-    )
-
-
-def _load_ious(run: Measured, folder: Path) -> Ious:
-    splits = run.scores[["benchmark", "split"]].drop_duplicates().itertuples(index=False, name=None)
-    return {
-        (benchmark, split): load_ious(folder / f"{benchmark}-{split}.parquet") for benchmark, split in splits
+    drawn = {run.name: draw_charts(run) for run in runs}
+    charts = {
+        name: [save_png(chart, output / "figures" / f"{kind}-{name}.png") for kind, chart in each.items()]
+        for name, each in drawn.items()
     }
+    views = {run.name: _draw_inside(run, output / "figures") for run in runs}
+    sheets = {run.name: _draw_sheet(run, output / "figures") for run in runs}
+    figures = {run.name: [*charts[run.name], *views[run.name], *sheets[run.name]] for run in runs}
 
-
-def _draw(
-    run: Measured, ious: Ious, history: pd.DataFrame, examples: list[Example], folder: Path
-) -> dict[Path, str]:
-    """Draw the figures of a run; return path → caption."""
-    data = "RefShapes" if run.source == "refshapes" else "real benchmarks"
-    resolution = f"at the model's input size ({run.resolution('model')})"
-    precision, training, sheet = (
-        folder / f"{name}-{run.run}.png" for name in ("precision", "training", "examples")
+    cards, left_out = make_cards(runs)
+    title = f"Examples on {'RefShapes (drawn data)' if synthetic else 'the real benchmarks'}"
+    gallery = write_gallery(output / GALLERY, cards, left_out, title=title, synthetic=synthetic)
+    page = write_page(
+        output / "index.html",
+        params,
+        runs,
+        Sections([] if synthetic else comparisons, inside, leakage, list(ablations)),
+        charts_of=drawn,
+        inside=views,
+        cards=cards,
+        published=published,
+        origin=origin or {},
     )
-    draw_precision(precision, run, ious)
-    draw_training(training, run, history)
-    captions = {
-        precision: f"Precision of run {run.run}: the share of expressions in each split with IoU ≥ X, "
-        f"{resolution}. Data: {data}.",
-        training: f"Training of run {run.run}: the loss (left), and mIoU on the validation splits (right), "
-        f"{resolution}. Data: {data}.",
-    }
-    if examples:
-        image = draw_sheet(examples)
-        replace(sheet, lambda partial: image.save(partial, format="PNG", optimize=True))
-        captions[sheet] = f"Examples of run {run.run}: truth in green, prediction in orange. Data: {data}."
-    return captions
+    ious = {run.name: {key: compute_ious(table) for key, table in run.scores.items()} for run in runs}
+    plots = write_plots(ious, {run.name: run.history for run in runs}, output / "plots")
+    examples = save_examples(runs[0].inspection.examples, output / "examples")
+    summary = write_summary(output / "summary.json", measured)
+    return Rendered(tables, figures, [*plots, page, gallery, *examples, summary])
+
+
+def _draw_sheet(run: RunResults, folder: Path) -> list[Path]:
+    """Draw the sheet of examples; none where there are none."""
+    if not run.inspection.examples:
+        return []
+    image = draw_sheet(run.inspection.examples)
+    path = folder / f"examples-{run.name}.png"
+    return [replace(path, lambda partial: image.save(partial, format="PNG", optimize=True))]
+
+
+def _draw_inside(run: RunResults, folder: Path) -> dict[Path, str]:
+    """Draw what the model computes for one expression; return path → caption."""
+    drawn: dict[Path, str] = {}
+    if run.inspection.words is not None:
+        drawn |= _draw_words(run.name, run.inspection.words, folder)
+    if run.inspection.view is not None:
+        drawn |= _draw_gates(run.name, run.inspection.view, folder)
+    return drawn
 
 
 def _draw_gates(run: str, view: SweepView, folder: Path) -> dict[Path, str]:

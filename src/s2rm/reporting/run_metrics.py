@@ -61,7 +61,7 @@ def all_synthetic(runs: list[Measured]) -> bool:
     return sources == {"refshapes"}
 
 
-def load_scores(path: Path) -> pd.DataFrame:
+def load_metrics(path: Path) -> pd.DataFrame:
     """Load results/<run>/metrics.json.
 
     Args:

@@ -11,20 +11,21 @@ from s2rm.core.errors import UserError
 from s2rm.scoring.metrics import PROTOCOLS, compute_iou
 
 
-def load_ious(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Load the IoU of every expression of a split.
+def load_scores(path: Path) -> pd.DataFrame:
+    """Load image_id, intersection and union at both sizes of every expression of a split.
 
     Args:
         path: results/<run>/<benchmark>-<split>.parquet.
-
-    Returns:
-        Protocol → IoU (n,), 0…1.
 
     Raises:
         UserError: the file is missing, cannot be read, or is empty.
     """
     names = [f"{part}_{protocol}" for protocol in PROTOCOLS for part in ("intersection", "union")]
-    table = load_columns(path, names)
+    return load_columns(path, ["image_id", *names])
+
+
+def compute_ious(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return protocol → IoU (n,), 0…1, of the scores of a split."""
     return {
         protocol: compute_iou(table[f"intersection_{protocol}"], table[f"union_{protocol}"])
         for protocol in PROTOCOLS

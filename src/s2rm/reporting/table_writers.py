@@ -2,12 +2,14 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
@@ -52,6 +54,26 @@ class Table:
     footnotes: tuple[str, ...]
     decimals: int
     """Of floating-point numbers."""
+
+    def to_json(self) -> str:
+        """Return all of it as JSON, which `from_json` reads."""
+        about = {name: value for name, value in vars(self).items() if name != "frame"}
+        frame = {
+            "index": list(self.frame.index),
+            "columns": [list(column) for column in self.frame.columns],
+            "data": self.frame.astype(object).where(self.frame.notna(), None).to_numpy().tolist(),
+        }
+        return json.dumps({**about, "frame": frame}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the table that `to_json` wrote."""
+        about = json.loads(text)
+        parts = about.pop("frame")
+        columns = pd.MultiIndex.from_tuples(map(tuple, parts["columns"]))
+        frame = pd.DataFrame(parts["data"], index=parts["index"], columns=columns)
+        lists = {name: tuple(about.pop(name)) for name in ("sources", "footnotes")}
+        return cls(frame=frame, **lists, **about)
 
     def header(self) -> list[tuple[str, list[str]]]:
         """Group the columns by the heading above them: ("RefCOCO", ["val", "testA", "testB"])."""

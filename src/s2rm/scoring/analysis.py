@@ -1,10 +1,14 @@
 """The error analysis of one split: kinds of errors, slices, consistency, confident errors."""
 
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from s2rm.core.files import replace_text
 from s2rm.data.rle import read_runs
 from s2rm.scoring.errors import KINDS, Scene, classify, lost_points
 from s2rm.scoring.slices import find_confident_errors, measure_consistency, measure_slices
@@ -40,6 +44,19 @@ class Analysis:
             "consistency": {name: round(value, 4) for name, value in self.consistency.items()},
             "confident_errors": self.confident_errors.round(4).to_dict("records"),
         }
+
+    def save(self, path: Path, **more: Any) -> Path:
+        """Write it as JSON, with what else is given; return `path`."""
+        return replace_text(path, json.dumps(without_nan({**self.to_json(), **more}), indent=2) + "\n")
+
+
+def without_nan(content: Any) -> Any:
+    """Return a tree of dicts and lists with None for NaN, which JSON does not have."""
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def analyse(rows: pd.DataFrame, scores: pd.DataFrame, objects: pd.DataFrame | None) -> Analysis:

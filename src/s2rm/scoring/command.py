@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,9 @@ import pandas as pd
 
 from s2rm.config.benchmarks import name_benchmark
 from s2rm.core.errors import UserError
-from s2rm.core.files import load_json, replace, replace_text
+from s2rm.core.files import load_json, replace
 from s2rm.data.table import load_objects, load_table
-from s2rm.scoring.analysis import Analysis, analyse
+from s2rm.scoring.analysis import Analysis, analyse, without_nan
 from s2rm.scoring.errors import KINDS
 from s2rm.scoring.intervals import Interval, Ratio, bootstrap
 from s2rm.scoring.matching import NAMED, describe_unmatched, match
@@ -93,15 +92,6 @@ def measure(protocol: Protocol, rows: pd.DataFrame, scores: pd.DataFrame) -> dic
     return found
 
 
-def without_nan(content: Any) -> Any:
-    """Return a tree of dicts and lists with None for NaN, which JSON does not have."""
-    if isinstance(content, dict):
-        return {key: without_nan(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [without_nan(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content
-
-
 def _protocols(arguments: argparse.Namespace) -> list[Protocol]:
     from dataclasses import replace as change
 
@@ -139,8 +129,8 @@ def _keep(
     folder, name = arguments.output, f"{arguments.benchmark}-{arguments.split}"
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / f"{name}.parquet", lambda partial: scores.to_parquet(partial, index=False))
-    content = {**analysis.to_json(), "metrics": {key: _plain(value) for key, value in results.items()}}
-    replace_text(folder / f"{name}-analysis.json", json.dumps(without_nan(content), indent=2) + "\n")
+    metrics = {key: _plain(value) for key, value in results.items()}
+    analysis.save(folder / f"{name}-analysis.json", metrics=metrics)
 
 
 def _as_json(

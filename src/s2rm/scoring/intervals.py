@@ -7,6 +7,7 @@ is drawn once for all of them. Two models are scored on the same expressions, so
 (paired).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -60,6 +61,25 @@ def bootstrap(ratios: Sequence[Ratio], *, resamples: int = RESAMPLES) -> Interva
     Returns:
         The sum. Its interval is NaN where there are less than two images.
     """
+    return bootstrap_all([ratios], resamples=resamples)[0]
+
+
+def bootstrap_all(groups: Sequence[Sequence[Ratio]], *, resamples: int = RESAMPLES) -> list[Interval]:
+    """Do the same for several sums, with the same draws: all images of all of them are drawn together.
+
+    Args:
+        groups: the ratios of each sum.
+        resamples: number of draws.
+
+    Returns:
+        One interval for each group.
+    """
+    ratios = list(chain.from_iterable(groups))
+    if not ratios:
+        return []
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    weights = np.zeros((len(ratios), len(groups)))
+    weights[np.arange(len(ratios)), owner] = [ratio.weight for ratio in ratios]
     distinct = sorted(set(chain.from_iterable(ratio.image for ratio in ratios)))
     names = {name: number for number, name in enumerate(distinct)}
     sums = np.stack(
@@ -74,19 +94,22 @@ def bootstrap(ratios: Sequence[Ratio], *, resamples: int = RESAMPLES) -> Interva
         ],
         axis=1,
     )  # (images, 2 × ratios)
-    weights = np.array([ratio.weight for ratio in ratios])
-    value = float(_add(sums.sum(0, keepdims=True), weights)[0])
+    found = [float(value) for value in _add(sums.sum(0, keepdims=True), weights)[0]]
     if len(names) < 2:
-        return Interval(value, float("nan"), float("nan"))
+        return [Interval(value, float("nan"), float("nan")) for value in found]
     rng = np.random.default_rng(SEED)
     drawn = np.empty((resamples, sums.shape[1]))
     for row in drawn:
         counts = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
         row[:] = counts @ sums
-    values = _add(drawn, weights)
+    values = _add(drawn, weights)  # (resamples, groups)
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return Interval(value, float(low), float(high))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a group without any expression
+        lows, highs = np.nanpercentile(values, [tail, 100 - tail], axis=0)
+    return [
+        Interval(value, float(low), float(high)) for value, low, high in zip(found, lows, highs, strict=True)
+    ]
 
 
 def welch_difference(first: ArrayLike, second: ArrayLike) -> Interval:
@@ -129,8 +152,12 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _add(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weighted sum of the ratios, (draws,), of (draws, 2 × ratios)."""
-    numerators, denominators = sums[:, ::2], sums[:, 1::2]
+    """Return the weighted sums of the ratios, (draws, groups).
+
+    Args:
+        sums: (draws, 2 × ratios), numerators and denominators by turns.
+        weights: (ratios, groups).
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: NDArray[np.float64] = (numerators / denominators) @ weights
-    return found
+        ratios = sums[:, ::2] / sums[:, 1::2]
+    return np.stack([ratios[:, used] @ weights[used, i] for i, used in enumerate(weights.T != 0)], axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from s2rm.scoring.intervals import Ratio, bootstrap
+from s2rm.scoring.intervals import Ratio, bootstrap_all
 from s2rm.scoring.lexicon import KINDS, POSITION, count_words, find_kinds
 from s2rm.scoring.metrics import compute_iou
 
@@ -31,17 +31,13 @@ def measure_slices(rows: pd.DataFrame, scores: pd.DataFrame, objects: pd.DataFra
     """
     iou = 100 * compute_iou(scores["intersection_original"], scores["union_original"])
     image = rows["image_path"].to_numpy()
-    found = []
-    for group, name, chosen in _slices(rows, objects):
-        count = int(chosen.sum())
-        if not count:
-            continue
-        interval = bootstrap(
-            [Ratio(iou[chosen], np.ones(count), image[chosen].tolist())], resamples=RESAMPLES
-        )
-        found.append(
-            (group, name, count, 100 * count / len(rows), interval.value, interval.low, interval.high)
-        )
+    slices = [(group, name, chosen) for group, name, chosen in _slices(rows, objects) if chosen.any()]
+    ratios = [[Ratio(iou[chosen], np.ones(chosen.sum()), image[chosen].tolist())] for _, _, chosen in slices]
+    intervals = bootstrap_all(ratios, resamples=RESAMPLES)
+    found = [
+        (group, name, int(chosen.sum()), 100 * chosen.mean(), each.value, each.low, each.high)
+        for (group, name, chosen), each in zip(slices, intervals, strict=True)
+    ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 

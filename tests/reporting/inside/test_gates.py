@@ -11,8 +11,8 @@ from PIL import Image
 from report_inputs import make_example, make_view
 
 from s2rm.model.fusion.sweeps import DIRECTIONS, ROLES, SWEEPS, name_sweep
-from s2rm.reporting.curves import DPI
 from s2rm.reporting.examples import SweepView
+from s2rm.reporting.figures import DPI
 from s2rm.reporting.inside import gates, panels
 from s2rm.reporting.inside.gates import draw_gates
 from s2rm.scan import sweep

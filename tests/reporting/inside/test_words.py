@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from report_inputs import make_example, make_words
 
-from s2rm.reporting.curves import DPI
+from s2rm.reporting.figures import DPI
 from s2rm.reporting.inside import panels, words
 from s2rm.reporting.inside.words import draw_words
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2rm.model.fusion.sweeps import DIRECTIONS, ROLES, SWEEPS, name_sweep
-from s2rm.reporting.curves import STYLE, save
 from s2rm.reporting.examples import SweepView
+from s2rm.reporting.figures import STYLE, save
 from s2rm.reporting.inside.panels import (
     EXAMPLE,
     GAP,

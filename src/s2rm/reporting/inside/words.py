@@ -5,8 +5,8 @@ from pathlib import Path
 
 import matplotlib
 
-from s2rm.reporting.curves import STYLE, save
 from s2rm.reporting.examples import WordView
+from s2rm.reporting.figures import STYLE, save
 from s2rm.reporting.inside.panels import (
     EXAMPLE,
     GAP,
