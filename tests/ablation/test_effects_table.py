@@ -166,7 +166,7 @@ def test_the_tables_for_people(scores: pd.DataFrame, tiny_params: Make, tmp_path
     text = (tmp_path / "ablation.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     head, _, full, worse, same = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert head[:4] == ["model", "seeds", "RefShapes refcoco_unc mIoU", "RefShapes refcoco_unc difference"]
+    assert head[:4] == ["model", "seeds", "RefShapes (as RefCOCO) mIoU", "RefShapes (as RefCOCO) difference"]
     assert head[-3:] == ["mean mIoU", "mean difference", "mean over seeds"]
     assert "RefCOCO" not in text, "drawn data never have a real benchmark's name"
     assert [row[:2] for row in (full, worse, same)] == [["full", "3"], [WORSE, "2"], [SAME, "1"]]

@@ -123,7 +123,7 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_table_and_a_page(project: Path) -> None:
     done = run(project, "results/one", "results/two", "--output", "page.html")
     assert done.returncode == 0, done.stderr
-    for part in ("A: results/one", "RefShapes refcoco_unc testA", "mean of the splits", "McNemar"):
+    for part in ("A: results/one", "RefShapes (as RefCOCO) testA", "mean of the splits", "McNemar"):
         assert part in done.stdout
     page = (project / "page.html").read_text()
     assert "A right, B wrong" in page

@@ -60,6 +60,6 @@ def test_the_type_of_names_lists_all_benchmarks() -> None:
 def test_only_whole_real_data_have_a_real_benchmark_s_title() -> None:
     assert name_benchmark("refcoco_unc", "archives") == "RefCOCO"
     assert name_benchmark("refcoco_unc", "folder", {"refcoco_unc"}) == "part of RefCOCO"
-    assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"
+    assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes (as RefCOCO)"
     assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"
     assert name_benchmark("refshapes_two_hops", "refshapes") == "RefShapes two hops"

@@ -17,7 +17,7 @@ from s2rm.data.rle import decode
 from s2rm.data.table import load_table
 from s2rm.evaluation import inspect
 from s2rm.evaluation.evaluate import evaluate_benchmarks
-from s2rm.evaluation.inspect import SplitScores, collect_weights, pick_examples
+from s2rm.evaluation.inspect import SplitScores, collect_weights, pick_examples, pick_failures
 from s2rm.evaluation.scores import LEVELS, Scores
 from s2rm.model.fusion.sweeps import ROLES
 from s2rm.model.hooks import watch_stage, watch_weights, watch_words
@@ -53,7 +53,8 @@ class Evaluated:
         table = load_table(self.data.prepared / f"{name}.parquet")
         rows = table[table["split"] == split].reset_index(drop=True)
         scores = pd.read_parquet(self.results / f"{name}-{split}.parquet")
-        return SplitScores(name, split, rows, Scores(scores, np.zeros((2, LEVELS), dtype=np.int64)))
+        kinds = pd.Series(["good"] * len(rows))
+        return SplitScores(name, split, rows, Scores(scores, np.zeros((2, LEVELS), dtype=np.int64)), kinds)
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +72,21 @@ def evaluated(
     return found
 
 
+def make_split(ious: np.ndarray, kinds: list[str], score: np.ndarray, refs: np.ndarray) -> SplitScores:
+    """A split with these scores: its expressions have nothing else."""
+    scores = pd.DataFrame(
+        {"intersection_original": ious, "union_original": 100, "score": score, "predicted_rle": ""}
+    )
+    columns = dict.fromkeys((*inspect.EXAMPLE_COLUMNS, "image_path"), "")
+    rows = pd.DataFrame(columns, index=range(len(ious))).assign(sent_id=range(len(ious)), ref_id=refs)
+    return SplitScores("refcoco_unc", "val", rows, Scores(scores, np.zeros(0)), pd.Series(kinds))
+
+
 def test_examples_are_at_even_quantiles_of_iou() -> None:
     ious = np.random.default_rng(0).permutation(100)
-    scores = pd.DataFrame({"intersection_original": ious, "union_original": 100, "predicted_rle": ""})
-    columns = dict.fromkeys((*inspect.EXAMPLE_COLUMNS, "image_path"), "")
-    rows = pd.DataFrame(columns, index=range(100)).assign(sent_id=range(100))
 
     def pick(count: int, most: int = 100) -> list[float]:
-        split = SplitScores("refcoco_unc", "val", rows.head(most), Scores(scores.head(most), np.zeros(0)))
+        split = make_split(ious[:most], ["good"] * most, np.zeros(most), np.arange(most))
         return pick_examples(split, count)["iou"].tolist()
 
     assert pick(1) == [0.5]
@@ -87,10 +95,30 @@ def test_examples_are_at_even_quantiles_of_iou() -> None:
     assert pick(0) == []
 
 
+def test_failures_are_the_worst_of_each_kind_and_the_confident_ones() -> None:
+    ious = np.array([90, 4, 3, 2, 1, 40, 30, 5, 6])
+    kinds = ["good", "wrong", "wrong", "wrong", "wrong", "poor", "poor", "empty", "empty"]
+    score = np.array([0.9, 0.7, 0.99, 0.8, 0.6, 0.99, 0.5, 0.0, 0.0])
+    refs = np.array([0, 1, 2, 3, 4, 5, 6, 7, 7])  # the last two are of one referent
+    found = pick_failures(make_split(ious, kinds, score, refs))
+    assert not found["in_sheet"].any()
+    confident, failures = found.iloc[: inspect.FAILURES], found.iloc[inspect.FAILURES :]
+    assert confident["sent_id"].tolist() == [2, 3, 1]
+    assert failures["sent_id"].tolist() == [4, 3, 2, 7, 6, 5]
+    assert pick_failures(make_split(ious[:1], kinds[:1], score[:1], refs[:1])).empty
+
+
+def test_a_model_without_failures_and_examples_leaves_an_empty_table(tmp_path: Path) -> None:
+    split = make_split(np.array([90]), ["good"], np.zeros(1), np.zeros(1))
+    chosen = pd.concat([pick_examples(split, 0), pick_failures(split)])
+    inspect._write_examples(chosen, ImageFiles(tmp_path), tmp_path)
+    assert pd.read_parquet(tmp_path / "examples.parquet").empty
+
+
 def test_examples_are_what_was_scored(evaluated: Evaluated) -> None:
     found = load_inspection(evaluated.results / "inspect", source="refshapes").examples
-    titles = [f"RefShapes refcoco_unc {split}" for split in ("val", "testA", "testB")]
-    titles += [f"RefShapes referit_berkeley {split}" for split in ("val", "test")]
+    titles = [f"RefShapes (as RefCOCO) {split}" for split in ("val", "testA", "testB")]
+    titles += [f"RefShapes (as ReferIt) {split}" for split in ("val", "test")]
     assert [example.title for example in found] == [title for title in titles for _ in range(2)]
     table = pd.read_parquet(evaluated.results / "inspect" / "examples.parquet")
     images = ImageFiles(evaluated.data.raw)
@@ -116,7 +144,7 @@ def test_the_view_shows_the_median_expression_in_the_finest_fused_stage(evaluate
     assert view is not None
     median = pick_examples(evaluated.split("refcoco_unc", "val"), 1).iloc[0]
     assert (view.example.iou, view.example.expression) == (median["iou"], median["expression"])
-    assert view.example.title == "RefShapes refcoco_unc val"
+    assert view.example.title == "RefShapes (as RefCOCO) val"
     assert view.stage == 2
     predictor = Predictor.from_pretrained(evaluated.model)
     with watch_stage(predictor.model, 2) as seen:
@@ -159,7 +187,7 @@ def test_the_first_benchmark_is_shown_unless_there_is_the_structured_one(
 
     assert title("folder", *BENCHMARKS[::-1]) == "ReferIt val"
     monkeypatch.setattr(inspect, "SHOWN_FIRST", "referit_berkeley")
-    assert title("refshapes", *BENCHMARKS) == "RefShapes referit_berkeley val"
+    assert title("refshapes", *BENCHMARKS) == "RefShapes (as ReferIt) val"
 
 
 @pytest.mark.parametrize("images", [200, 2])

@@ -12,7 +12,7 @@ from s2rm.reporting.table_writers import to_csv, to_latex, to_markdown
 @pytest.mark.parametrize(
     ("source", "incomplete", "name", "data"),
     [
-        ("refshapes", (), "refshapes-balancing", "RefShapes refcoco_unc"),
+        ("refshapes", (), "refshapes-balancing", "RefShapes (as RefCOCO)"),
         ("folder", (), "balancing", "RefCOCO"),
         ("archives", {"refcoco_unc"}, "balancing", "part of RefCOCO"),
     ],

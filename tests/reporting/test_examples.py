@@ -10,7 +10,9 @@ from s2rm.core.errors import UserError
 from s2rm.reporting.examples import load_inspection
 
 
-@pytest.mark.parametrize(("source", "title"), [("refshapes", "RefShapes refcoco_unc"), ("folder", "RefCOCO")])
+@pytest.mark.parametrize(
+    ("source", "title"), [("refshapes", "RefShapes (as RefCOCO)"), ("folder", "RefCOCO")]
+)
 def test_examples_are_read_and_named_by_their_data(tmp_path: Path, source: str, title: str) -> None:
     examples = [make_example(), make_example("another one", height=50)]
     inputs = make_inputs(tmp_path).inspect(examples)

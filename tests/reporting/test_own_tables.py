@@ -13,12 +13,12 @@ from s2rm.core.errors import UserError
 from s2rm.reporting.comparison import OURS, build_comparison
 from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
 from s2rm.reporting.published import PAPER, load_published
-from s2rm.reporting.run_metrics import Measured, load_scores
+from s2rm.reporting.run_metrics import Measured, load_metrics
 from s2rm.reporting.table_writers import to_markdown
 
 
 def measured(inputs: ReportInputs, source: str, run: str = "joint") -> Measured:
-    return Measured(run, source, "resnet10t", 96, load_scores(inputs.metrics))
+    return Measured(run, source, "resnet10t", 96, load_metrics(inputs.metrics))
 
 
 def ours(table) -> pd.DataFrame:
@@ -132,7 +132,7 @@ def test_precision_has_every_split_and_protocol(inputs):
 def test_refshapes_iou_has_separate_columns_for_each_metric(inputs):
     table = build_refshapes_iou([measured(inputs, "refshapes")], 2)
     scores = json.loads(inputs.metrics.read_text())["referit_berkeley"]["val"]
-    row = table.frame[table.frame["", "data"] == "RefShapes referit_berkeley"].iloc[0]
+    row = table.frame[table.frame["", "data"] == "RefShapes (as ReferIt)"].iloc[0]
     assert row["oIoU", "96×96"] == scores["model"]["oIoU"]
     assert row["mIoU", "own size"] == scores["original"]["mIoU"]
 
@@ -158,12 +158,12 @@ def test_malformed_metrics_are_refused(tmp_path, text, message):
     path = tmp_path / "joint.json"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        load_scores(path)
+        load_metrics(path)
 
 
 def test_missing_metrics_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"joint\.json is missing: evaluate the run first"):
-        load_scores(tmp_path / "joint.json")
+        load_metrics(tmp_path / "joint.json")
 
 
 def test_missing_results_stop_before_anything_is_written(tmp_path):
@@ -185,7 +185,7 @@ def test_shared_images_are_listed_where_there_are_any():
 
 def test_the_structured_partition_has_its_own_name() -> None:
     assert name_benchmark("refshapes_structured", "refshapes") == "RefShapes structured"
-    assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes refcoco_unc"
+    assert name_benchmark("refcoco_unc", "refshapes") == "RefShapes (as RefCOCO)"
 
 
 def test_a_val_split_that_was_trained_on_is_said(inputs):
@@ -197,7 +197,7 @@ def test_a_val_split_that_was_trained_on_is_said(inputs):
 
 
 def test_referit_trained_on_train_alone_is_said(inputs):
-    scores = load_scores(inputs.metrics).assign(benchmark="referit_berkeley", split="test")
+    scores = load_metrics(inputs.metrics).assign(benchmark="referit_berkeley", split="test")
     run = replace(measured(inputs, "folder"), scores=scores)
     said = "ReferIt: published methods train on train and val, run joint on train alone"
     notes = build_comparison("oIoU", load_published(), [run], 2).footnotes

@@ -8,7 +8,7 @@ import pytest
 
 from s2rm.core.errors import UserError
 from s2rm.reporting.plots import precision_table, share_above, training_table
-from s2rm.reporting.scores_io import load_history, load_ious
+from s2rm.reporting.scores_io import compute_ious, load_history, load_scores
 
 
 def test_share_above_counts_the_threshold_itself():
@@ -17,7 +17,7 @@ def test_share_above_counts_the_threshold_itself():
 
 
 def test_precision_agrees_with_the_metrics(inputs):
-    ious = {"joint": {("refcoco_unc", "val"): load_ious(inputs.scores("refcoco_unc", "val"))}}
+    ious = {"joint": {("refcoco_unc", "val"): compute_ious(load_scores(inputs.scores("refcoco_unc", "val")))}}
     table = precision_table(ious)
     assert list(table) == ["run", "benchmark", "split", "protocol", "threshold", "precision"]
     metrics = json.loads(inputs.metrics.read_text())["refcoco_unc"]["val"]
@@ -40,8 +40,8 @@ def test_training_table_has_separate_columns_for_each_metric(inputs):
 def test_an_empty_union_is_iou_0(tmp_path):
     path = tmp_path / "scores.parquet"
     columns = [f"{part}_{size}" for part in ("intersection", "union") for size in ("model", "original")]
-    pd.DataFrame({name: [0] for name in columns}).to_parquet(path)
-    assert load_ious(path)["model"].tolist() == [0]
+    pd.DataFrame({name: [0] for name in ["image_id", *columns]}).to_parquet(path)
+    assert compute_ious(load_scores(path))["model"].tolist() == [0]
 
 
 @pytest.mark.parametrize("text", ["not json\n", "[1, 2]\n", "", '{"epoch": 1}\n', "3\n"])
@@ -56,7 +56,7 @@ def test_broken_scores_are_refused(tmp_path):
     path = tmp_path / "scores.parquet"
     path.write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="cannot be read as a table of scores"):
-        load_ious(path)
+        load_scores(path)
     pd.DataFrame({"sent_id": [1]}).to_parquet(path)
     with pytest.raises(UserError, match="cannot be read as a table of scores"):
-        load_ious(path)
+        load_scores(path)

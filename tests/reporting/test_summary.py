@@ -6,7 +6,7 @@ from statistics import mean
 
 import pytest
 
-from s2rm.reporting.run_metrics import Measured, load_scores
+from s2rm.reporting.run_metrics import Measured, load_metrics
 from s2rm.reporting.summary import write_summary
 
 ROOT = Path(__file__).parents[2]
@@ -14,7 +14,7 @@ EXAMPLE = ROOT / "docs/example/metrics.json"
 
 
 def measured(run: str) -> Measured:
-    return Measured(run, "refshapes", "resnet10t", 80, load_scores(EXAMPLE))
+    return Measured(run, "refshapes", "resnet10t", 80, load_metrics(EXAMPLE))
 
 
 def test_the_summary_has_the_columns_of_the_field_s_tables(tmp_path: Path) -> None:

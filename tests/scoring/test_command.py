@@ -217,7 +217,7 @@ def test_a_table_for_people(
         "points of mIoU lost to",
         "kind of words",
         "95 %",
-        "RefShapes refcoco_unc val",
+        "RefShapes (as RefCOCO) val",
     ):
         assert part in done.stdout, part
 

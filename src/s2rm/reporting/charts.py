@@ -171,6 +171,8 @@ def draw_training(history: pd.DataFrame, titles: dict[str, str]) -> Chart:
         .properties(width=WIDTH // 2, height=220)
     )
     columns = {f"val/{name}/mIoU": title for name, title in titles.items() if f"val/{name}/mIoU" in history}
+    if not columns:  # no val split is evaluated
+        return loss
     scores = (
         history[["step", *columns]].rename(columns=columns).melt("step", var_name="title", value_name="mIoU")
     )
