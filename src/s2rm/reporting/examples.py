@@ -1,7 +1,8 @@
 """Read what evaluation found inside a run: examples, a view of the gates and one of the words, weights."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,12 +59,48 @@ class WordView(StageView):
 
 
 @dataclass(frozen=True)
+class StoredExample:
+    """An example whose image is read when it is wanted: a report may have a thousand of them."""
+
+    path: Path
+    """Of the image."""
+    row: Mapping[str, Any]
+    """Of examples.parquet."""
+    title: str
+    """Benchmark and split."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of error, one of `s2rm.scoring.errors.KINDS`."""
+        return str(self.row["kind"])
+
+    def load(self) -> Example:
+        """Read the image, and decode the masks.
+
+        Raises:
+            UserError: the image is missing or cannot be read.
+        """
+        row = self.row
+        with _explained(self.path):
+            return Example(
+                image=read_image(self.path),
+                expression=row["expression"],
+                truth=decode(row["mask_rle"], row["height"], row["width"]),
+                predicted=decode(row["predicted_rle"], row["height"], row["width"]),
+                iou=row["iou"],
+                score=row["score"],
+                kind=row["kind"],
+                title=self.title,
+            )
+
+
+@dataclass(frozen=True)
 class Inspection:
     """The files that `s2rm.evaluation.inspect` wrote for a run."""
 
     examples: list[Example] = field(default_factory=list)
     """Those of the sheet of examples."""
-    pictures: list[Example] = field(default_factory=list)
+    pictures: list[StoredExample] = field(default_factory=list)
     """All of them: failures, and those of the sheet."""
     view: SweepView | None = None
     """None where the model has no gates."""
@@ -86,46 +123,47 @@ def load_inspection(folder: Path, *, source: Source, incomplete: Collection[str]
     Raises:
         UserError: a file is missing or cannot be read.
     """
-    try:
-        table = pd.read_parquet(folder / "examples.parquet")
-        examples = {}
-        for row in table.to_dict("records"):
-            key = row["benchmark"], row["split"], row["sent_id"]
-            title = f"{name_benchmark(row['benchmark'], source, incomplete)} {row['split']}"
-            examples[key] = Example(
-                image=read_image(folder / "images" / row["image"]),
-                expression=row["expression"],
-                truth=decode(row["mask_rle"], row["height"], row["width"]),
-                predicted=decode(row["predicted_rle"], row["height"], row["width"]),
-                iou=row["iou"],
-                score=row["score"],
-                kind=row["kind"],
-                title=title,
+    with _explained(folder):
+        stored = {
+            (row["benchmark"], row["split"], row["sent_id"]): StoredExample(
+                folder / "images" / row["image"],
+                row,
+                f"{name_benchmark(row['benchmark'], source, incomplete)} {row['split']}",
             )
-        gates, words = (_load_view(folder / f"{name}.json", examples) for name in ("gates", "words"))
+            for row in pd.read_parquet(folder / "examples.parquet").to_dict("records")
+        }
+        gates, words = (_load_view(folder / f"{name}.json", stored) for name in ("gates", "words"))
         if gates:
             gates["places"] = [(role, rotation) for role, rotation in gates["places"]]
-        sweep_view = SweepView(**gates) if gates else None
-        word_view = WordView(**words) if words else None
         balancing = folder / "balancing.parquet"
-        weights = pd.read_parquet(balancing) if balancing.is_file() else pd.DataFrame()
-        calibration = pd.read_parquet(folder / "calibration.parquet")
+        return Inspection(
+            examples=[each.load() for each in stored.values() if each.row["in_sheet"]],
+            pictures=list(stored.values()),
+            view=SweepView(**gates) if gates else None,
+            words=WordView(**words) if words else None,
+            weights=pd.read_parquet(balancing) if balancing.is_file() else pd.DataFrame(),
+            calibration=pd.read_parquet(folder / "calibration.parquet"),
+        )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what damaged files raise into one line."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder} cannot be read: {reason}; evaluate the run again") from None
-    shown = [key for key, in_sheet in zip(examples, table["in_sheet"], strict=True) if in_sheet]
-    sheet, pictures = [examples[key] for key in shown], list(examples.values())
-    return Inspection(sheet, pictures, sweep_view, word_view, weights, calibration)
+        raise UserError(f"{path} cannot be read: {reason}; evaluate the run again") from None
 
 
-def _load_view(path: Path, examples: Mapping[Any, Example]) -> dict[str, Any] | None:
+def _load_view(path: Path, stored: Mapping[Any, StoredExample]) -> dict[str, Any] | None:
     """Return the fields of a view from a JSON file and the arrays beside it; None where there is no file."""
     if not path.is_file():
         return None
     about = json.loads(path.read_text(encoding="utf-8"))
     key = tuple(about.pop(part) for part in ("benchmark", "split", "sent_id"))
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-        return about | dict(arrays) | {"example": examples[key]}
+        return about | dict(arrays) | {"example": stored[key].load()}
 
 
 def save_examples(examples: Sequence[Example], folder: Path) -> list[Path]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from s2rm.core.files import replace_text
+from s2rm.reporting.examples import StoredExample
 from s2rm.reporting.overlays import TRUTH, Example, overlay
 from s2rm.reporting.run_results import RunResults
 from s2rm.reporting.templating import environment
@@ -68,7 +70,8 @@ def make_cards(runs: Sequence[RunResults]) -> tuple[list[Card], int]:
     turns = [each for each in chain.from_iterable(zip_longest(*chosen)) if each is not None]
     turns.sort(key=lambda each: each[1].kind == "good")  # stable: failures come first
     cards, size = [], 0
-    for run_name, example in turns:
+    for run_name, stored in turns:
+        example = stored.load()
         picture = draw(example)
         data = encode(picture, QUALITY)
         size += len(data)
@@ -103,10 +106,13 @@ def write_gallery(path: Path, cards: list[Card], left_out: int, *, title: str, s
 
 def draw(example: Example) -> Image.Image:
     """Draw both masks over the image, and make it as small as a card."""
-    scale = max(1.0, max(example.image.size) / (2 * SIDE))
-    picture = overlay(overlay(example.image, example.truth, TRUTH, opacity=0.15), example.predicted)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=scale + 1)
-    return picture
+    size = [max(1, round(side * min(1.0, SIDE / max(example.image.size)))) for side in example.image.size]
+    image = example.image.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
+    truth, predicted = (
+        np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        for mask in (example.truth, example.predicted)
+    )
+    return overlay(overlay(image, truth, TRUTH, opacity=0.15), predicted)
 
 
 def encode(picture: Image.Image, quality: int) -> bytes:
@@ -121,8 +127,8 @@ def to_url(data: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
 
 
-def _by_split(run: RunResults, failures: bool) -> list[list[Example]]:
-    by_title: dict[str, list[Example]] = {}
+def _by_split(run: RunResults, failures: bool) -> list[list[StoredExample]]:
+    by_title: dict[str, list[StoredExample]] = {}
     for example in run.inspection.pictures:
         if (example.kind != "good") is failures:
             by_title.setdefault(example.title, []).append(example)

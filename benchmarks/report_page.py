@@ -1,0 +1,88 @@
+"""Time, memory and size of a report: five runs on ten splits, 100,000 expressions in all.
+
+    python benchmarks/report_page.py --runs 5 --expressions 2000 --json
+
+Scores, analyses and pictures are made up; the pictures are noise, which WebP compresses worst. Prints the
+seconds, the peak memory of this process, and the bytes of both pages.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+
+import report_inputs
+
+from s2rm.reporting.render import render
+from s2rm.scoring.errors import KINDS
+
+PICTURES = 22  # of a split, at the most
+SPLITS = 10
+
+
+def make_results(root: Path, runs: int, expressions: int) -> None:
+    """Write the results of the runs, each on all benchmarks; a sheet has one example of each split."""
+    report_inputs.EXPRESSIONS = expressions
+    inputs = report_inputs.make_inputs(root)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    pictures = [
+        replace(
+            report_inputs.make_example(f"the man {number} from the left", 480, 640),
+            image=Image.fromarray(np.roll(noise, number, axis=0)),
+            kind=list(KINDS)[number % len(KINDS)],
+        )
+        for number in range(PICTURES * SPLITS)
+    ]
+    words, view = report_inputs.make_words(pictures[0]), report_inputs.make_view(pictures[0])
+    inputs.inspect(pictures, view, report_inputs.make_weights(), words)
+    stored = inputs.results / "inspect" / "examples.parquet"
+    table = pd.read_parquet(stored)
+    table.assign(in_sheet=table.index < SPLITS).to_parquet(stored)
+    for number in range(runs):
+        shutil.copytree(inputs.results, root / "results" / f"run{number}")
+
+
+def main() -> None:
+    """Print the measurements."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=5, help="runs of the report (default: %(default)s)")
+    parser.add_argument("--expressions", type=int, default=2000, help="of each split (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_results(root, arguments.runs, arguments.expressions)
+        run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"
+        names = [f"+runs.run{number}={run}" for number in range(arguments.runs)]
+        params = report_inputs.ReportInputs(root).params("folder", *names, "~runs.joint")
+        started = time.perf_counter()
+        render(params, root / "results", root / "reports", shared=report_inputs.SHARED)
+        result = {
+            "seconds": round(time.perf_counter() - started, 1),
+            "peak_GiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+            "index_bytes": (root / "reports" / "index.html").stat().st_size,
+            "examples_bytes": (root / "reports" / "examples.html").stat().st_size,
+        }
+    print(
+        json.dumps(result)
+        if arguments.json
+        else "\n".join(f"{key}: {value}" for key, value in result.items())
+    )
+
+
+if __name__ == "__main__":
+    main()
