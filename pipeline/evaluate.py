@@ -17,8 +17,9 @@ import context  # noqa: F401
 from arguments import read_name
 from launch import launch
 from logs import is_main_process, set_up_logging
-from paths import HISTORY, INCOMPLETE, MODELS, OVERLAP, PREPARED, RAW, RESULTS, RUN_ID, refuse_links
+from paths import HISTORY, INCOMPLETE, MODELS, OVERLAP, PREPARED, RAW, RESULTS, RUN_ID, TABLES, refuse_links
 from scratch import discard_finished
+from training_key import digest_tables
 
 from s2rm.config.load import load_params
 from s2rm.config.params import Params
@@ -57,9 +58,11 @@ def main() -> None:
 
 
 def _describe_data(params: Params, name: str) -> None:
-    """Write which benchmarks are only a part of the official data, and which splits share images."""
+    """Write which data these are, which benchmarks are only a part, and which splits share images."""
     incomplete = sorted(find_incomplete(PREPARED, params.data.benchmarks))
     replace_text(RESULTS / name / INCOMPLETE, json.dumps(incomplete) + "\n")
+    tables = digest_tables(PREPARED, params.get_run(name).evaluate_on)
+    replace_text(RESULTS / name / TABLES, json.dumps(tables, indent=2) + "\n")
     shared = report_shared(read_image_splits(PREPARED, params.data.benchmarks))
     replace(RESULTS / name / OVERLAP, partial(shared.to_parquet, index=False))
 

@@ -17,6 +17,7 @@ MODELS, RESULTS, REPORTS = project.MODELS, project.RESULTS, project.REPORTS
 HISTORY = "history.jsonl"  # of the training, as in models/<run>/
 RUN_ID = "mlflow.json"  # the id of the training's record
 INCOMPLETE = "data/incomplete.json"  # the benchmarks of which the data are only a part
+TABLES = "data/tables.json"  # the digests of the prepared tables, by file
 OVERLAP = "data/split_overlap.parquet"  # see s2rm.data.split_overlap.report_shared
 
 

@@ -13,7 +13,7 @@ import context  # noqa: F401
 import pandas as pd
 from logs import set_up_logging
 from origin import describe_commit, describe_training
-from paths import HISTORY, INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID
+from paths import HISTORY, INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID, TABLES
 from tags import collect_tags
 
 from s2rm.config.load import load_params
@@ -109,6 +109,7 @@ def _keep(params: Params, name: str, rendered: Rendered) -> Path:
         metrics=compared_metrics(load_metrics(RESULTS / name / "metrics.json")),
         tags=tags,
         experiments=[tags["dvc.experiment"]] if "dvc.experiment" in tags else [],
+        datasets={Path(file).stem: digest for file, digest in load_json(RESULTS / name / TABLES).items()},
     )
     files = {"tables": rendered.tables, "figures": rendered.figures[name]}
     # What `s2rm ablation` compares; the parameters last, so that with them all is there.

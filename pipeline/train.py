@@ -19,11 +19,12 @@ from logs import is_main_process, set_up_logging
 from origin import counted, describe_end
 from paths import MODELS, PREPARED, RAW, ROOT, SCRATCH, WEIGHTS, refuse_links
 from scratch import locked, mark_finished
-from tags import collect_tags
+from tags import collect_tags, describe_run
 from training_key import describe_training, find_scratch, open_scratch
 
 from s2rm.config.load import load_params
 from s2rm.config.params import Params
+from s2rm.core.devices import choose_device
 from s2rm.core.environment import describe_environment
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.files import replace_text
@@ -64,7 +65,7 @@ def main() -> None:
         run_id, seconds = None, scratch / "seconds.json"
         with counted(seconds):
             if params.tracking.enabled:
-                run_id = _train_tracked(train, params, name, scratch)
+                run_id = _train_tracked(train, params, name, scratch, parts["data"])
             else:
                 train()
         about = {"run_id": run_id, **describe_end(seconds)}
@@ -72,16 +73,21 @@ def main() -> None:
         mark_finished(scratch, MODELS / name)
 
 
-def _train_tracked(train: partial, params: Params, name: str, scratch: Path) -> str:
+def _train_tracked(train: partial, params: Params, name: str, scratch: Path, tables: dict[str, str]) -> str:
     """Train, record it, and return the id of the record."""
-    origin = collect_tags()
+    title, tags = describe_run(params, name, choose_device(params.train.device).type)
     with record_training(
         ROOT,
         params.tracking.experiment,
         scratch / "run.json",
-        name=f"{origin['dvc.experiment']}-{name}" if "dvc.experiment" in origin else name,
+        name=title,
         params={**params.flatten(), "run": name},
-        tags={**origin, "run": name},
+        tags={**collect_tags(), **tags},
+        datasets={
+            Path(file).stem: digest
+            for file, digest in tables.items()
+            if Path(file).stem in params.get_run(name).train_on
+        },
     ) as journal:
         journal.log_json("environment.json", describe_environment())
         train(log=journal.log)

@@ -8,6 +8,7 @@ unfinished state lie the parts of its key, so that a training that starts over c
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,16 @@ def describe_training(params: Params, run: Run, prepared: Path, weights: Path) -
     tables = run.train_on if len(run.train_on) == 1 else params.data.benchmarks
     return {
         "parameters": {**parameters, "train_on": list(run.train_on)},
-        "data": {f"{name}.parquet": _digest(prepared / f"{name}.parquet") for name in tables},
+        "data": digest_tables(prepared, tables),
         "weights": {RECORD: _digest(weights / RECORD)},  # it contains the weights' checksums
         "libraries": {"torch": torch.__version__},
         "code": digest_scripts(CHECKOUT, ["pipeline.train"])["pipeline.train"],
     }
+
+
+def digest_tables(prepared: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the digests of the prepared tables of these benchmarks, by file."""
+    return {f"{name}.parquet": _digest(prepared / f"{name}.parquet") for name in names}
 
 
 def find_scratch(parts: Parts) -> Path:

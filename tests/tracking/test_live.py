@@ -30,7 +30,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def train(root: Path, steps: int = 20, during: Callable[[int], None] | None = None) -> str:
     """A training whose steps do nothing but `during`; returns our own id."""
     with record_training(
-        root, "s2rm", root / "run.json", name="joint", params={"train.seed": 1}, tags={"run": "joint"}
+        root,
+        "s2rm",
+        root / "run.json",
+        name="joint",
+        params={"train.seed": 1},
+        tags={"run": "joint"},
+        datasets={"refcoco_unc": "abc"},
     ) as journal:
         journal.log_json("environment.json", {"python": "3"})
         for step in range(1, steps + 1):

@@ -109,3 +109,17 @@ def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, train
     assert not [name for name in names if "+" in name or "@" in name]
     run_id = publish(store, trained, dict.fromkeys(names, 1.0))
     assert set(store.client.get_run(run_id).data.metrics) >= set(names)
+
+
+def test_the_model_and_its_data_are_listed_once(store: MlflowStore, trained: str) -> None:
+    run_id = run_of(store, trained).info.run_id
+    for _ in range(2):
+        publish(store, trained, datasets={"refcoco_unc": "abc"})
+    publish(store, trained, OTHER)
+    listed = store.client.search_logged_models([store.experiment_id])
+    (model,) = [each for each in listed if each.source_run_id == run_id]
+    assert {metric.key: metric.value for metric in model.metrics} == METRICS
+    assert str(model.status) in ("READY", "LoggedModelStatus.READY")
+    inputs = store.client.get_run(run_id).inputs.dataset_inputs
+    assert [(each.dataset.name, each.dataset.digest) for each in inputs] == [("refcoco_unc", "abc")]
+    assert {tag.key: tag.value for tag in inputs[0].tags} == {"mlflow.data.context": "evaluation"}

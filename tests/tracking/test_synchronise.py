@@ -111,7 +111,8 @@ from collections.abc import Callable
 from pathlib import Path
 from s2rm.tracking.live import record_training
 root = Path(sys.argv[1])
-with record_training(root, "s2rm", root / "run.json", name="joint", params={}, tags={}) as journal:
+names = {"name": "joint", "params": {}, "tags": {}, "datasets": {}}
+with record_training(root, "s2rm", root / "run.json", **names) as journal:
     journal.log({"train/loss": 1.0}, 1)
     print("runs", flush=True)
     time.sleep(600)

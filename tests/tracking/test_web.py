@@ -113,7 +113,7 @@ def test_the_server_is_reached_by_the_names_of_this_machine(
     name = socket.gethostname()
     lines = output.splitlines()
     assert lines[0].startswith(f"0.0.0.0 is open to the network: whoever reaches port {port}")
-    page = "/#/experiments/1/runs?workflowType=machine_learning"
+    page = "/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=s2rm"
     assert f"http://{name}:{port}{page}" in lines
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"{name}:{port}"):
         assert ask(address, host, f"http://{host}") == 200, host

@@ -38,6 +38,7 @@ class Evaluation:
         tags: tags of a run of its own.
         experiments: names of the DVC experiments that have this result.
         files: names of the files, by artifact folder.
+        datasets: what was evaluated on: name → digest.
         time: in milliseconds since 1970.
     """
 
@@ -48,6 +49,7 @@ class Evaluation:
     tags: dict[str, str]
     experiments: list[str] = field(default_factory=list)
     files: dict[str, list[str]] = field(default_factory=dict)
+    datasets: dict[str, str] = field(default_factory=dict)
     time: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     def keep(self, root: Path, files: Mapping[str, list[Path]]) -> Path:
@@ -110,7 +112,15 @@ def send_evaluation(folder: Path, store: MlflowStore) -> str:
         for name, names in kept.files.items()
     }
     return publish(
-        store, kept.trained_run, kept.name, kept.metrics, files, kept.tags, kept.experiments, kept.time
+        store,
+        kept.trained_run,
+        kept.name,
+        kept.metrics,
+        files,
+        kept.tags,
+        kept.experiments,
+        kept.time,
+        kept.datasets,
     )
 
 

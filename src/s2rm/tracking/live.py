@@ -39,6 +39,7 @@ def record_training(
     name: str,
     params: Mapping[str, Any],
     tags: Mapping[str, str],
+    datasets: Mapping[str, str],
 ) -> Iterator[Journal]:
     """Record a training until the context ends; how it ends becomes its status.
 
@@ -50,6 +51,7 @@ def record_training(
         name: name of a new run.
         params: parameters of a new run.
         tags: tags of a new run.
+        datasets: what is trained on: name → digest.
 
     Yields:
         The journal, which has the id and takes metrics.
@@ -59,6 +61,7 @@ def record_training(
     """
     known = _read_id(run_file)
     head = {"name": name, "experiment": experiment, "params": dict(params), "tags": dict(tags)}
+    head["datasets"] = dict(datasets)
     journal = Journal(root, known, head)
     try:
         replace_text(run_file, json.dumps({"run_id": journal.identity}) + "\n")

@@ -184,6 +184,59 @@ class MlflowStore:
             for run in runs
         ]
 
+    def list_data(self) -> list[tuple[dict[str, float], dict[str, str]]]:
+        """Return metrics and parameters of each run of the experiment, the latest first."""
+        runs = self.client.search_runs(
+            [self.experiment_id], max_results=MOST_RUNS, order_by=["attributes.start_time DESC"]
+        )
+        return [(dict(run.data.metrics), dict(run.data.params)) for run in runs]
+
+    def read_experiment_tag(self, name: str) -> str | None:
+        """Return a tag of the experiment; None where it is not set."""
+        return self.client.get_experiment(self.experiment_id).tags.get(name)
+
+    def set_experiment_tag(self, name: str, value: str) -> None:
+        """Set a tag of the experiment."""
+        self.client.set_experiment_tag(self.experiment_id, name, value)
+
+    def log_datasets(self, run_id: str, datasets: Mapping[str, str], context: str) -> None:
+        """Log which data a run has used.
+
+        Args:
+            run_id: id in MLflow.
+            datasets: name → digest.
+            context: what for: "training" or "evaluation".
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        tags = [InputTag("mlflow.data.context", context)]
+        inputs = [
+            DatasetInput(
+                Dataset(name, digest, "local", json.dumps({"uri": f"data/prepared/{name}.parquet"})), tags
+            )
+            for name, digest in datasets.items()
+        ]
+        self.client.log_inputs(run_id, inputs)
+
+    def create_model(self, run_id: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+        """Create a row in MLflow's list of models for what a run has trained; the weights stay with DVC.
+
+        Returns:
+            The id of the model in MLflow.
+        """
+        from mlflow.entities import LoggedModelStatus
+
+        made = self.client.create_logged_model(
+            self.experiment_id,
+            name=name,
+            source_run_id=run_id,
+            tags=dict(tags),
+            params={key: str(value)[:LONGEST_PARAM] for key, value in params.items()},
+            model_type="s2rm",
+        )
+        self.client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+        return str(made.model_id)
+
     def fetch(self, run_id: str, folder: str, target: Path) -> Path | None:
         """Return an artifact folder of a run, copied to `target` unless it is local; None if none."""
         if self._artifacts:
@@ -204,6 +257,7 @@ class MlflowStore:
         points: Iterable[tuple[str, float, int, int]] = (),
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
+        model_id: str | None = None,
     ) -> None:
         """Log to a run; what it has already is not there twice.
 
@@ -212,12 +266,13 @@ class MlflowStore:
             points: name, value, time in milliseconds since 1970, optimiser step.
             params: logged as text; a value that is too long for MLflow is cut.
             tags: they replace those of the same name.
+            model_id: the model that the points belong to, of `create_model`.
         """
         from mlflow.entities import Metric, Param, RunTag
 
         self.client.log_batch(
             run_id,
-            [Metric(*point) for point in points],
+            [Metric(*point, model_id=model_id) for point in points],
             [Param(name, str(value)[:LONGEST_PARAM]) for name, value in (params or {}).items()],
             [RunTag(name, value) for name, value in (tags or {}).items()],
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from s2rm.tracking.mlflow_store import OWN_ID, MlflowStore
 
 FILES = "s2rm.files"  # tag: a digest of the published files
 EVALUATION = "evaluation"  # tag: a digest of the published evaluation
+MODEL = "s2rm.model"  # tag: the id of the row in MLflow's list of models
 EXPERIMENTS = "dvc.experiments"  # tag: the DVC experiments whose result this run is
 
 
@@ -21,6 +23,7 @@ def publish(
     tags: Mapping[str, str],
     experiments: Collection[str] = (),
     time: int = 0,
+    datasets: Mapping[str, str] | None = None,
 ) -> str:
     """Record an evaluation, once, on the run of the training that it evaluates.
 
@@ -33,6 +36,7 @@ def publish(
         tags: tags of a new run.
         experiments: names of DVC experiments, added to those that the run is known to be the result of.
         time: of the evaluation, in milliseconds since 1970.
+        datasets: what was evaluated on: name → digest.
 
     Returns:
         The id in MLflow of the run that holds the evaluation: the training's own; a child of it, if that one
@@ -60,7 +64,12 @@ def publish(
     new = has.get("published") != "true"
     if new:
         points = ((metric, float(value), time, 0) for metric, value in metrics.items())
-        store.log(run_id, points, tags={EVALUATION: digest})
+        model_id = has.get(MODEL) or store.create_model(
+            run_id, _name_model(found.info.run_name), found.data.params, {"run": name}
+        )
+        store.log(run_id, points, tags={EVALUATION: digest, MODEL: model_id}, model_id=model_id)
+        if datasets:
+            store.log_datasets(run_id, datasets, "evaluation")
     content = _digest_files(files)
     if new or has.get(FILES) != content:
         store.log_files(run_id, files)
@@ -76,6 +85,11 @@ def publish(
 def digest_evaluation(metrics: Mapping[str, float]) -> str:
     """Return what distinguishes an evaluation from another one of the same training."""
     return hashlib.sha256(json.dumps(metrics, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _name_model(run_name: str) -> str:
+    """Return a run's name without the characters that MLflow refuses in names of models."""
+    return re.sub(r"[/:.%\"']+", "-", run_name)
 
 
 def _digest_files(files: Mapping[str, list[Path]]) -> str:

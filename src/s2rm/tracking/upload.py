@@ -81,7 +81,10 @@ class Upload:
             if event["event"] == "metrics"
             for name, value in event["values"].items()
         ]
-        params = next((event.get("params") for event in events if event["event"] == "open"), None)
+        head: dict[str, Any] = next((event for event in events if event["event"] == "open"), {})
+        params = head.get("params")
+        if datasets := head.get("datasets"):
+            store.log_datasets(run_id, datasets, "training")
         mark = {SENT: str(end)}
         if params or len(points) > MOST_POINTS:  # several requests: the mark comes after all of them
             store.log(run_id, points, params)

@@ -12,7 +12,9 @@ from s2rm.core.errors import UserError
 from s2rm.tracking.address import SERVERS, StoreAddress, find_store, has_store
 from s2rm.tracking.client import SETTINGS
 from s2rm.tracking.mlflow_store import MlflowStore
+from s2rm.tracking.store_errors import StoreError
 from s2rm.tracking.synchronise import advise_recording
+from s2rm.tracking.views import KEY, write_view
 
 EVERYWHERE = ("0.0.0.0", "::")
 NOT_OURS = (errno.EADDRNOTAVAIL, errno.EINVAL, errno.EAFNOSUPPORT)
@@ -44,6 +46,8 @@ def serve_runs(root: Path, experiment: str, host: str, port: int) -> NoReturn:
         raise UserError(f"no runs are recorded, {address.shown} does not exist: {advise_recording(root)}")
     _check_port(host, port)
     store = MlflowStore(root, experiment)
+    with suppress(StoreError):  # the link then shows all columns
+        write_view(store)
     variables = {**SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     shown = host
     if host not in LOCAL:
@@ -82,7 +86,7 @@ def _describe_store(address: StoreAddress) -> dict[str, str]:
 
 def _page(experiment_id: str) -> str:
     # Without the kind of workflow MLflow opens its pages about language models.
-    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={KEY}"
 
 
 def _patterns(names: list[str], form: str) -> list[str]:
