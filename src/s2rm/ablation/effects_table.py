@@ -30,6 +30,7 @@ from s2rm.scoring.intervals import CONFIDENCE, RESAMPLES
 from s2rm.tracking.synchronise import advise_recording
 
 CSV_DECIMALS = 4
+MOST_IN_LATEX = 6  # columns of numbers
 
 
 def render_ablation(study: Study, full: Params, output: Path, name: str = "ablation") -> list[Path]:
@@ -131,7 +132,24 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
             *notes,
         ),
         decimals=decimals,
+        not_in_latex=_choose_left_out(
+            list(frame.columns), [titles[name] for name in MEANS if name in titles]
+        ),
     )
+
+
+def _choose_left_out(columns: list[tuple[str, str]], means: list[str]) -> tuple[tuple[str, str], ...]:
+    """Return the columns that a page has no room for: without them, at most MOST_IN_LATEX numbers stay.
+
+    Means stay before single benchmarks.
+    """
+    headings = [*means, *(heading for heading, _ in columns if heading and heading not in means)]
+    kept: list[tuple[str, str]] = []
+    for heading in dict.fromkeys(headings):
+        own = [column for column in columns if column[0] == heading]
+        if len(kept) + len(own) <= MOST_IN_LATEX:
+            kept += own
+    return tuple(column for column in columns if column[0] and column not in kept)
 
 
 def _write_difference(cell: dict[str, float], decimals: int) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.reporting.published import METRIC_DISPUTED, METRIC_UNKNOWN, PAPER, RESOLUTIONS, SPLIT_UNKNOWN
+from s2rm.reporting.references import make_key
 from s2rm.reporting.run_metrics import Measured, all_synthetic, note_with_val
 from s2rm.reporting.table_writers import Table
 
@@ -26,6 +27,9 @@ RESOLUTION = (
     "the true mask resized to it; own size = the image's own; – = not known to us."
 )
 
+# Headings that are wider than their columns; the captions of most papers have these letters.
+LATEX_NAMES = (("RefCOCOg (UMD)", "RefCOCOg U"), ("RefCOCOg (Google)", "G"))
+
 Split = tuple[str, str]  # benchmark, split
 
 
@@ -38,6 +42,8 @@ class _Row:
     resolution: str
     values: dict[Split, float]
     source: str
+    key: str = ""
+    """In references.bib; "" for our own rows."""
 
     def text(self) -> list[str]:
         """Return the cells under _HEADINGS."""
@@ -83,6 +89,13 @@ def build_comparison(metric: str, published: pd.DataFrame, runs: list[Measured],
         "resolution, where known.",
         frame=frame,
         sources=tuple(row.source for row in rows),
+        keys=tuple(row.key for row in rows),
+        not_in_latex=(
+            ("", "published in"),
+            ("", "resolution"),
+            (BENCHMARKS["referit_berkeley"].title, "val"),
+        ),
+        latex_names=LATEX_NAMES,
         footnotes=(
             DEFINITIONS[metric],
             RESOLUTION,
@@ -110,6 +123,7 @@ def _published_rows(comparable: pd.DataFrame) -> list[_Row]:
             resolution=RESOLUTIONS.get(str(method), ""),
             values=_values(rows, "value") if method != PAPER else {},
             source="; ".join(rows["source"].unique()),
+            key=make_key(str(method), int(year)),
         )
         for (second_hand, year, method, backbone, venue), rows in comparable.groupby(keys)
     ]
@@ -119,7 +133,7 @@ def _our_rows(runs: list[Measured], metric: str) -> list[_Row]:
     return [
         _Row(
             group=OURS,
-            method=run.run,
+            method=f"{run.run}, at {run.resolution(str(protocol))}",
             published_in="",
             backbone=run.backbone,
             resolution=run.resolution(str(protocol)),

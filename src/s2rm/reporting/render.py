@@ -5,6 +5,7 @@
 <output>/tables/leakage.{md,csv,tex}               images in both training and evaluation splits
 <output>/tables/balancing.{md,csv,tex}             the weights of the parsed semantics
 <output>/tables/refshapes-{iou,precision,leakage,balancing}.{md,csv,tex}    the same on RefShapes
+<output>/tables/references.bib                     what the LaTeX tables cite
 <output>/figures/{scores,precision,errors,calibration,training,examples,gates,words}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/examples/                                 images and expressions to try the first run on
@@ -32,6 +33,7 @@ from s2rm.reporting.own_tables import build_leakage, build_precision, build_refs
 from s2rm.reporting.page import GALLERY, Sections, draw_charts, write_page
 from s2rm.reporting.plots import write_plots
 from s2rm.reporting.published import load_published
+from s2rm.reporting.references import write_references
 from s2rm.reporting.run_metrics import all_synthetic
 from s2rm.reporting.run_results import RunResults, load_run
 from s2rm.reporting.scores_io import compute_ious
@@ -102,6 +104,8 @@ def render(
         for table in (*comparisons, *own, *inside, leakage)
         for path in write_table(table, output / "tables")
     ]
+
+    tables.append(write_references(output / "tables" / "references.bib", published))
 
     drawn = {run.name: draw_charts(run) for run in runs}
     charts = {

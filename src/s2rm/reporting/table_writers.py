@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
@@ -54,6 +54,12 @@ class Table:
     footnotes: tuple[str, ...]
     decimals: int
     """Of floating-point numbers."""
+    keys: tuple[str, ...] = ()
+    """One per row: the key of its source in references.bib, "" for none; () for none at all."""
+    not_in_latex: tuple[tuple[str, str], ...] = ()
+    """Columns that are left out in LaTeX."""
+    latex_names: tuple[tuple[str, str], ...] = ()
+    """Headings above columns that are shorter in LaTeX."""
 
     def to_json(self) -> str:
         """Return all of it as JSON, which `from_json` reads."""
@@ -72,7 +78,8 @@ class Table:
         parts = about.pop("frame")
         columns = pd.MultiIndex.from_tuples(map(tuple, parts["columns"]))
         frame = pd.DataFrame(parts["data"], index=parts["index"], columns=columns)
-        lists = {name: tuple(about.pop(name)) for name in ("sources", "footnotes")}
+        lists: dict[str, Any] = {name: tuple(about.pop(name)) for name in ("sources", "footnotes", "keys")}
+        lists |= {name: tuple(map(tuple, about.pop(name))) for name in ("not_in_latex", "latex_names")}
         return cls(frame=frame, **lists, **about)
 
     def header(self) -> list[tuple[str, list[str]]]:
@@ -142,43 +149,54 @@ def to_csv(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """Format the table as a LaTeX `table*` as wide as the text; it needs booktabs and graphicx."""
-    header = table.header()
-    count = sum(len(names) for _, names in header)
+    """Format the table as a LaTeX `table*` as wide as the text, in 8 points; it needs booktabs.
+
+    Columns of `Table.not_in_latex` are left out, so that it fits a page of two columns; the footnotes become
+    comments.
+    """
+    kept = [place for place, column in enumerate(table.frame.columns) if column not in table.not_in_latex]
+    columns = [table.frame.columns[place] for place in kept]
+    header = [(above, len(list(names))) for above, names in groupby(str(column[0]) for column in columns)]
+    numeric = table.numeric()
     above, rules, column = [], [], 1
-    for label, names in header:
+    short = dict(table.latex_names)
+    for name, count in header:
+        label = short.get(name, name)
         above.append(
-            rf"\multicolumn{{{len(names)}}}{{c}}{{{_latex(label)}}}" if label else "& " * (len(names) - 1)
+            rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(label)}}}" if label else "& " * (count - 1)
         )
         if label:
-            rules.append(rf"\cmidrule(lr){{{column}-{column + len(names) - 1}}}")
-        column += len(names)
-    body = []
+            rules.append(rf"\cmidrule(lr){{{column}-{column + count - 1}}}")
+        column += count
+    body, keys = [], iter(table.keys)
     for number, (label, rows) in enumerate(table.groups()):
         if number:
             body.append(r"\midrule")
         if label:
-            body.append(rf"\multicolumn{{{count}}}{{l}}{{\emph{{{_latex(label)}}}}} \\")
-        body += [" & ".join(_latex(cell) for cell in row) + r" \\" for row in rows]
-    heads = " & ".join(_latex(name) for _, names in header for name in names)
-    notes = "".join(rf"\par {_latex(note)}" + "\n" for note in table.footnotes)
+            body.append(rf"\multicolumn{{{len(kept)}}}{{@{{}}l}}{{\emph{{{escape_latex(label)}}}}} \\")
+        for row in rows:
+            cells = [escape_latex(row[place]) for place in kept]
+            if key := next(keys, ""):
+                cells[0] += rf"~\cite{{{key}}}"
+            body.append(" & ".join(cells) + r" \\")
+    notes = "".join(f" {escape_latex(f'{each} = {name}.')}" for name, each in table.latex_names)
     lines = [
-        r"% \usepackage{booktabs,graphicx}",
+        r"% \usepackage{booktabs}",
+        *(f"% {note}" for note in table.footnotes),
         r"\begin{table*}",
-        r"\centering",
-        rf"\caption{{\textbf{{{_latex(table.title)}.}} {_latex(table.caption)}}}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{2pt}",
+        rf"\caption{{\textbf{{{escape_latex(table.title)}.}} {escape_latex(table.caption)}{notes}}}",
         rf"\label{{tab:{table.name}}}",
-        r"\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{{''.join('r' if numeric else 'l' for numeric in table.numeric())}}}",
+        r"\begin{tabular*}{\textwidth}{@{\extracolsep{\fill}}"
+        + "".join("r" if numeric[place] else "l" for place in kept)
+        + "@{}}",
         r"\toprule",
         *([" & ".join(above) + r" \\", *rules] if rules else []),
-        heads + r" \\",
+        " & ".join(escape_latex(str(name)) for _, name in columns) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
-        r"\end{tabular}}",
-        r"\begin{minipage}{\textwidth}\medskip\footnotesize\raggedright",
-        notes + r"\end{minipage}",
+        r"\end{tabular*}",
         r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
@@ -199,5 +217,6 @@ def _markdown(text: str) -> str:
     return re.sub(r"[\\`*<>|\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
 
 
-def _latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """Return the text as LaTeX shows it."""
     return "".join(_LATEX.get(character, character) for character in text)
