@@ -25,6 +25,8 @@ from s2rm.reporting.render import Rendered, render
 from s2rm.reporting.run_metrics import load_metrics
 from s2rm.reporting.summary import compared_metrics
 from s2rm.reporting.table_writers import Table
+from s2rm.reporting.templating import write_span
+from s2rm.scoring.intervals import Interval
 from s2rm.tracking.evaluations import Evaluation
 from s2rm.tracking.store_errors import StoreError
 from s2rm.tracking.synchronise import synchronise
@@ -50,9 +52,13 @@ def main() -> None:
         ablations=_load_ablations(),
         origin=_describe_origin(params),
     )
-    _print_summary()
-    if not params.tracking.enabled:
-        return
+    if params.tracking.enabled:
+        _publish(params, rendered)
+    _print_summary(params, rendered)
+
+
+def _publish(params: Params, rendered: Rendered) -> None:
+    """Record the evaluation of each run, and send it to MLflow where that can be reached."""
     records = {_keep(params, name, rendered).parents[1].name for name in params.runs}
     try:
         left_out = synchronise(ROOT, records).left_out
@@ -90,13 +96,23 @@ def _describe_origin(params: Params) -> dict[str, str]:
     return origin
 
 
-def _print_summary() -> None:
-    """Say how good each run is, and where the page is."""
-    for name, numbers in load_json(REPORTS / "summary.json").items():
-        if "val_mIoU" in numbers:
-            means = f"mIoU {numbers['val_mIoU']:.1f} %, oIoU {numbers['val_oIoU']:.1f} %"
-            logger.info("%s: %s, means of the val splits at the model's input size", name, means)
-    logger.info("tables, figures and examples: %s", REPORTS / "index.html")
+def _print_summary(params: Params, rendered: Rendered) -> None:
+    """Say how good each run is, where to look, and what to try next."""
+    for name, mean in rendered.means.items():
+        if mean is not None:
+            scores = (f"{metric} {_write(mean.intervals[metric, 'model'])}" for metric in ("mIoU", "oIoU"))
+            logger.info("%s: %s, over the val splits at the model's input size", name, ", ".join(scores))
+    logger.info("results, errors, examples: open %s", REPORTS / "index.html")
+    if params.tracking.enabled:
+        logger.info("the runs in MLflow: s2rm ui")
+    images = sorted((REPORTS / "examples").glob("*.png"))
+    if images:
+        logger.info("images to try the model on: %s (expressions.csv says what is meant)", images[0].parent)
+    logger.info("next, an ablation: dvc exp run --temp -S fusion.coparsing=none, then make ablation")
+
+
+def _write(interval: Interval) -> str:
+    return f"{interval.value:.1f} % {write_span(interval)}".rstrip()
 
 
 def _keep(params: Params, name: str, rendered: Rendered) -> Path:

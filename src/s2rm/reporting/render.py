@@ -28,6 +28,7 @@ from s2rm.reporting.examples import SweepView, WordView, save_examples
 from s2rm.reporting.gallery import make_cards, write_gallery
 from s2rm.reporting.inside.gates import draw_gates
 from s2rm.reporting.inside.words import draw_words
+from s2rm.reporting.intervals import Scored
 from s2rm.reporting.overlays import draw_sheet
 from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
 from s2rm.reporting.page import GALLERY, Sections, draw_charts, write_page
@@ -49,6 +50,8 @@ class Rendered:
     figures: dict[str, list[Path]]
     """Run → its figures."""
     others: list[Path]
+    means: dict[str, Scored | None]
+    """Run → its scores, the mean over its val splits; None where it has none."""
 
     @property
     def paths(self) -> list[Path]:
@@ -134,7 +137,8 @@ def render(
     plots = write_plots(ious, {run.name: run.history for run in runs}, output / "plots")
     examples = save_examples(runs[0].inspection.examples, output / "examples")
     summary = write_summary(output / "summary.json", measured)
-    return Rendered(tables, figures, [*plots, page, gallery, *examples, summary])
+    others = [*plots, page, gallery, *examples, summary]
+    return Rendered(tables, figures, others, {run.name: run.mean for run in runs})
 
 
 def _draw_sheet(run: RunResults, folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Send to MLflow what it lacks: of trainings and evaluations of any time, also to a store that was lost."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from s2rm.tracking.journal import FILE, FOLDER, find_journals, held, journal_of,
 from s2rm.tracking.mlflow_store import MlflowStore
 from s2rm.tracking.store_errors import DELETED, StoreError
 from s2rm.tracking.upload import Upload
+from s2rm.tracking.views import write_view
 
 
 @dataclass
@@ -61,6 +63,9 @@ def synchronise(root: Path, only: Collection[str] | None = None) -> Sent:
             if isinstance(error, StoreError) and (error.code != DELETED or not stores):
                 raise
             sent.left_out.append(f"{record.name}: {error}")
+    for store in stores.values():
+        with suppress(StoreError):  # no run depends on the view
+            write_view(store)
     return sent
 
 
