@@ -16,23 +16,25 @@ def test_share_above_counts_the_threshold_itself():
     assert share_above(iou, np.array([0, 0.5, 0.6, 0.61, 1])).tolist() == [100, 75, 75, 50, 50]
 
 
-def test_precision_agrees_with_the_metrics(inputs):
-    ious = {"joint": {("refcoco_unc", "val"): compute_ious(load_scores(inputs.scores("refcoco_unc", "val")))}}
-    table = precision_table(ious)
-    assert list(table) == ["run", "benchmark", "split", "protocol", "threshold", "precision"]
-    metrics = json.loads(inputs.metrics.read_text())["refcoco_unc"]["val"]
-    for protocol in ("model", "original"):
-        shares = table[table["protocol"] == protocol].set_index("threshold")["precision"]
-        assert len(shares) == 21
-        for threshold in (0.5, 0.6, 0.7, 0.8, 0.9):
-            assert shares[threshold] == pytest.approx(metrics[protocol][f"P_{threshold}"], abs=1e-3)
+def test_precision_is_that_of_the_first_val_split_at_the_models_size(inputs):
+    names = [("refcoco_unc", "testA"), ("refcoco_plus_unc", "val"), ("refcocog_umd", "val")]
+    table = precision_table({name: compute_ious(load_scores(inputs.scores(*name))) for name in names})
+    assert table["threshold"].is_unique
+    metrics = json.loads(inputs.metrics.read_text())["refcoco_plus_unc"]["val"]["model"]
+    shares = table.set_index("threshold")["precision"]
+    assert len(shares) == 21
+    for threshold in (0.5, 0.6, 0.7, 0.8, 0.9):
+        assert shares[threshold] == pytest.approx(metrics[f"P_{threshold}"], abs=1e-3)
+
+
+def test_precision_of_a_run_without_a_val_split(inputs):
+    scores = compute_ious(load_scores(inputs.scores("referit_berkeley", "test")))
+    assert len(precision_table({("referit_berkeley", "test"): scores})) == 21
 
 
 def test_training_table_has_separate_columns_for_each_metric(inputs):
-    table = training_table({"joint": load_history(inputs.history)})
-    assert list(table)[:7] == [
-        "run", "step", "epoch", "train/loss", "train/mask", "val/mean/oIoU", "val/mean/mIoU",
-    ]  # fmt: skip
+    table = training_table(load_history(inputs.history))
+    assert list(table)[:6] == ["step", "epoch", "train/loss", "train/mask", "val/mean/oIoU", "val/mean/mIoU"]
     assert table["val/refcoco_unc/oIoU"].tolist() == [24, 48, 72]
     assert table["val/refcoco_unc/mIoU"].tolist() == [20, 40, 60]
 

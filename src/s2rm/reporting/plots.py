@@ -1,4 +1,4 @@
-"""Write the curves as tables, with which `dvc plots` overlays the same runs of two commits."""
+"""Write the curves of the first run as tables, with which `dvc plots` overlays those of several commits."""
 
 from pathlib import Path
 
@@ -27,58 +27,46 @@ def share_above(iou: NDArray[np.float64], thresholds: NDArray[np.float64]) -> ND
     return 100 * (1 - np.searchsorted(np.sort(iou), thresholds, side="left") / len(iou))
 
 
-def precision_table(ious: dict[str, Ious]) -> pd.DataFrame:
-    """Tabulate P@X for STEPS + 1 thresholds.
+def precision_table(ious: Ious) -> pd.DataFrame:
+    """Tabulate P@X at the model's size for STEPS + 1 thresholds, on the first val split.
+
+    `dvc plots` joins all points of a file by one line, so it has one split.
 
     Args:
-        ious: run → its IoUs.
+        ious: of a run.
 
     Returns:
-        run, benchmark, split, protocol, threshold, precision (percent).
+        threshold, precision (percent).
     """
+    first = next((key for key in ious if key[1] == "val"), next(iter(ious)))
     thresholds = np.round(np.arange(STEPS + 1) / STEPS, 2)
-    parts = [
-        pd.DataFrame(
-            {
-                "run": run,
-                "benchmark": benchmark,
-                "split": split,
-                "protocol": protocol,
-                "threshold": thresholds,
-                "precision": share_above(iou, thresholds).round(4),
-            }
-        )
-        for run, splits in ious.items()
-        for (benchmark, split), protocols in splits.items()
-        for protocol, iou in protocols.items()
-    ]
-    return pd.concat(parts, ignore_index=True)
+    precision = share_above(ious[first]["model"], thresholds).round(4)
+    return pd.DataFrame({"threshold": thresholds, "precision": precision})
 
 
-def training_table(histories: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join the histories of the runs.
+def training_table(history: pd.DataFrame) -> pd.DataFrame:
+    """Choose the columns of a history that plots show.
 
     Args:
-        histories: run → its history, as `load_history` returns it.
+        history: of a run, as `load_history` returns it.
 
     Returns:
-        run, step, epoch, the parts of the loss, val/mean/oIoU, val/mean/mIoU, and both of each benchmark.
+        step, epoch, the parts of the loss, val/mean/oIoU, val/mean/mIoU, and both of each benchmark.
     """
-    table = pd.concat([history.assign(run=run) for run, history in histories.items()], ignore_index=True)
-    losses = ["train/loss", *(name for name in table.filter(like="train/") if name != "train/loss")]
+    losses = ["train/loss", *(name for name in history.filter(like="train/") if name != "train/loss")]
     scores = [f"val/{name}/{metric}" for name in ("mean", *ALL_BENCHMARKS) for metric in ("oIoU", "mIoU")]
-    return table[["run", "step", "epoch", *losses, *(name for name in scores if name in table)]]
+    return history[["step", "epoch", *losses, *(name for name in scores if name in history)]]
 
 
-def write_plots(ious: dict[str, Ious], histories: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write <folder>/training.csv and <folder>/precision.csv; return their paths.
+def write_plots(ious: Ious, history: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write <folder>/training.csv and <folder>/precision.csv of a run; return their paths.
 
     Args:
-        ious: run → its IoUs.
-        histories: run → its history.
+        ious: of the run.
+        history: of the run.
         folder: reports/plots.
     """
-    tables = {"training": training_table(histories), "precision": precision_table(ious)}
+    tables = {"training": training_table(history), "precision": precision_table(ious)}
     return [
         replace_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
         for name, table in tables.items()

@@ -133,9 +133,10 @@ def render(
         published=published,
         origin=origin or {},
     )
-    ious = {run.name: {key: compute_ious(table) for key, table in run.scores.items()} for run in runs}
-    plots = write_plots(ious, {run.name: run.history for run in runs}, output / "plots")
-    examples = save_examples(runs[0].inspection.examples, output / "examples")
+    first = runs[0]
+    ious = {key: compute_ious(table) for key, table in first.scores.items()}
+    plots = write_plots(ious, first.history, output / "plots")
+    examples = save_examples(first.inspection.examples, output / "examples")
     summary = write_summary(output / "summary.json", measured)
     others = [*plots, page, gallery, *examples, summary]
     return Rendered(tables, figures, others, {run.name: run.mean for run in runs})
