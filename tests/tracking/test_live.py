@@ -11,7 +11,7 @@ from mlflow_proxy import Proxy
 from recorded import make_journal, points, run_of
 from servers import free_port, mlflow_on_sqlite
 
-from s2rm.tracking import MlflowStore, live
+from s2rm.tracking import MlflowStore, live, machine
 from s2rm.tracking.journal import Journal, journal_of, read_events
 from s2rm.tracking.live import record_training
 from s2rm.tracking.synchronise import synchronise
@@ -294,3 +294,18 @@ def test_a_port_where_nobody_listens_costs_no_time(tmp_path: Path, monkeypatch: 
     with pytest.raises(live.StoreError, match="does not answer"):
         synchronise(tmp_path)
     assert kept_steps(tmp_path, journal.identity) == [1, 2]
+
+
+def test_the_machine_is_watched(root: Path, store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "FIRST", 0.0)
+    monkeypatch.setattr(machine, "LONGEST", 0.05)
+
+    def sampled() -> bool:
+        runs = store.search({"run": "joint"})
+        return bool(runs) and "system/cpu_utilization_percentage" in runs[0].data.metrics
+
+    identity = train(root, 2, during=lambda step: wait_until(sampled) if step == 2 else None)
+    run_id = run_of(store, identity).info.run_id
+    found = points(store, run_id, "system/system_memory_usage_percentage")
+    assert [step for step, _ in found] == list(range(len(found)))
+    assert all(0 < value < 100 for _, value in found)

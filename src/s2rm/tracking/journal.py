@@ -162,6 +162,12 @@ class Journal:
             self._last |= dict.fromkeys(new, step)
             self._append("metrics", step=step, values=new)
 
+    def log_next(self, metrics: Mapping[str, float]) -> None:
+        """Note values whose steps are counted by themselves, such as those of the machine."""
+        step = 1 + max((self._last.get(name, -1) for name in metrics), default=0)
+        if metrics:
+            self.log(metrics, step)
+
     def log_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Note a JSON file of this name."""
         self._append("json", name=name, content=dict(content))

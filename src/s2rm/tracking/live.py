@@ -17,6 +17,7 @@ from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.tracking.client import load_mlflow
 from s2rm.tracking.journal import Journal
+from s2rm.tracking.machine import MachineMonitor
 from s2rm.tracking.mlflow_store import MlflowStore
 from s2rm.tracking.store_errors import DELETED, StoreError
 from s2rm.tracking.synchronise import mark_killed
@@ -95,7 +96,8 @@ class Sender:
 
     def __init__(self, root: Path, experiment: str, journal: Journal) -> None:
         self._root, self._experiment = root, experiment
-        self._upload = Upload(journal.path, running=True)
+        self._journal, self._upload = journal, Upload(journal.path, running=True)
+        self._machine: MachineMonitor | None = None
         self._store: MlflowStore | None = None
         self._error: Exception | None = None  # of the last request
         self._closing = Event()
@@ -103,6 +105,7 @@ class Sender:
         # during an import of another thread may wait for it for ever.
         with suppress(StoreError):
             load_mlflow()
+            self._machine = MachineMonitor()
         self._thread = Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
@@ -124,6 +127,8 @@ class Sender:
             last = self._closing.wait(pause)
             started = monotonic()
             try:
+                if self._machine and not last:
+                    self._journal.log_next(self._machine.sample())
                 self._send()
                 if self._error:
                     logger.info("the MLflow store works again")
