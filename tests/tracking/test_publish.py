@@ -123,3 +123,16 @@ def test_the_model_and_its_data_are_listed_once(store: MlflowStore, trained: str
     inputs = store.client.get_run(run_id).inputs.dataset_inputs
     assert [(each.dataset.name, each.dataset.digest) for each in inputs] == [("refcoco_unc", "abc")]
     assert {tag.key: tag.value for tag in inputs[0].tags} == {"mlflow.data.context": "evaluation"}
+
+
+def test_a_run_describes_itself_unless_a_person_has(store: MlflowStore, root: Path) -> None:
+    metrics = {"mIoU/refcoco_val": 70.123, "oIoU/refcoco_val": 60.0, "P_0.5/refcoco_val": 80.0}
+    notes = []
+    for said in ({}, {"mlflow.note.content": "mine"}):
+        journal = make_journal(root, tags={"run": "joint", **said})
+        send(journal, store)
+        run_id = publish(store, journal.identity, metrics)
+        notes.append(store.client.get_run(run_id).data.tags["mlflow.note.content"])
+    assert "| refcoco_val | 70.1 | 60.0 |" in notes[0]
+    assert notes[1] == "mine"
+    assert "input size" in (store.read_experiment_tag("mlflow.note.content") or "")

@@ -73,8 +73,8 @@ def _draw(
     candidates = []
     for number, each in enumerate(paired):
         own, other = each.iou[winner], each.iou[1 - winner]
-        for place in np.flatnonzero((own >= RIGHT) & (other < RIGHT)):
-            candidates.append((float(own[place] - other[place]), number, int(place)))
+        for found in np.flatnonzero((own >= RIGHT) & (other < RIGHT)).tolist():
+            candidates.append((float(own[found] - other[found]), number, found))
     candidates.sort(key=lambda each: (-each[0], each[1], each[2]))
     seen: set[tuple[str, int]] = set()
     for _, number, place in candidates:

@@ -123,7 +123,7 @@ def _published_rows(comparable: pd.DataFrame) -> list[_Row]:
             resolution=RESOLUTIONS.get(str(method), ""),
             values=_values(rows, "value") if method != PAPER else {},
             source="; ".join(rows["source"].unique()),
-            key=make_key(str(method), int(year)),
+            key=make_key(str(method), str(year)),
         )
         for (second_hand, year, method, backbone, venue), rows in comparable.groupby(keys)
     ]

@@ -64,7 +64,7 @@ class StoredExample:
 
     path: Path
     """Of the image."""
-    row: Mapping[str, Any]
+    row: Mapping[Any, Any]
     """Of examples.parquet."""
     title: str
     """Benchmark and split."""

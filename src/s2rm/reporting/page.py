@@ -263,7 +263,7 @@ def _name_best(run: RunResults, published: pd.DataFrame) -> str:
             & ~published["combined"]
         ]
         if len(comparable):
-            best = comparable.loc[comparable["value"].idxmax()]
+            best = comparable.sort_values("value").iloc[-1]
             ours = run.splits[benchmark, split].intervals["oIoU", "model"].value
             return (
                 f"{BENCHMARKS[benchmark].title} {split}, oIoU: here {ours:.1f}, highest published value "

@@ -16,7 +16,7 @@ from s2rm.reporting.table_writers import escape_latex
 PAPER_KEY = "s2rm"
 
 
-def make_key(method: str, year: int) -> str:
+def make_key(method: str, year: str) -> str:
     """Return the key of a method: "LAVT-One (Dice loss)" of 2023 becomes lavt-one-dice-loss-2023."""
     if method == PAPER:
         return PAPER_KEY
@@ -35,5 +35,5 @@ def write_references(path: Path, published: pd.DataFrame) -> Path:
             "note": escape_latex(f"numbers: {sources}"),
         }
         text = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
-        entries.append(f"@misc{{{make_key(str(method), int(year))},\n{text}\n}}\n")
+        entries.append(f"@misc{{{make_key(str(method), str(year))},\n{text}\n}}\n")
     return replace_text(path, "\n".join(entries))

@@ -192,7 +192,7 @@ def to_latex(table: Table) -> str:
         + "@{}}",
         r"\toprule",
         *([" & ".join(above) + r" \\", *rules] if rules else []),
-        " & ".join(escape_latex(str(name)) for _, name in columns) + r" \\",
+        " & ".join(escape_latex(str(column[1])) for column in columns) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",

@@ -70,16 +70,16 @@ def analyse(rows: pd.DataFrame, scores: pd.DataFrame, objects: pd.DataFrame | No
     masks: dict[str, list[str]] = {}
     if objects is not None:
         wanted = objects[objects["image_path"].isin(rows["image_path"].unique())]
-        masks = wanted.groupby("image_path")["mask_rle"].apply(list).to_dict()
+        for path, mask in zip(wanted["image_path"], wanted["mask_rle"], strict=True):
+            masks.setdefault(path, []).append(mask)
     kinds: list[str] = []
     scene_of, scene = "", Scene(0, [])
-    for row, predicted in zip(rows.itertuples(index=False), scores["predicted_rle"], strict=True):
-        if row.image_path != scene_of:
-            scene_of = str(row.image_path)
-            scene = Scene(
-                int(row.height) * int(row.width), [read_runs(each) for each in masks.get(scene_of, [])]
-            )
-        kinds.append(classify(read_runs(predicted), read_runs(str(row.mask_rle)), scene))
+    pixels = (rows["height"] * rows["width"]).tolist()
+    columns = rows["image_path"], rows["mask_rle"], pixels, scores["predicted_rle"]
+    for path, truth, size, predicted in zip(*columns, strict=True):
+        if path != scene_of:
+            scene_of, scene = path, Scene(size, [read_runs(each) for each in masks.get(path, [])])
+        kinds.append(classify(read_runs(predicted), read_runs(truth), scene))
     found = pd.Series(kinds)
     return Analysis(
         kinds=found,

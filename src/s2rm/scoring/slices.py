@@ -85,9 +85,9 @@ def measure_consistency(rows: pd.DataFrame, scores: pd.DataFrame) -> dict[str, f
         of referents of which some expressions have an IoU of 0.5 or more and others not; percent.
     """
     iou = 100 * compute_iou(scores["intersection_original"], scores["union_original"])
-    groups = pd.Series(iou).groupby(rows["ref_id"].to_numpy())
-    groups = groups.agg(["size", "min", "max"])
-    several = groups[groups["size"] > 1]
+    groups = pd.DataFrame({"ref": rows["ref_id"].to_numpy(), "iou": iou}).groupby("ref")["iou"]
+    ranges = pd.DataFrame({"size": groups.size(), "min": groups.min(), "max": groups.max()})
+    several = ranges[ranges["size"] > 1]
     if several.empty:
         return {"referents": 0, "spread": float("nan"), "split": float("nan")}
     mixed = (several["max"] >= 50) & (several["min"] < 50)

@@ -18,6 +18,17 @@ from s2rm.tracking.database import local_path, opened_database
 from s2rm.tracking.store_errors import DELETED, NO_MLFLOW, UNREACHABLE, StoreError
 
 OWN_ID = "s2rm.id"  # tag: our own id of the training
+NOTE = "mlflow.note.content"  # tag: the description, in Markdown
+ABOUT = """Trainings of S²RM + CASG and their evaluations.
+
+- **Names**: what differs from the committed params.yaml, and the seed. Tags say commit, machine and DVC
+  experiment.
+- **Metrics**: `oIoU/…`, `mIoU/…`, `P_0.5/…` by split, in percent, masks at the model's input size; `val/…`
+  while training; `train/…` the losses.
+- **Artifacts**: `page` (the report), `results` (scores of every expression), `tables`, `figures`.
+
+The view *Comparison* has the metrics and the parameters that differ.
+"""
 LONGEST_PARAM = 6000  # characters of a value that MLflow accepts
 MOST_RUNS = 50_000  # most runs that MLflow returns from one search
 
@@ -96,7 +107,8 @@ class MlflowStore:
                 f"`mlflow experiments create -n {name} --artifact-location …`"
             )
         try:
-            self.client.create_experiment(name, folder.as_uri() if folder else None)
+            made = self.client.create_experiment(name, folder.as_uri() if folder else None)
+            self.client.set_experiment_tag(made, NOTE, ABOUT)
         except StoreError as error:  # another process was faster
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from s2rm.tracking.mlflow_store import OWN_ID, MlflowStore
+from s2rm.tracking.mlflow_store import NOTE, OWN_ID, MlflowStore
 
 FILES = "s2rm.files"  # tag: a digest of the published files
 EVALUATION = "evaluation"  # tag: a digest of the published evaluation
@@ -67,7 +67,10 @@ def publish(
         model_id = has.get(MODEL) or store.create_model(
             run_id, _name_model(found.info.run_name), found.data.params, {"run": name}
         )
-        store.log(run_id, points, tags={EVALUATION: digest, MODEL: model_id}, model_id=model_id)
+        own = {EVALUATION: digest, MODEL: model_id}
+        if not has.get(NOTE):  # what a person has written stays
+            own[NOTE] = _describe(metrics)
+        store.log(run_id, points, tags=own, model_id=model_id)
         if datasets:
             store.log_datasets(run_id, datasets, "evaluation")
     content = _digest_files(files)
@@ -85,6 +88,19 @@ def publish(
 def digest_evaluation(metrics: Mapping[str, float]) -> str:
     """Return what distinguishes an evaluation from another one of the same training."""
     return hashlib.sha256(json.dumps(metrics, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _describe(metrics: Mapping[str, float]) -> str:
+    """Write mIoU and oIoU by split as a table in Markdown."""
+    splits = dict.fromkeys(name.partition("/")[2] for name in metrics if name.startswith("mIoU/"))
+    rows = [
+        f"| {split} | {metrics[f'mIoU/{split}']:.1f} | {metrics.get(f'oIoU/{split}', float('nan')):.1f} |"
+        for split in splits
+    ]
+    head = ["| split | mIoU | oIoU |", "|---|---:|---:|"]
+    return "\n".join(
+        [*head, *rows, "", "Percent, masks at the model's input size; intervals: artifact `page`."]
+    )
 
 
 def _name_model(run_name: str) -> str:
