@@ -37,7 +37,7 @@ def make_first_batch() -> None:
     from s2rm.data.processor import Processor
     from s2rm.data.samplers import GroupedBatchSampler
     from s2rm.data.tokenizer import build_tokenizer
-    from s2rm.training.rows import load_rows
+    from s2rm.training.selection import load_rows
 
     params = load_params()
     rows = load_rows(params, next(iter(params.runs.values())), PREPARED, ROWS)

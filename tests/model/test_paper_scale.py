@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForPreTraining
 from s2rm.config.load import load_params
 from s2rm.core.errors import UserError
 from s2rm.model.encoders.backbone import build_backbone
-from s2rm.model.encoders.text_models import build_text_model, pretrained_config
+from s2rm.model.encoders.text_encoders import build_text_model, pretrained_config
 from s2rm.model.profile import describe
 
 ROOT = Path(__file__).parents[2]

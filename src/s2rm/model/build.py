@@ -10,7 +10,7 @@ from s2rm.config.params import Decoder, Fusion, Language, Section, Vision
 from s2rm.model.decoders.casg import CASG
 from s2rm.model.decoders.fpn import FPN
 from s2rm.model.encoders.language import LanguageEncoder
-from s2rm.model.encoders.text_models import build_text_model, read_config
+from s2rm.model.encoders.text_encoders import build_text_model, read_config
 from s2rm.model.encoders.vision import VisionEncoder
 from s2rm.model.fusion.baselines import ConcatFusion, NoFusion, PixelWordAttention
 from s2rm.model.fusion.s2rm_fusion import S2RMFusion

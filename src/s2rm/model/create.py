@@ -14,7 +14,7 @@ from s2rm.config.text_models import count_positions
 from s2rm.core.errors import UserError
 from s2rm.model.build import ModelConfig
 from s2rm.model.encoders.backbone_sketch import require_trainable
-from s2rm.model.encoders.text_models import pretrained_config, random_bert_config
+from s2rm.model.encoders.text_encoders import pretrained_config, random_bert_config
 from s2rm.model.named import MODELS, explain_options
 from s2rm.model.s2rm import S2RM
 

@@ -13,7 +13,7 @@ from s2rm.core.errors import UserError
 from s2rm.data.rows import Rows
 from s2rm.data.samplers import GroupedBatchSampler, Groups
 from s2rm.refer.split_sizes import load_official
-from s2rm.training.rows import select
+from s2rm.training.selection import select
 
 DRAWN_PER_IMAGE = 6  # expressions that RefShapes draws for an image
 

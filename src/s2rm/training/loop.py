@@ -42,7 +42,7 @@ from s2rm.training.checkpoint import Progress, RngState, StateWriter, load_state
 from s2rm.training.epoch import EpochLoop, LogMetrics
 from s2rm.training.failures import explain_failures
 from s2rm.training.optim import build_optimiser, build_schedule
-from s2rm.training.rows import load_rows, load_validation
+from s2rm.training.selection import load_rows, load_validation
 from s2rm.training.validation import held_out, summarise, validate
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from s2rm.core.errors import UserError
 from s2rm.data.tokenizer import build_tokenizer
 from s2rm.model.create import create_for_training
 from s2rm.model.encoders.language import LanguageEncoder
-from s2rm.model.encoders.text_models import build_text_model, pretrained_config
+from s2rm.model.encoders.text_encoders import build_text_model, pretrained_config
 from s2rm.model.s2rm import S2RM
 
 SIZES = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from s2rm.core.errors import UserError
-from s2rm.model.encoders.text_models import KINDS
+from s2rm.model.encoders.text_encoders import KINDS
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LanguageEncoder(nn.Module):
     """
 
     def __init__(self, text_model: PreTrainedModel) -> None:
-        """Wrap one of the text encoders of `s2rm.model.encoders.text_models`."""
+        """Wrap one of the text encoders of `s2rm.model.encoders.text_encoders`."""
         super().__init__()
         self.text_model = text_model
         self.kind = KINDS[text_model.config.model_type]

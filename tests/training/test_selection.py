@@ -12,7 +12,7 @@ import pytest
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import UserError
 from s2rm.data.table import SCHEMA, load_table
-from s2rm.training.rows import load_rows, load_validation, select
+from s2rm.training.selection import load_rows, load_validation, select
 from s2rm.training.validation import held_out
 
 FIRST, SECOND = "refcoco_unc", "referit_berkeley"

@@ -33,11 +33,19 @@ def load_rows(params: Params, run: Run, prepared: Path, file: Path) -> Rows:
         file: the path of the Arrow file; an older one is replaced.
 
     Raises:
-        UserError: a table cannot be read, or a benchmark has nothing to train or to validate on.
+        UserError: a table cannot be read, the file cannot be written, or a benchmark has nothing to train or
+            to validate on.
     """
     require_training_splits(prepared, run.train_on)
     schema = pa.schema([SCHEMA.field(name) for name in COLUMNS])
-    return Rows.write(file, schema, select(params, run, prepared))
+    try:
+        return Rows.write(file, schema, select(params, run, prepared))
+    except OSError as error:  # pyarrow's have no strerror
+        reason = error.strerror or str(error).rpartition("] ")[2]
+        raise UserError(
+            f"the training rows cannot be written to {file.parent}: {reason}; make room or repair the disk, "
+            "then run the same command"
+        ) from error
 
 
 def load_validation(run: Run, prepared: Path) -> dict[str, pd.DataFrame]:
