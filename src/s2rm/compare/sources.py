@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS, get_benchmark
 from s2rm.core.errors import UserError
@@ -123,10 +125,7 @@ def _fetch_revision(name: str, root: Path, target: Path) -> Path | None:
     commit = _find_commit(revision, root)
     if commit is None:
         return None
-    listed = _git(root, "show", f"{commit}:params.yaml")
-    runs = re.findall(
-        r"^  ([A-Za-z]\w*):", (listed or "").partition("\nruns:")[2].partition("\nvision:")[0], re.M
-    )
+    runs = _list_runs(commit, root)
     if not run:
         if len(runs) != 1:
             raise UserError(
@@ -144,6 +143,15 @@ def _fetch_revision(name: str, root: Path, target: Path) -> Path | None:
         reason = " ".join(done.stderr.split())[:200]
         raise UserError(f"the results of {name} cannot be fetched: {reason}; `dvc pull` them first")
     return target
+
+
+def _list_runs(commit: str, root: Path) -> list[str]:
+    """Return the names of the runs in the params.yaml of a commit; [] where it has none that can be read."""
+    shown = _git(root, "show", f"{commit}:params.yaml")
+    try:
+        return list(YAML(typ="safe").load(shown or "")["runs"])
+    except (YAMLError, LookupError, TypeError):
+        return []
 
 
 def _find_commit(revision: str, root: Path) -> str | None:
