@@ -46,7 +46,7 @@ done
 # One seed: a look, no more.
 for variant in \
     fusion.distribution=tile fusion.query=word fusion.state=match fusion.recurrence=gru \
-    fusion.cascade=bottom_up 'fusion.stages=[3,4]' 'fusion.stages=[2]' 'fusion.widths=[16,96,96,96]' \
+    fusion.cascade=bottom_up 'fusion.stages=[3,4]' 'fusion.stages=[2]' \
     vision.coordinates=false; do
     train structured 1 "$variant"
 done

@@ -65,6 +65,7 @@ def test_the_committed_digests_are_those_of_the_code() -> None:
     assert committed == current, "run `python pipeline/digests.py` and commit .digests"
 
 
+@pytest.mark.slow
 def test_a_broken_statement_changes_the_digest_of_each_stage_that_loads_it_and_of_no_other(
     checkout: Path,
 ) -> None:

@@ -189,6 +189,7 @@ def test_a_wrong_parameter_stops_with_one_line(clone: Clone) -> None:
     restore(clone)
 
 
+@pytest.mark.slow
 def test_an_experiment_with_the_report_brings_back_what_is_missing(clone: Clone) -> None:
     """Without data and weights in the folder, all of it in the cache, no stage but the report runs."""
     shutil.rmtree(clone.folder / "data/raw")
@@ -198,6 +199,7 @@ def test_an_experiment_with_the_report_brings_back_what_is_missing(clone: Clone)
     restore(clone)
 
 
+@pytest.mark.slow
 def test_the_report_needs_results_only(clone: Clone, tmp_path: Path) -> None:
     """In a clone that has pulled results/ and nothing else: no data, no model. It loads no torch."""
     alone = copy.copy(clone)

@@ -189,6 +189,7 @@ def test_mask_heads_without_a_gradient(
     assert len(training.steps) > 1
 
 
+@pytest.mark.slow
 def test_two_processes_stopped_in_an_epoch(tmp_path: Path, tiny_data: Any, tiny_params: TINY) -> None:
     """One of them gets the signal; both stop at the same step, and go on to the same bits."""
     params = tiny_params("train.expressions_per_batch=16", "train.log_every=2", "language.dropout=0.2")

@@ -65,16 +65,19 @@ def _release(error: BaseException) -> None:
     While torch waits for a loader's processes to end, the signal that one of them died interrupts the wait
     with an error of its own, which Python prints with a traceback.
     """
-    main = threading.current_thread() is threading.main_thread()  # no other may set handlers; torch neither
     handler = signal.getsignal(signal.SIGCHLD)
-    if main:
+    # No other thread may set a handler; torch does not either. None is one that Python cannot set again.
+    quiet = threading.current_thread() is threading.main_thread() and handler is not None
+    if quiet:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    cause: BaseException | None = error
-    while cause is not None:
-        traceback.clear_frames(cause.__traceback__)
-        cause = cause.__cause__ or cause.__context__
-    if main:
-        signal.signal(signal.SIGCHLD, handler)
+    try:
+        cause: BaseException | None = error
+        while cause is not None:
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__cause__ or cause.__context__
+    finally:
+        if quiet:
+            signal.signal(signal.SIGCHLD, handler)
 
 
 def _explain(error: Exception, work: Work) -> str | None:

@@ -14,6 +14,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.utils._pytree import register_dataclass
 
 from s2rm.config.load import find_missing
 from s2rm.core.errors import UserError
@@ -49,6 +50,9 @@ class Masks:
     """(N, 1, H, W), at the size of the input."""
     coarse: list[Tensor]
     """(N, 1, H_i, W_i) each, at strides 4, 8, 16 and 32."""
+
+
+register_dataclass(Masks)  # so that DDP finds the tensors: else its static graph leaves the first step unshared
 
 
 def _decode_config(config: dict[str, Any]) -> ModelConfig:

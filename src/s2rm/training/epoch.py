@@ -80,8 +80,10 @@ class EpochLoop:
             rng_state.restore()
             rng_state = None
         self.model.train()
-        sums = {name: torch.tensor(value, device=accelerator.device) for name, value in progress.sums.items()}
-        seen = torch.tensor(float(progress.seen), device=accelerator.device)
+        # In float64, where the order of the processes changes no digit that is written.
+        exact = {"dtype": torch.float64, "device": accelerator.device}
+        sums = {name: torch.tensor(value, **exact) for name, value in progress.sums.items()}
+        seen = torch.tensor(float(progress.seen), **exact)
         self.skips = torch.tensor(progress.skips, device=accelerator.device)
         since, started = 0, time.perf_counter()
         bar = tqdm(
@@ -103,7 +105,7 @@ class EpochLoop:
             counted = torch.isfinite(parts["loss"])
             seen = seen + count * counted
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0) + torch.where(counted, value.detach() * count, 0)
+                sums[name] = sums.get(name, 0) + torch.where(counted, value.detach().double() * count, 0)
             if not accelerator.sync_gradients:
                 continue
             self.schedule.step()
