@@ -75,6 +75,7 @@ def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -
     assert any(found["model"] != found["original"] for found in metrics["refcoco_unc"].values())
 
 
+@pytest.mark.slow
 def test_a_compiled_model_scores_alike(
     model_folder: Path, tiny_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

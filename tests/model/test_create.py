@@ -11,23 +11,25 @@ from s2rm.model.create import MODELS, create_model, create_untrained, list_model
 
 ROOT = Path(__file__).parents[2]
 PRESETS = {
-    "s2rm_swin_base_480": "presets/paper.yaml",
-    "s2rm_resnet10t_96": "presets/study.yaml",
-    "s2rm_resnet10t_80": "params.yaml",
+    "presets/paper.yaml": "s2rm_swin_base_480",
+    "presets/refcoco.yaml": "s2rm_swin_base_480",
+    "presets/joint.yaml": "s2rm_swin_base_480",
+    "presets/study.yaml": "s2rm_resnet10t_96",
+    "params.yaml": "s2rm_resnet10t_80",
 }
 
 
 def test_every_preset_has_a_name() -> None:
-    assert set(list_models()) == set(PRESETS)
+    assert set(list_models()) == set(PRESETS.values())
     files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("presets/*.yaml")}
-    assert files <= set(PRESETS.values())
+    assert files == set(PRESETS) - {"params.yaml"}
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_named_model_is_the_one_of_its_preset(name: str) -> None:
-    params = load_params(ROOT / PRESETS[name])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_named_model_is_the_one_of_its_preset(preset: str) -> None:
+    params = load_params(ROOT / preset)
     with torch.device("meta"):
-        config = create_model(name).config
+        config = create_model(PRESETS[preset]).config
     for section in ("vision", "language", "fusion", "decoder"):
         assert getattr(config, section) == getattr(params, section)
 

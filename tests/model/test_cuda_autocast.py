@@ -40,12 +40,18 @@ class Maps(TorchDispatchMode):
 
 @pytest.fixture
 def cuda() -> Iterator[None]:
-    """Pretend that there is a GPU, the default device, and that its autocast is on."""
+    """Pretend that there is a GPU, the default device, and that its autocast is on.
+
+    Nothing is deterministic, as in presets/paper.yaml: torch's deterministic interpolation is in float32.
+    """
     enabled = torch.is_autocast_enabled("cuda")
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
     torch.set_autocast_dtype("cuda", torch.bfloat16)
     with FakeTensorMode(), torch.no_grad(), torch.device("cuda"):
         yield
     torch.set_autocast_enabled("cuda", enabled)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 @pytest.mark.parametrize(

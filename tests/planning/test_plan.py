@@ -13,10 +13,12 @@ from s2rm.core.errors import UserError
 from s2rm.data.table import load_table
 from s2rm.planning.batches import plan_batches
 from s2rm.planning.gpus import GPU, find_gpu
-from s2rm.planning.plan import describe_plan, make_plan
+from s2rm.planning.plan import CONTEXT, FRAGMENTS, describe_plan, make_plan
+from s2rm.planning.step import plan_training
 
 TinyParams = Callable[..., Params]
 ROOT = Path(__file__).parents[2]
+ONE_STAGE = "fusion.stages=[4]"  # is planned faster than four
 
 
 def test_official_counts_where_nothing_is_prepared(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_a_gpu_by_name_or_memory() -> None:
 
 
 def test_the_lines(tiny_params: TinyParams, tmp_path: Path) -> None:
-    params, gpu = tiny_params("train.accumulation=2"), find_gpu("H100")
+    params, gpu = tiny_params(ONE_STAGE, "train.accumulation=2"), find_gpu("H100")
     lines = list(describe_plan(make_plan(params, tmp_path, gpu), gpu, tmp_path / "archives.yaml"))
     text = "\n".join(lines)
     assert text.count("fits H100") == 3
@@ -65,9 +67,10 @@ def test_the_lines(tiny_params: TinyParams, tmp_path: Path) -> None:
 
 
 def test_a_small_gpu_is_told_which_batch_fits(tiny_params: TinyParams, tmp_path: Path) -> None:
-    params = tiny_params()
-    whole = make_plan(params, tmp_path, None).memory.needed("all")
-    gpu = GPU("small", (whole - 1) / 2**30)
+    params = tiny_params(ONE_STAGE, "train.activation_checkpointing=all")
+    images = plan_batches(params, params.get_run(next(iter(params.runs))), tmp_path).most
+    whole = plan_training(params, images, params.train.expressions_per_batch).peak
+    gpu = GPU("small", (CONTEXT + FRAGMENTS * whole - 1) / 2**30)
     lines = list(describe_plan(make_plan(params, tmp_path, gpu), gpu, tmp_path))
     assert sum("does not fit small" in line for line in lines) == 3
     (advice,) = [line for line in lines if "train.expressions_per_batch=" in line]
@@ -77,5 +80,5 @@ def test_a_small_gpu_is_told_which_batch_fits(tiny_params: TinyParams, tmp_path:
 
 def test_no_batch_fits(tiny_params: TinyParams, tmp_path: Path) -> None:
     gpu = GPU("tiny", 0.5)  # less than a CUDA process takes
-    lines = list(describe_plan(make_plan(tiny_params(), tmp_path, gpu), gpu, tmp_path))
+    lines = list(describe_plan(make_plan(tiny_params(ONE_STAGE), tmp_path, gpu), gpu, tmp_path))
     assert any("no batch fits tiny" in line for line in lines)

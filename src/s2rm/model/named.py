@@ -25,7 +25,7 @@ _SMALL: dict[str, dict[str, Any]] = {
 }
 # Name → what differs from the defaults of the sections, which are the full method at the paper's scale.
 MODELS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "s2rm_swin_base_480": {},  # presets/paper.yaml
+    "s2rm_swin_base_480": {},  # presets/paper.yaml, refcoco.yaml and joint.yaml
     "s2rm_resnet10t_96": {  # presets/study.yaml
         **_SMALL,
         "vision": {**_SMALL["vision"], "image_size": 96},

@@ -52,7 +52,9 @@ class Masks:
     """(N, 1, H_i, W_i) each, at strides 4, 8, 16 and 32."""
 
 
-register_dataclass(Masks)  # so that DDP finds the tensors: else its static graph leaves the first step unshared
+register_dataclass(
+    Masks
+)  # so that DDP finds the tensors: else its static graph leaves the first step unshared
 
 
 def _decode_config(config: dict[str, Any]) -> ModelConfig:

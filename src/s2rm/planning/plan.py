@@ -84,13 +84,17 @@ def _train(params: Params, mode: str, images: int, expressions: int) -> Step:
 
 def _shrink(params: Params, batches: Batches, gpu: GPU) -> tuple[int, str, float] | None:
     """Halve the batch until it fits; None where a single expression does not."""
+
+    def needed(images: int, expressions: int) -> float:
+        return CONTEXT + FRAGMENTS * _train(params, "all", images, expressions).peak
+
+    if needed(1, 1) > gpu.memory * GIB:
+        return None
     expressions, images = params.train.expressions_per_batch, batches.most
-    while expressions > 1:
-        expressions, images = expressions // 2, -(-images // 2)
-        needed = CONTEXT + FRAGMENTS * _train(params, "all", images, expressions).peak
-        if needed <= gpu.memory * GIB:
-            return expressions, "all", needed
-    return None
+    while True:
+        expressions, images = -(-expressions // 2), -(-images // 2)
+        if (size := needed(images, expressions)) <= gpu.memory * GIB:
+            return expressions, "all", size
 
 
 def describe_plan(plan: Plan, gpu: GPU | None, catalog: Path) -> Iterator[str]:

@@ -54,7 +54,11 @@ def plan_training(params: Params, images: int, expressions: int) -> Step:
             optimiser.step()
             optimiser.zero_grad()
 
-        step()  # makes the optimiser's state
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+        optimiser.step()  # makes its state
+        optimiser.zero_grad()
         with Meter() as meter:
             step()
         states = [each for state in optimiser.state.values() for each in state.values()]

@@ -197,7 +197,7 @@ def _data_parallel(model: S2RM, train: Train) -> DistributedDataParallelKwargs:
         gradient_as_bucket_view=True,  # no second copy of the gradients
         # Statistics of BatchNorms are those of the first process; the other buffers are constants.
         broadcast_buffers=any(isinstance(each, _BatchNorm) for each in model.modules()),
-        # Each step trains the same parameters; torch.compile splits DDP's buckets, which a static graph forbids.
+        # Each step trains the same parameters. torch.compile splits buckets, which a static graph forbids.
         static_graph=train.accumulation == 1 and not train.compile,
     )
 
@@ -254,7 +254,6 @@ def _build_loader(
         collate_fn=dataset.collate,
         num_workers=train.workers,
         worker_init_fn=prepare_workers(),
-        persistent_workers=train.workers > 0,
         pin_memory=accelerator.device.type == "cuda",
     )
     return batches, loader

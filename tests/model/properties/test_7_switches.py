@@ -39,7 +39,7 @@ SWITCHES: dict[str, list[tuple[Any, str, list[str]]]] = {
     "fusion.query": [("word", "same", [])],
     "fusion.affinity": [("softmax", "fewer", ["distribute.bias"])],
     "fusion.refine": [(False, "fewer", ["distribute.refine"])],
-    "fusion.coordinates": [(True, "more", ["distribute.place"])],
+    "fusion.coordinates": [(True, "more", [])],
     "fusion.coparsing": [
         ("language_to_vision", "fewer", ["vision_to_language"]),
         ("vision_to_language", "fewer", ["language_to_vision"]),
