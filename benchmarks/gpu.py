@@ -35,7 +35,7 @@ from s2rm.config.params import Params
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import replace_text
 from s2rm.core.project import PREPARED
-from s2rm.evaluation.scores import EXPRESSIONS_AT_ONCE
+from s2rm.evaluation.scores import split_batch
 from s2rm.model.profile import ModelPart, describe
 from s2rm.model.s2rm import S2RM
 from s2rm.planning.batches import make_sampler
@@ -230,14 +230,16 @@ def measure_evaluation(params: Params, total: ModelPart, limit: float) -> dict[s
     expressions = EVALUATED_PER_IMAGE * images
     model = make_model(params).eval().cuda()
     batch = to_gpu(make_batch(params, images * [EVALUATED_PER_IMAGE]))
-    _, *rest = batch.inputs
+    _, ids, mask, index = batch.inputs
+    parts = list(split_batch(index.tolist()))
 
     def work() -> None:
         with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
             maps = model.encode_images(batch.images)
-            parts = zip(*(tensor.split(EXPRESSIONS_AT_ONCE) for tensor in rest), strict=True)
-            for ids, mask, index in parts:
-                model.segment(maps, model.encode_expressions(ids, mask), index, batch.images.shape[-2:])
+            for part, seen in parts:
+                language = model.encode_expressions(ids[part], mask[part])
+                some = [each[seen] for each in maps]
+                model.segment(some, language, index[part] - seen.start, batch.images.shape[-2:])
 
     torch.cuda.reset_peak_memory_stats()
     seconds = time_on_gpu(work)["median_s"]

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.rle import decode
 from s2rm.data.table import load_table
+from s2rm.evaluation import scores as scoring
 from s2rm.evaluation.scores import LEVELS, SCORE_COLUMNS, score_expressions
 from s2rm.model.s2rm import S2RM
 
@@ -98,14 +99,17 @@ def score_table(
     ).table
 
 
-@pytest.mark.parametrize("images_per_batch", [1, 4])
+@pytest.mark.parametrize(("images_per_batch", "at_once"), [(1, 32), (4, 32), (4, 3)])
 def test_scores_equal_an_independent_recomputation(
     model: S2RM,
     tiny_tokenizer: PreTrainedTokenizerBase,
     table: pd.DataFrame,
     tiny_data: Any,
+    monkeypatch: pytest.MonkeyPatch,
     images_per_batch: int,
+    at_once: int,
 ) -> None:
+    monkeypatch.setattr(scoring, "EXPRESSIONS_AT_ONCE", at_once)
     scores = score_table(
         model,
         tiny_tokenizer,

@@ -3,8 +3,9 @@
 Shapes: N expressions, S the side of the model's input, H×W the image's own size.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,24 @@ class Scores:
         table = pd.concat([scores.table for _, scores in shares], ignore_index=True)
         histogram = np.sum([scores.histogram for _, scores in shares], axis=0)
         return cls(table.iloc[order].reset_index(drop=True), histogram)
+
+
+class Part(NamedTuple):
+    """Expressions of a batch that are fused and decoded together, and the images that they are about."""
+
+    expressions: slice
+    images: slice
+
+
+def split_batch(owners: Sequence[int]) -> Iterator[Part]:
+    """Split a batch into parts of at most `EXPRESSIONS_AT_ONCE` expressions.
+
+    Args:
+        owners: the image of each expression, in ascending order.
+    """
+    for start in range(0, len(owners), EXPRESSIONS_AT_ONCE):
+        some = owners[start : start + EXPRESSIONS_AT_ONCE]
+        yield Part(slice(start, start + len(some)), slice(some[0], some[-1] + 1))
 
 
 def score_expressions(
@@ -148,12 +167,13 @@ def score_part(
             )
         for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
             maps = model.encode_images(processor.normalise(batch.pixels.to(device, non_blocking=True)))
-            for part in torch.arange(len(batch.rows)).split(EXPRESSIONS_AT_ONCE):
+            owners = batch.expression_to_image
+            for part, seen in split_batch(owners.tolist()):
                 chosen = batch.rows[part]
                 logits = model.segment(
-                    maps,
+                    [each[seen] for each in maps],
                     None if encoded is None else encoded(chosen.tolist()),
-                    batch.expression_to_image[part].to(device, non_blocking=True),
+                    (owners[part] - seen.start).to(device, non_blocking=True),
                     batch.pixels.shape[-2:],
                 ).logits.float()
                 predicted, truth = logits > cut, batch.masks[part].to(device, non_blocking=True)

@@ -147,7 +147,7 @@ def _describe_time(plan: Plan, gpu: GPU) -> Iterator[str]:
     yield (
         f"time       {1e3 * seconds:.0f} ms a step by the roofline of {gpu.name} (60 % of its products, "
         f"85 % of its bandwidth); a real step takes longer, by {SLOWER[0]} to {SLOWER[1]} as we assume: "
-        f"{low:,.0f} to {high:,.0f} h for all {len(plan.batches)} trainings"
+        f"{low:,.0f} to {high:,.0f} h of training"
     )
 
 

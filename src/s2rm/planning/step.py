@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from s2rm.config.params import Params
-from s2rm.evaluation.scores import EXPRESSIONS_AT_ONCE
+from s2rm.evaluation.scores import split_batch
 from s2rm.model.create import create_untrained
 from s2rm.model.encoders.backbone_sketch import count_parameters
 from s2rm.model.s2rm import S2RM
@@ -75,10 +75,10 @@ def plan_evaluation(params: Params, images: int, expressions: int) -> Step:
         pixels, ids, mask, index = _batch(params, images, expressions)
         with Meter() as meter, _autocast(params.evaluate.precision):
             maps = model.encode_images(pixels)
-            parts = zip(*(each.split(EXPRESSIONS_AT_ONCE) for each in (ids, mask, index)), strict=True)
-            for some_ids, some_mask, some_index in parts:
-                language = model.encode_expressions(some_ids, some_mask)
-                model.segment(maps, language, some_index, pixels.shape[-2:]).logits.float()
+            for part, seen in split_batch([number * images // expressions for number in range(expressions)]):
+                language = model.encode_expressions(ids[part], mask[part])
+                some = [each[seen] for each in maps]
+                model.segment(some, language, index[part], pixels.shape[-2:]).logits.float()
         held = _bytes(model, [pixels, ids, mask, index])
     return Step(held, held + meter.most, meter, count_parameters(model))
 
