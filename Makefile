@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test test-slow test-all check format docs lock bench ablation ui report
+.PHONY: help setup dev demo test test-slow test-all check format docs lock bench ablation experiments ui report
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -97,6 +97,10 @@ report: setup ## render the report again
 
 ablation: setup ## compare the recorded runs with the full model, the committed params.yaml
 	s2rm ablation
+
+experiments: setup ## compare the experiments of DVC: means over the val splits, and the parameters that differ
+	dvc exp show --only-changed --no-pager --hide-workspace --hide-queued \
+		--drop '(\.digests|data|weights|models|results)\b|.*_(val|test[AB]?)$$|State|Executor'
 
 ui: setup ## open MLflow with the recorded runs
 	s2rm ui
