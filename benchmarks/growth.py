@@ -36,13 +36,13 @@ WORDS = ["the", "a", "left", "right", "red", "blue", "big", "man", "woman", "dog
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def write_table(path: Path, expressions: int) -> None:
-    """Write a prepared table with this number of training expressions and a small val split."""
+def write_table(path: Path, splits: dict[str, int]) -> None:
+    """Write a prepared table with these numbers of expressions."""
     rng = np.random.default_rng(0)
     masks = [encode(mask) for mask in make_masks(rng, 500)]
     words = np.array(WORDS)
     with pq.ParquetWriter(path, SCHEMA) as writer:
-        for split, count in (("train", expressions), ("val", VALIDATION)):
+        for split, count in splits.items():
             for first in range(0, count, PART):
                 rows = np.arange(first, min(first + PART, count))
                 chosen = words[rng.integers(len(words), size=(len(rows), 5))]
@@ -150,7 +150,7 @@ def main() -> None:
             root = Path(folder)
             for name in ("prepared", f"raw/{IMAGES}", "bert"):
                 (root / name).mkdir(parents=True)
-            write_table(root / "prepared" / f"{NAME}.parquet", size)
+            write_table(root / "prepared" / f"{NAME}.parquet", {"train": size, "val": VALIDATION})
             write_bert(root / "bert")
             noise = np.random.default_rng(0).integers(256, size=(HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
             Image.fromarray(noise).resize((WIDTH, HEIGHT)).save(root / "picture.jpg")

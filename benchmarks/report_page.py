@@ -1,15 +1,15 @@
-"""Time, memory and size of a report: five runs on ten splits, 100,000 expressions in all.
+"""Time, memory and size of a report: five runs on ten splits of 10,000 expressions each.
 
-    python benchmarks/report_page.py --runs 5 --expressions 2000 --json
+    python benchmarks/report_page.py --json [--runs 5] [--expressions 10000]
 
-Scores, analyses and pictures are made up; the pictures are noise, which WebP compresses worst. Prints the
-seconds, the peak memory of this process, and the bytes of both pages.
+Scores, analyses and pictures are made up; the pictures are noise, which WebP compresses worst. Rendering runs
+in a process of its own.
 """
 
-import argparse
 import json
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+from timing import build_parser, describe_machine, print_result
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
@@ -56,31 +57,44 @@ def make_results(root: Path, runs: int, expressions: int) -> None:
 
 def main() -> None:
     """Print the measurements."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = build_parser(__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of the report (default: %(default)s)")
-    parser.add_argument("--expressions", type=int, default=2000, help="of each split (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--expressions", type=int, default=10_000, help="of each split (default: %(default)s)"
+    )
+    parser.add_argument("--measure", type=Path, help="the folder of the results (used by this script itself)")
     arguments = parser.parse_args()
+    if arguments.measure:
+        measure(arguments.measure, arguments.runs)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        make_results(root, arguments.runs, arguments.expressions)
-        run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"
-        names = [f"+runs.run{number}={run}" for number in range(arguments.runs)]
-        params = report_inputs.ReportInputs(root).params("folder", *names, "~runs.joint")
-        started = time.perf_counter()
-        render(params, root / "results", root / "reports", shared=report_inputs.SHARED)
-        result = {
-            "seconds": round(time.perf_counter() - started, 1),
-            "peak_GiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-            "index_bytes": (root / "reports" / "index.html").stat().st_size,
-            "examples_bytes": (root / "reports" / "examples.html").stat().st_size,
-        }
+        make_results(Path(folder), arguments.runs, arguments.expressions)
+        done = subprocess.run(
+            [sys.executable, __file__, "--runs", str(arguments.runs), "--measure", folder],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        result = json.loads(done.stdout.splitlines()[-1])
+    print_result({**result, "machine": describe_machine()}, arguments.json)
+
+
+def measure(root: Path, runs: int) -> None:
+    """Render the report in this process, and print what it took."""
+    run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"
+    names = [f"+runs.run{number}={run}" for number in range(runs)]
+    params = report_inputs.ReportInputs(root).params("folder", *names, "~runs.joint")
+    started = time.perf_counter()
+    render(params, root / "results", root / "reports", shared=report_inputs.SHARED)
     print(
-        json.dumps(result)
-        if arguments.json
-        else "\n".join(f"{key}: {value}" for key, value in result.items())
+        json.dumps(
+            {
+                "seconds": round(time.perf_counter() - started, 1),
+                "peak_GB": round(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9, 2),
+                "index_bytes": (root / "reports" / "index.html").stat().st_size,
+                "examples_bytes": (root / "reports" / "examples.html").stat().st_size,
+            }
+        )
     )
 
 

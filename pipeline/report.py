@@ -73,7 +73,7 @@ def _publish(params: Params, rendered: Rendered) -> None:
 def _load_ablations() -> list[Table]:
     """Load the tables of the studies that `s2rm ablation` has rendered here, as they are now.
 
-    They are no input of the stage: a study is made of experiments, each of which runs this stage.
+    The stage does not depend on them: a study is made of experiments, each of which runs this stage.
     """
     found = []
     for path in sorted((REPORTS / "ablations").glob("*.json")):

@@ -1,4 +1,4 @@
-"""What MLflow is told of a run of a stage: its name, and tags that say where it comes from."""
+"""The name of a run in MLflow, and the tags that say where it comes from."""
 
 import getpass
 import os

@@ -155,7 +155,7 @@ def _add(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.
     """Return the weighted sums of the ratios, (draws, groups).
 
     Args:
-        sums: (draws, 2 × ratios), numerators and denominators by turns.
+        sums: (draws, 2 × ratios), numerators and denominators alternately.
         weights: (ratios, groups).
     """
     with np.errstate(invalid="ignore", divide="ignore"):
