@@ -55,7 +55,7 @@ class Card:
 
 
 def make_cards(runs: Sequence[RunResults]) -> tuple[list[Card], int]:
-    """Draw the examples of all runs, failures first, alternating between their splits, until the page is full.
+    """Draw the examples of all runs until the page is full: failures first, alternating between the splits.
 
     Returns:
         The cards, and how many were left out.
