@@ -119,7 +119,8 @@ def measure(root: Path) -> None:
     ImageFiles.read = lambda self, path: picture  # type: ignore[method-assign]
 
     def first_batch(self: EpochLoop, *_: Any) -> None:
-        next(iter(self.loader))
+        batches = iter(self.loader)  # its processes end with it
+        next(batches)
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         loaders = [memory(int(child)) for child in children]
         found = {

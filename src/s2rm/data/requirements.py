@@ -1,11 +1,14 @@
 """What a training and an evaluation need of the prepared data, checked in seconds and before any work."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from s2rm.config.benchmarks import get_benchmark
 from s2rm.core.errors import UserError
-from s2rm.data.table import load_table
+from s2rm.data.table import read_batches
 
 
 def count_expressions(prepared: Path, benchmark: str) -> dict[str, int]:
@@ -15,11 +18,16 @@ def count_expressions(prepared: Path, benchmark: str) -> dict[str, int]:
         UserError: the table cannot be read, or belongs to another benchmark.
     """
     path = prepared / f"{benchmark}.parquet"
-    table = load_table(path, ["benchmark", "split"])
-    others = set(table["benchmark"]) - {benchmark}
+    counts: Counter[str] = Counter()
+    others: set[str] = set()
+    for batch in read_batches(path, ["benchmark", "split"]):
+        others.update(pc.unique(batch["benchmark"]).to_pylist())
+        for found in pc.value_counts(batch["split"]):
+            counts[found["values"].as_py()] += found["counts"].as_py()
+    others.discard(benchmark)
     if others:
         raise UserError(f"{path} holds rows of {', '.join(sorted(others))}: run `dvc repro preprocess`")
-    return {str(split): int(count) for split, count in table["split"].value_counts(sort=False).items()}
+    return dict(counts)
 
 
 def require_training_splits(prepared: Path, benchmarks: Iterable[str]) -> None:

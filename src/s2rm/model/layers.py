@@ -34,6 +34,8 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
         """Normalise (N, C, H, W)."""
+        if not torch.is_autocast_enabled(input.device.type):
+            return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
             weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
             return F.group_norm(input, self.num_groups, weight, bias, self.eps)
@@ -97,10 +99,10 @@ def multiply_add(addend: Tensor, one: Tensor, other: Tensor) -> Tensor:
 
 
 class Expand(torch.autograd.Function):
-    """Select rows; the gradient is a matrix product with the one-hot index.
+    """Select rows; on a GPU the gradient is that of `sum_by_product`.
 
     torch's own gradient adds row by row with atomic operations on a GPU, rounds after each of them, and is
-    not deterministic.
+    not deterministic. On a CPU it adds in a fixed order, and is faster than the product.
     """
 
     @staticmethod
@@ -114,6 +116,12 @@ class Expand(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Sum the gradients, (N, …), of each row: (B, …)."""
         (index,) = ctx.saved_tensors
-        members = torch.arange(ctx.count, device=index.device)[:, None] == index  # (B, N)
-        summed = members.to(gradient.dtype) @ gradient.flatten(1)
-        return summed.unflatten(1, gradient.shape[1:]), None
+        if gradient.device.type == "cpu":
+            return gradient.new_zeros(ctx.count, *gradient.shape[1:]).index_add_(0, index, gradient), None
+        return sum_by_product(gradient, index, ctx.count), None
+
+
+def sum_by_product(rows: Tensor, index: Tensor, count: int) -> Tensor:
+    """Sum the rows (N, …) of each index 0..B−1, (N,): a matrix product with the one-hot index, (B, …)."""
+    members = torch.arange(count, device=index.device)[:, None] == index  # (B, N)
+    return (members.to(rows.dtype) @ rows.flatten(1)).unflatten(1, rows.shape[1:])
