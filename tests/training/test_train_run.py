@@ -303,6 +303,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(
     assert not torch.allclose(saved, weights[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [["train.ema=0.9"], ["train.image_masking=0.5", "train.text_masking=0.2"]])
 def test_an_averaged_or_masked_training_resumes_to_the_same_bits(
     training: Training,
