@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from random_inputs import RandomBatch, make_batch, make_model
@@ -40,18 +40,15 @@ from s2rm.model.profile import ModelPart, describe
 from s2rm.model.s2rm import S2RM
 from s2rm.planning.batches import make_sampler
 from s2rm.planning.gpus import GIB, find_device
-from s2rm.planning.step import Step, plan_evaluation, plan_training
+from s2rm.planning.step import EVALUATED_PER_IMAGE, MODES, plan_evaluation, plan_training
 from s2rm.refer.split_sizes import load_official
 from s2rm.scan import reference
 from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optim import build_optimiser
 
-EVALUATED_PER_IMAGE = 7  # expressions, as RefCOCO has
 LAST_COMPILE = 330  # seconds after the start, when nothing more is compiled: ten minutes are the limit
 DIRECTIONS = (False, True)
-Mode = Literal["none", "head", "all"]
-MODES: tuple[Mode, ...] = ("none", "head", "all")
 SMALL = "presets/study.yaml"  # its model is compared with the CPU's
 # UMD's expressions per ref, for the Google partition of RefCOCOg, whose expressions are not published.
 EXPRESSIONS_PER_REF = 1.9
@@ -195,7 +192,7 @@ def measure_training(
     gpu = find_device(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / GIB)
     found: dict[str, Any] = {"images": images, "expressions": expressions, "steps": {}}
     for mode in MODES:
-        planned = plan_step(params, mode, images, expressions)
+        planned = plan_training(params, images, expressions, mode)
         plan = {"peak_gib": planned.peak / GIB}
         if gpu is not None:
             plan["roofline_s"] = planned.meter.seconds(gpu)
@@ -249,12 +246,6 @@ def measure_evaluation(params: Params, total: ModelPart, limit: float) -> dict[s
         "plan": {"peak_gib": planned.peak / GIB},
         "eager": rates(images, expressions, seconds, flops, limit),
     }
-
-
-def plan_step(params: Params, mode: Mode, images: int, expressions: int) -> Step:
-    """Plan a step with another checkpointing mode than that of the parameters."""
-    train = params.train.model_copy(update={"activation_checkpointing": mode})
-    return plan_training(params.model_copy(update={"train": train}), images, expressions)
 
 
 def profile(step: Callable[[], None], trace: Path | None) -> dict[str, Any]:

@@ -205,6 +205,7 @@ def _run(name: str, *arguments: str) -> dict[str, Any]:
     return printed
 
 
+@pytest.mark.slow
 def test_the_gpu_script_measures_and_plans_the_same_step(
     scripts: dict[str, ModuleType], tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,10 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
 
     describe = commands.add_parser("describe", help="parameters, FLOPs and activations of the model, by part")
-    describe.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
-    describe.add_argument(
-        "-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for `dvc exp run`"
-    )
+    _take_params(describe)
     describe.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     describe.set_defaults(command=_describe)
 
@@ -59,10 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "rooflines, not measurements.",
     )
     plan.add_argument("--gpu", metavar="NAME", help="H100, A100-80GB, RTX4090, …; or its memory in GiB")
-    plan.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
-    plan.add_argument(
-        "-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for `dvc exp run`"
-    )
+    _take_params(plan)
     plan.set_defaults(command=_plan)
 
     ablation = commands.add_parser(
@@ -146,6 +140,14 @@ def _parser() -> argparse.ArgumentParser:
 
     add_commands(commands)
     return parser
+
+
+def _take_params(command: argparse.ArgumentParser) -> None:
+    """Let a command take a parameter file and overrides."""
+    command.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
+    command.add_argument(
+        "-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as for `dvc exp run`"
+    )
 
 
 def _predict(arguments: argparse.Namespace) -> None:

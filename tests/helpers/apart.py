@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from torch.optim import AdamW
 
 from s2rm.config.params import Params, Run
 from s2rm.core.errors import exit_on_user_error
 from s2rm.core.process import make_deterministic
 from s2rm.training import checkpoint, loop
+from s2rm.training.optim import build_optimiser
 
 PATIENCE = 60.0  # seconds
 RUN = Run(train_on=["refcoco_unc", "referit_berkeley"], evaluate_on=["refcoco_unc"])
@@ -32,6 +34,14 @@ SERVER.set_forkserver_preload(["s2rm.training.loop"])
 
 def nothing() -> None:
     """No preparation."""
+
+
+def damp_rounding(*arguments: Any) -> AdamW:
+    """Build AdamW with a larger epsilon: dividing by the gradient's size turns rounding into steps."""
+    optimiser = build_optimiser(*arguments)
+    for group in optimiser.param_groups:
+        group["eps"] = 1e-3
+    return optimiser
 
 
 @dataclass

@@ -17,7 +17,12 @@ SWIN = (
 
 @pytest.mark.parametrize(
     "switches",
-    [(), SWIN, ("fusion.query=word", "fusion.state=match"), ("fusion.kind=pwam", "decoder.kind=fpn")],
+    [
+        SWIN,
+        pytest.param((), marks=pytest.mark.slow),
+        pytest.param(("fusion.query=word", "fusion.state=match"), marks=pytest.mark.slow),
+        pytest.param(("fusion.kind=pwam", "decoder.kind=fpn"), marks=pytest.mark.slow),
+    ],
 )
 def test_nothing_breaks_the_graph(build_tiny: Callable[..., S2RM], switches: tuple[str, ...]) -> None:
     model = build_tiny(*switches).train()

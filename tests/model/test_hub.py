@@ -207,6 +207,7 @@ def test_a_model_is_uploaded_and_comes_back(hub: HubServer, folder: Path) -> Non
         assert torch.equal(found.state_dict()[name], tensor), name
 
 
+@pytest.mark.slow
 def test_a_user_sets_the_endpoint_by_the_environment(hub: HubServer, tmp_path: Path) -> None:
     code = (
         "from PIL import Image; from s2rm import Predictor; "

@@ -66,6 +66,7 @@ def test_the_lines(tiny_params: TinyParams, tmp_path: Path) -> None:
     assert "download" not in text  # drawn data
 
 
+@pytest.mark.slow
 def test_a_small_gpu_is_told_which_batch_fits(tiny_params: TinyParams, tmp_path: Path) -> None:
     params = tiny_params(ONE_STAGE, "train.activation_checkpointing=all")
     images = plan_batches(params, params.get_run(next(iter(params.runs))), tmp_path).most
@@ -78,6 +79,7 @@ def test_a_small_gpu_is_told_which_batch_fits(tiny_params: TinyParams, tmp_path:
     assert "train.accumulation=2" in advice
 
 
+@pytest.mark.slow
 def test_no_batch_fits(tiny_params: TinyParams, tmp_path: Path) -> None:
     gpu = GPU("tiny", 0.5)  # less than a CUDA process takes
     lines = list(describe_plan(make_plan(tiny_params(ONE_STAGE), tmp_path, gpu), gpu, tmp_path))

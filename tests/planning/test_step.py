@@ -52,6 +52,7 @@ def test_the_flops_of_an_evaluation_are_those_of_describe(tiny_params: TinyParam
     assert planned.parameters == total.parameters
 
 
+@pytest.mark.slow
 def test_checkpointing_costs_flops_and_saves_memory(tiny_params: TinyParams) -> None:
     peaks, flops = zip(
         *(
@@ -75,6 +76,7 @@ def test_a_plan_uses_no_memory_and_leaves_no_trace(tiny_params: TinyParams) -> N
     assert isinstance(torch.zeros(1).item(), float)
 
 
+@pytest.mark.slow
 def test_an_average_of_the_weights_is_held_too(tiny_params: TinyParams) -> None:
     plain = plan_training(tiny_params(), 2, 4)
     averaged = plan_training(tiny_params("train.ema=0.9"), 2, 4)

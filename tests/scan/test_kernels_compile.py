@@ -1,4 +1,4 @@
-"""The sweep's kernels compile for GPUs that are not at hand, and what they hold fits into registers."""
+"""The sweep's kernels are compiled for several GPUs, none of which is needed; no register is spilled."""
 
 import json
 import os

@@ -139,6 +139,7 @@ def lose_the_compiler() -> None:
     scan.implementation_for = lambda z: original(on_gpu(z.dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_a_training_goes_on_without_a_compiler(tmp_path: Path, tiny_data: Any, tiny_params: Any) -> None:
     from apart import RUN

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pytest
 import torch
 from accelerate.state import PartialState
-from apart import RUN, SERVER, Apart
+from apart import RUN, SERVER, Apart, damp_rounding
 from tiny_model import save
-from torch.optim import AdamW
 
 from s2rm.config.params import Params
 from s2rm.data.image_zip import ImageFiles
@@ -28,7 +27,6 @@ from s2rm.evaluation.sharding import score_together
 from s2rm.model.s2rm import S2RM
 from s2rm.training import loop
 from s2rm.training.checkpoint import Progress, load_state
-from s2rm.training.optim import build_optimiser
 
 pytestmark = pytest.mark.distributed
 STEPS = 20
@@ -86,14 +84,6 @@ def prepare_steps(wanted: int) -> None:
         return Rows(pa.concat_tables([table] * -(-wanted // len(table)))[:wanted])
 
     loop.load_rows, loop.build_optimiser = rows, damp_rounding
-
-
-def damp_rounding(*arguments: Any) -> AdamW:
-    """Build AdamW with a larger epsilon: dividing by the gradient's size turns rounding into steps."""
-    optimiser = build_optimiser(*arguments)
-    for group in optimiser.param_groups:
-        group["eps"] = 1e-3
-    return optimiser
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ def test_the_epochs_are_long_enough_to_stop_inside_them(whole: Apart) -> None:
     assert len(whole.steps) >= 2 * 5
 
 
+@pytest.mark.slow
 @pytest.mark.kill
 @pytest.mark.parametrize("moment", range(3))
 def test_a_killed_training_ends_with_the_same_bits(whole: Apart, start: Start, moment: int) -> None:
@@ -115,6 +116,7 @@ def test_accumulated_batches_are_resumed_at_a_whole_step(
     assert training.files == other.files
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize("damage", ["a bit", "half", "empty"])
 def test_a_damaged_state_is_skipped_for_the_previous_one(whole: Apart, start: Start, damage: str) -> None:

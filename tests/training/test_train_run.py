@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from apart import damp_rounding
 from safetensors.torch import load_file
 
 from s2rm.config.params import Params, Run
@@ -302,6 +303,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(
     assert not torch.allclose(saved, weights[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [["train.ema=0.9"], ["train.image_masking=0.5", "train.text_masking=0.2"]])
 def test_an_averaged_or_masked_training_resumes_to_the_same_bits(
     training: Training,
@@ -338,6 +340,7 @@ def test_a_compiled_training_has_the_same_losses(
 ) -> None:
     """By dynamo and autograd's tracing, which decide what is in the graph; not by inductor's kernels."""
     settings = ("train.epochs=7", "train.validate_every=7")
+    monkeypatch.setattr(loop, "build_optimiser", damp_rounding)
     training.run(tiny_params(*settings))
     monkeypatch.setattr(loop, "COMPILER", "aot_eager")
     other = Training(tmp_path / "other", training.data)

@@ -165,28 +165,29 @@ def score_part(
             encoded = EncodedExpressions(
                 model, processor.tokenize(table["expression"].tolist()), processor, device
             )
-        for batch in tqdm(loader, desc=title, disable=title is None, unit="batch"):
-            maps = model.encode_images(processor.normalise(batch.pixels.to(device, non_blocking=True)))
-            owners = batch.expression_to_image
-            for part, seen in split_batch(owners.tolist()):
-                chosen = batch.rows[part]
-                logits = model.segment(
-                    [each[seen] for each in maps],
-                    None if encoded is None else encoded(chosen.tolist()),
-                    (owners[part] - seen.start).to(device, non_blocking=True),
-                    batch.pixels.shape[-2:],
-                ).logits.float()
-                predicted, truth = logits > cut, batch.masks[part].to(device, non_blocking=True)
-                probability = logits.sigmoid()
-                found = overlap(predicted, truth)
-                if original:
-                    histogram += _count_levels(probability, truth)
-                    found += _score_original(logits, dataset.rows, chosen.tolist(), cut, predicted_rle)
-                else:
-                    found += found
-                found += (_confidence(probability, predicted),)
-                counted.append(torch.stack([each.double() for each in found]))
-                rows.append(chosen)
+        with tqdm(loader, desc=title, disable=title is None, unit="batch") as bar:
+            for batch in bar:
+                maps = model.encode_images(processor.normalise(batch.pixels.to(device, non_blocking=True)))
+                owners = batch.expression_to_image
+                for part, seen in split_batch(owners.tolist()):
+                    chosen = batch.rows[part]
+                    logits = model.segment(
+                        [each[seen] for each in maps],
+                        None if encoded is None else encoded(chosen.tolist()),
+                        (owners[part] - seen.start).to(device, non_blocking=True),
+                        batch.pixels.shape[-2:],
+                    ).logits.float()
+                    predicted, truth = logits > cut, batch.masks[part].to(device, non_blocking=True)
+                    probability = logits.sigmoid()
+                    found = overlap(predicted, truth)
+                    if original:
+                        histogram += _count_levels(probability, truth)
+                        found += _score_original(logits, dataset.rows, chosen.tolist(), cut, predicted_rle)
+                    else:
+                        found += found
+                    found += (_confidence(probability, predicted),)
+                    counted.append(torch.stack([each.double() for each in found]))
+                    rows.append(chosen)
     order = torch.cat(rows).argsort()
     values = torch.cat(counted, dim=1).cpu().numpy()[:, order]
     result = table[["sent_id", "ref_id", "image_id"]].copy()

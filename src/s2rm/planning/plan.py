@@ -12,12 +12,10 @@ from s2rm.acquire.archives.catalog import choose_route, load_catalog
 from s2rm.config.params import Params
 from s2rm.planning.batches import Batches, plan_batches
 from s2rm.planning.gpus import GIB, GPU
-from s2rm.planning.step import Step, plan_evaluation, plan_training
+from s2rm.planning.step import EVALUATED_PER_IMAGE, MODES, Step, plan_evaluation, plan_training
 
-MODES = ("none", "head", "all")
 CONTEXT, FRAGMENTS = 1.0 * GIB, 1.1  # of a CUDA process, and the factor on its tensors: assumed
 SLOWER = (1.3, 1.6)  # the factor of a real step on its roofline: assumed
-EVALUATED_PER_IMAGE = 7  # expressions, as RefCOCO has
 STATES = 2  # that are kept of an unfinished training
 
 
@@ -44,8 +42,8 @@ class Plan:
     parameters: int
     step: Step
     """Of the run with the most images, on an average batch."""
-    smaller: tuple[int, str, float] | None
-    """The largest batch that fits a smaller GPU: expressions, mode and bytes needed."""
+    smaller: tuple[int, float] | None
+    """The largest batch that fits a smaller GPU, with "all": expressions, and bytes needed."""
 
 
 def make_plan(params: Params, prepared: Path, gpu: GPU | None) -> Plan:
@@ -63,30 +61,25 @@ def make_plan(params: Params, prepared: Path, gpu: GPU | None) -> Plan:
     largest = max(batches.values(), key=lambda each: each.most)
     expressions = params.train.expressions_per_batch
     memory = Memory(
-        {mode: _train(params, mode, largest.most, expressions).peak for mode in MODES},
+        {mode: plan_training(params, largest.most, expressions, mode).peak for mode in MODES},
         plan_evaluation(
             params,
             params.evaluate.images_per_batch,
             EVALUATED_PER_IMAGE * params.evaluate.images_per_batch,
         ).peak,
     )
-    step = _train(params, params.train.activation_checkpointing, round(largest.mean), expressions)
+    step = plan_training(params, round(largest.mean), expressions)
     smaller = None
     if gpu is not None and memory.needed("all") > gpu.memory * GIB:
         smaller = _shrink(params, largest, gpu)
     return Plan(params, batches, memory, step.parameters, step, smaller)
 
 
-def _train(params: Params, mode: str, images: int, expressions: int) -> Step:
-    train = params.train.model_copy(update={"activation_checkpointing": mode})
-    return plan_training(params.model_copy(update={"train": train}), images, expressions)
-
-
-def _shrink(params: Params, batches: Batches, gpu: GPU) -> tuple[int, str, float] | None:
+def _shrink(params: Params, batches: Batches, gpu: GPU) -> tuple[int, float] | None:
     """Halve the batch until it fits; None where a single expression does not."""
 
     def needed(images: int, expressions: int) -> float:
-        return CONTEXT + FRAGMENTS * _train(params, "all", images, expressions).peak
+        return CONTEXT + FRAGMENTS * plan_training(params, images, expressions, "all").peak
 
     if needed(1, 1) > gpu.memory * GIB:
         return None
@@ -94,7 +87,7 @@ def _shrink(params: Params, batches: Batches, gpu: GPU) -> tuple[int, str, float
     while True:
         expressions, images = -(-expressions // 2), -(-images // 2)
         if (size := needed(images, expressions)) <= gpu.memory * GIB:
-            return expressions, "all", size
+            return expressions, size
 
 
 def describe_plan(plan: Plan, gpu: GPU | None, catalog: Path) -> Iterator[str]:
@@ -122,11 +115,11 @@ def describe_plan(plan: Plan, gpu: GPU | None, catalog: Path) -> Iterator[str]:
         )
     yield f"memory     evaluation: {memory.evaluation / GIB:.1f} GiB of tensors"
     if plan.smaller is not None:
-        count, mode, needed = plan.smaller
+        count, needed = plan.smaller
         factor = -(-train.expressions_per_batch // count)
         yield (
             f"memory     train.expressions_per_batch={count} "
-            f"train.accumulation={factor * train.accumulation} train.activation_checkpointing={mode} "
+            f"train.accumulation={factor * train.accumulation} train.activation_checkpointing=all "
             f"needs about {needed / GIB:.0f} GiB"
         )
     elif gpu is not None and memory.needed("all") > gpu.memory * GIB:

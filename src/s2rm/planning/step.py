@@ -4,6 +4,7 @@ Shapes: B images, N expressions, S the side of the input in pixels, T tokens.
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,10 @@ from s2rm.training.activation_checkpointing import checkpoint_activations
 from s2rm.training.loss import segmentation_loss
 from s2rm.training.optim import build_optimiser
 
+Mode = Literal["none", "head", "all"]
+MODES: tuple[Mode, ...] = get_args(Mode)  # of train.activation_checkpointing
+EVALUATED_PER_IMAGE = 7  # expressions, as RefCOCO has
+
 
 @dataclass(frozen=True)
 class Step:
@@ -34,14 +39,17 @@ class Step:
     """Number of the model's parameters."""
 
 
-def plan_training(params: Params, images: int, expressions: int) -> Step:
-    """Plan an optimiser step on B = `images` and N = `expressions`, by the parameters of the training."""
+def plan_training(params: Params, images: int, expressions: int, mode: Mode | None = None) -> Step:
+    """Plan an optimiser step on B = `images` and N = `expressions`, by the parameters of the training.
+
+    `mode` takes the place of `train.activation_checkpointing`, if it is given.
+    """
     train, size = params.train, params.vision.image_size
     if train.image_masking or train.text_masking:
         images, expressions = 2 * images, 2 * expressions
     with FakeTensorMode(allow_non_fake_inputs=True), fused_attention():
         model = _build(params).train()
-        checkpoint_activations(model, train.activation_checkpointing)
+        checkpoint_activations(model, mode or train.activation_checkpointing)
         optimiser = build_optimiser(model, train)
         batch = _batch(params, images, expressions)
         truth = torch.zeros(expressions, 1, size, size, dtype=torch.bool)

@@ -97,7 +97,7 @@ def _(
 
 
 class _Sweep(torch.autograd.Function):
-    """The operators' gradient. As a part of the operator it would cost a step on a CPU 3 % more."""
+    """The operators' gradient. As a part of the operators it made a training step on a CPU slower."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, c: Tensor, dim: int, directions: tuple[bool, ...]) -> tuple[Tensor, ...]:

@@ -94,43 +94,46 @@ class EpochLoop:
             total=len(self.loader),
             disable=not accelerator.is_main_process,
         )
-        for batch in bar:
-            if rng_state is not None:  # saved inside the epoch: the loader has drawn its own numbers now
-                rng_state.restore()
-                rng_state = None
-            parts = self._step(batch)
-            count = len(batch.token_ids)
-            since += count
-            progress.batch += 1
-            counted = torch.isfinite(parts["loss"])
-            seen = seen + count * counted
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0) + torch.where(counted, value.detach().double() * count, 0)
-            if not accelerator.sync_gradients:
-                continue
-            self.schedule.step()
-            self.update_average()
-            progress.step += 1
-            if progress.step % train.log_every == 0:
-                losses = _fetch(parts)
-                self._check_skips()
-                now = time.perf_counter()
-                metrics = {f"train/{name}": value for name, value in losses.items()}
-                metrics["train/learning_rate"] = self.schedule.get_last_lr()[-1]
-                metrics["train/skipped_steps"] = progress.skips[0]
-                metrics["train/expressions_per_second"] = since * accelerator.num_processes / (now - started)
-                self.log(metrics, progress.step)
-                bar.set_postfix(loss=f"{losses['loss']:.3f}")
-                since, started = 0, now
-            stopped, due = self._ask(stop.signal is not None, time.monotonic() >= self.next_save)
-            if stopped or due:
-                self._check_skips()
-                progress.sums, progress.seen = self._total(sums, seen)
-                self.save(stopped)
-                self.next_save = time.monotonic() + 60 * train.save_minutes
-            if stopped:
-                accelerator.wait_for_everyone()  # a launcher ends all once one has ended, also one that saves
-                raise _stopped(stop.signal or signal.SIGTERM, progress.step, self.steps)
+        with bar:  # which ends its line, also where a signal or an error comes in between
+            for batch in bar:
+                if rng_state is not None:  # saved inside the epoch: the loader has drawn its own numbers now
+                    rng_state.restore()
+                    rng_state = None
+                parts = self._step(batch)
+                count = len(batch.token_ids)
+                since += count
+                progress.batch += 1
+                counted = torch.isfinite(parts["loss"])
+                seen = seen + count * counted
+                for name, value in parts.items():
+                    sums[name] = sums.get(name, 0) + torch.where(counted, value.detach().double() * count, 0)
+                if not accelerator.sync_gradients:
+                    continue
+                self.schedule.step()
+                self.update_average()
+                progress.step += 1
+                if progress.step % train.log_every == 0:
+                    losses = _fetch(parts)
+                    self._check_skips()
+                    now = time.perf_counter()
+                    metrics = {f"train/{name}": value for name, value in losses.items()}
+                    metrics["train/learning_rate"] = self.schedule.get_last_lr()[-1]
+                    metrics["train/skipped_steps"] = progress.skips[0]
+                    metrics["train/expressions_per_second"] = (
+                        since * accelerator.num_processes / (now - started)
+                    )
+                    self.log(metrics, progress.step)
+                    bar.set_postfix(loss=f"{losses['loss']:.3f}")
+                    since, started = 0, now
+                stopped, due = self._ask(stop.signal is not None, time.monotonic() >= self.next_save)
+                if stopped or due:
+                    self._check_skips()
+                    progress.sums, progress.seen = self._total(sums, seen)
+                    self.save(stopped)
+                    self.next_save = time.monotonic() + 60 * train.save_minutes
+                if stopped:
+                    accelerator.wait_for_everyone()  # a launcher ends all once one has ended
+                    raise _stopped(stop.signal or signal.SIGTERM, progress.step, self.steps)
         if rng_state is not None:
             rng_state.restore()
         self._check_skips()

@@ -42,6 +42,7 @@ def start(files: dict[str, bytes], params: Params) -> None:
         assert found.words.shape[:2] == token_ids.shape
 
 
+@pytest.mark.slow
 @given(random=randoms)
 @settings(max_examples=40)
 def test_damaged_files_start_a_training_or_give_one_line(

@@ -198,16 +198,20 @@ def test_a_file_that_does_not_fit_is_named_in_one_line(
 SWIN = {"embed_dim": 8, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 2, 2], "window_size": 4}
 
 
-def test_swin_s_fused_attention_and_kept_masks_change_no_value() -> None:
+def build_swin() -> VisionEncoder:
     torch.manual_seed(0)
-    encoder = VisionEncoder(
+    return VisionEncoder(
         "swin_tiny_patch4_window7_224",
         [8, 8, 8, 8],
         weights=None,
         image_size=64,
         coordinates=False,
         options=SWIN,
-    ).double()
+    )
+
+
+def test_swin_s_fused_attention_and_kept_masks_change_no_value() -> None:
+    encoder = build_swin().double()
     for name, parameter in encoder.named_parameters():
         if name.endswith("relative_position_bias_table"):
             nn.init.normal_(parameter)
@@ -223,15 +227,7 @@ def test_swin_s_fused_attention_and_kept_masks_change_no_value() -> None:
 
 
 def test_swin_takes_other_sizes_in_between() -> None:
-    torch.manual_seed(0)
-    encoder = VisionEncoder(
-        "swin_tiny_patch4_window7_224",
-        [8, 8, 8, 8],
-        weights=None,
-        image_size=64,
-        coordinates=False,
-        options=SWIN,
-    ).eval()
+    encoder = build_swin().eval()
     images, larger = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 96, 128)
     first = encoder(images)
     assert encoder(larger)[0].shape[-2:] == (24, 32)

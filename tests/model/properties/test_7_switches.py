@@ -266,6 +266,7 @@ def test_every_value_leaves_no_parameter_without_a_finite_gradient(
     check_every_parameter_trains(build_tiny(*overrides))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(combination=combinations)
 def test_every_combination_trains(build_tiny: Build, combination: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def find_local(language: Language) -> Path | None:
     """Return the folder on this machine that `language.pretrained` names; None if it names one on the Hub.
 
     Raises:
-        UserError: it is written like a path, and there is no such folder.
+        UserError: the name is a path, and no folder is there.
     """
     name = language.pretrained or ""
     folder = Path(name).expanduser()
