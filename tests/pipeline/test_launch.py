@@ -11,20 +11,25 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STAGE = """
-import os, sys, time
+import sys, time
 sys.path[:0] = [{pipeline!r}, {src!r}]
 from launch import launch
 from s2rm.core.errors import StoppedError, exit_on_user_error
 from s2rm.core.signals import stop_signals
 
+def say(word):
+    # In one piece: print() writes a line's end apart where $PYTHONUNBUFFERED is set, and two processes mix.
+    sys.stdout.write(word + "\\n")
+    sys.stdout.flush()
+
 def main():
     launch()
     with stop_signals(at_once=False) as stop:
-        print("started", flush=True)
+        say("started")
         while stop.signal is None:
             time.sleep(0.01)
         time.sleep(0.5)  # the state is saved, and more signals arrive
-        print("saved", flush=True)
+        say("saved")
         raise StoppedError("saved", stop.signal)
 
 exit_on_user_error(main)
