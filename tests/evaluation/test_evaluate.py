@@ -38,14 +38,17 @@ def model_folder(
     return folder
 
 
-def write_split(table: pd.DataFrame, split: str, prepared: Path) -> None:
-    """Write a prepared table of one split only."""
+def write_split(source: Path, split: str, prepared: Path) -> None:
+    """Write a prepared table of one split only, from the tables in `source`."""
+    table = load_table(source / "refcoco_unc.parquet")
     rows = table[table["split"] == split]
     prepared.mkdir(exist_ok=True)
     pq.write_table(
         pa.Table.from_pandas(rows, SCHEMA, preserve_index=False).cast(SCHEMA),
         prepared / "refcoco_unc.parquet",
     )
+    objects = prepared / "refcoco_unc-objects.parquet"
+    objects.write_bytes((source / objects.name).read_bytes())
 
 
 def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -> None:
@@ -57,7 +60,8 @@ def test_files_and_metrics(model_folder: Path, tiny_data: Any, tmp_path: Path) -
     splits = [(name, split) for name in NAMES for split in get_benchmark(name).evaluation_splits]
     assert [(name, split) for name in metrics for split in metrics[name]] == splits
     written = {path.name for path in output.iterdir()} - {"metrics.json", "inspect"}
-    assert written == {f"{name}-{split}.parquet" for name, split in splits}
+    stems = [f"{name}-{split}" for name, split in splits]
+    assert written == {f"{stem}{end}" for stem in stems for end in (".parquet", "-analysis.json")}
     assert json.loads((output / "metrics.json").read_text()) == metrics
     for name, split in splits:
         scores = pd.read_parquet(output / f"{name}-{split}.parquet")
@@ -99,7 +103,7 @@ def test_a_compiled_model_scores_alike(
 def test_an_empty_split_is_left_out_with_a_warning(
     model_folder: Path, tiny_data: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_split(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "testB", tmp_path / "prepared")
+    write_split(tiny_data.prepared, "testB", tmp_path / "prepared")
     with caplog.at_level(logging.WARNING):
         metrics = evaluate_benchmarks(
             model_folder,
@@ -118,7 +122,7 @@ def test_an_empty_split_is_left_out_with_a_warning(
 
 
 def test_nothing_to_evaluate(model_folder: Path, tiny_data: Any, tmp_path: Path) -> None:
-    write_split(load_table(tiny_data.prepared / "refcoco_unc.parquet"), "train", tmp_path / "prepared")
+    write_split(tiny_data.prepared, "train", tmp_path / "prepared")
     with pytest.raises(UserError, match="nothing to evaluate: refcoco_unc"):
         evaluate_benchmarks(
             model_folder,

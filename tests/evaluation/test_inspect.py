@@ -163,7 +163,11 @@ def test_the_words_are_those_of_the_same_expression_and_stage(evaluated: Evaluat
     found = load_inspection(evaluated.results / "inspect", source="refshapes")
     assert found.view is not None
     assert found.words is not None
-    assert found.words.example is found.view.example
+    shown = [
+        (each.title, each.expression, each.truth.tobytes(), each.predicted.tobytes(), each.image.tobytes())
+        for each in (found.words.example, found.view.example)
+    ]
+    assert shown[0] == shown[1]
     assert (found.words.stage, found.words.kind) == (2, "sigmoid")
     predictor = Predictor.from_pretrained(evaluated.model)
     with watch_words(predictor.model) as affinities:

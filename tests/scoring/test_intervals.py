@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from s2rm.scoring.intervals import RESAMPLES, Interval, Ratio, bootstrap, holm, mean_ratios
+from s2rm.scoring.intervals import RESAMPLES, Interval, Ratio, bootstrap, bootstrap_all, holm, mean_ratios
 
 
 def bootstrap_difference(samples: list[tuple[ArrayLike, ArrayLike]]) -> Interval:
@@ -136,3 +136,15 @@ def test_a_single_image_has_no_interval() -> None:
     found = bootstrap_difference([([1.0, 3.0], [5, 5])])
     assert found.value == 2
     assert np.isnan([found.low, found.high]).all()
+
+
+def test_a_group_with_a_single_image_has_no_interval() -> None:
+    """Though the images of all groups are drawn together, and the same ones as without it."""
+    values, image = clustered(1.0)
+    several = Ratio(values, np.ones(len(values)), image.tolist())
+    alone = Ratio([1.0, 3.0], [1.0, 1.0], [0, 0])
+    found = bootstrap_all([[several], [alone], [alone, several]])
+    assert vars(found[0]) == pytest.approx(vars(bootstrap([several])))
+    assert found[1].value == 2
+    assert np.isnan([found[1].low, found[1].high]).all()
+    assert found[2].low < found[2].high

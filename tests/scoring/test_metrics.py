@@ -30,6 +30,12 @@ def test_metrics_equal_a_plain_recomputation(pairs: list[tuple[int, int]]) -> No
     assert found == {name: pytest.approx(float(100 * value), abs=6e-5) for name, value in expected.items()}
 
 
+def test_strict() -> None:
+    """P@X of CRIS counts IoU > X."""
+    assert segmentation_metrics([5, 6], [10, 10])["P_0.5"] == 100
+    assert segmentation_metrics([5, 6], [10, 10], strict=True)["P_0.5"] == 50
+
+
 @given(PAIRS, st.randoms())
 def test_order_does_not_matter(pairs: list[tuple[int, int]], random) -> None:  # type: ignore[no-untyped-def]
     shuffled = random.sample(pairs, len(pairs))

@@ -1,4 +1,4 @@
-"""Masks as COCO's compressed run lengths (RLE): encoding, decoding, and checks of untrusted codes.
+"""Masks as COCO's compressed run lengths (RLE): codes, checks of untrusted ones, areas without decoding.
 
 A mask is kept as the `counts` of COCO's compressed RLE, an ASCII string; its size is the image's
 (height, width). Runs go down the columns and start with background. Decoding does without pycocotools, whose
@@ -8,9 +8,12 @@ https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Runs = NDArray[np.int64]
 
 LONGEST_RUN_CODE = 7  # characters of 5 bits: any run below 2³⁴
 
@@ -37,7 +40,7 @@ def encode(mask: NDArray[np.bool_]) -> str:
     return str(rle["counts"].decode("ascii"))
 
 
-def encode_runs(runs: NDArray[np.int64]) -> str:
+def encode_runs(runs: Runs) -> str:
     """Return COCO's code of run lengths, the inverse of `read_runs` (`rleToString` in maskApi.c)."""
     values = runs.astype(np.int64)
     values[3:] -= runs[1:-2]
@@ -55,22 +58,46 @@ def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
     Raises:
         SegmentationError: the counts are not COCO's code, or the runs do not fill the mask exactly.
     """
-    runs = read_runs(counts)
+    return to_mask(read_counts(counts, height, width), height, width)
+
+
+def read_counts(counts: Any, height: int, width: int) -> Runs:
+    """Return the run lengths (runs,) of an untrusted RLE: they fill a mask of this size exactly.
+
+    Args:
+        counts: COCO's code, or a list of run lengths.
+        height: of the mask.
+        width: of the mask.
+
+    Raises:
+        SegmentationError: the counts are neither, or do not fill the mask.
+    """
+    if isinstance(counts, str | bytes):
+        runs = read_runs(counts)
+    elif isinstance(counts, list) and all(type(run) is int and 0 <= run <= height * width for run in counts):
+        runs = np.array(counts, dtype=np.int64)
+    else:
+        raise SegmentationError(
+            "malformed_segmentation",
+            f"the counts of an RLE are neither COCO's code nor run lengths of {height} × {width} pixels",
+        )
     check_runs(runs, height, width)
-    return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height).T
+    return runs
 
 
-def check_runs(runs: NDArray[np.int64], height: int, width: int) -> None:
+def check_runs(runs: Runs, height: int, width: int) -> None:
     """Check that run lengths fill a mask of this size exactly.
 
     Raises:
         SegmentationError: they do not, or one is negative.
     """
-    if (runs < 0).any() or runs.sum() != height * width:
+    pixels = height * width
+    # Each run is checked as well: the sum of long ones may wrap around to the right number.
+    if (runs < 0).any() or (runs > pixels).any() or runs.sum() != pixels:
         raise SegmentationError("malformed_segmentation", f"the runs do not fill {height} × {width} pixels")
 
 
-def read_runs(counts: str | bytes) -> NDArray[np.int64]:
+def read_runs(counts: str | bytes) -> Runs:
     """Return the run lengths (runs,) in COCO's code.
 
     Each number is a sequence of characters of 5 bits, lowest first, where bit 6 says that more follow; from
@@ -94,3 +121,46 @@ def read_runs(counts: str | bytes) -> NDArray[np.int64]:
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs
+
+
+def to_runs(mask: NDArray[np.bool_]) -> Runs:
+    """Return the run lengths of a mask (height, width)."""
+    flat = mask.T.reshape(-1)
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(edges, prepend=0, append=flat.size)
+    return np.insert(runs, 0, 0) if flat.size and flat[0] else runs
+
+
+def to_mask(runs: Runs, height: int, width: int) -> NDArray[np.bool_]:
+    """Return the mask (height, width) of run lengths that fill it."""
+    return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height).T
+
+
+def count_pixels(runs: Runs) -> int:
+    """Return the number of pixels of a mask."""
+    return int(runs[1::2].sum())
+
+
+def count_shared(first: Runs, second: Runs) -> int:
+    """Return the number of pixels that two masks of one size share."""
+    starts, ends, inside = _cut(first, second)
+    return int((ends - starts)[inside[0] & inside[1]].sum())
+
+
+def subtract(first: Runs, second: Runs) -> Runs:
+    """Return the first of two masks of one size, without the pixels of the second."""
+    starts, ends, inside = _cut(first, second)
+    filled = starts < ends
+    changes = np.flatnonzero(np.diff((inside[0] & ~inside[1])[filled], prepend=False))
+    return np.diff(starts[filled][changes], prepend=0, append=ends[-1])
+
+
+def _cut(first: Runs, second: Runs) -> tuple[Runs, Runs, list[NDArray[np.bool_]]]:
+    """Cut two masks where either changes: starts and ends of the pieces, and whether each mask has them.
+
+    A piece is empty where both masks change.
+    """
+    edges = first.cumsum(), second.cumsum()
+    ends = np.sort(np.concatenate(edges))
+    starts = np.concatenate([[0], ends[:-1]])
+    return starts, ends, [np.searchsorted(edge, starts, "right") % 2 == 1 for edge in edges]

@@ -43,6 +43,7 @@ from s2rm.model.hooks import (
 )
 from s2rm.predictor import Predictor
 from s2rm.scoring.metrics import compute_iou
+from s2rm.scoring.slices import CONFIDENT_IOU
 
 BINS = 20  # of the probability, in the calibration
 # Shown where a run is evaluated on it: its expressions need positions and their order.
@@ -50,7 +51,6 @@ SHOWN_FIRST = "refshapes_structured"
 BALANCING_IMAGES = 200  # the first ones of a split: all of a large split would take as long as its evaluation
 IMAGES_PER_BATCH = 8
 FAILURES = 3  # of each kind in a split
-CONFIDENT_IOU = 0.1  # below it a high score is confident and wrong
 
 EXAMPLE_COLUMNS = (
     "benchmark",
@@ -59,7 +59,7 @@ EXAMPLE_COLUMNS = (
     "expression",
     "iou",  # at the image's size, 0…1
     "score",  # as in SCORE_COLUMNS
-    "kind",  # of the error, one of `s2rm.scoring.errors.KINDS`
+    "kind",  # of the error, one of `s2rm.scoring.error_kinds.KINDS`
     "image",  # the file under images/
     "height",
     "width",

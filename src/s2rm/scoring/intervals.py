@@ -8,14 +8,15 @@ is drawn once for all of them. Two models are scored on the same expressions, so
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import ttest_ind
+
+from s2rm.config.benchmarks import get_benchmark
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -45,6 +46,17 @@ class Ratio:
     """Of this ratio in the sum of all."""
 
 
+def name_images(benchmark: str, image_ids: Iterable[int]) -> list[tuple[str, int]]:
+    """Name the image of each expression: RefCOCO and RefCOCO+ share theirs, ReferIt has its own.
+
+    Args:
+        benchmark: of the expressions.
+        image_ids: one for each expression.
+    """
+    collection = get_benchmark(benchmark).images
+    return [(collection, int(image)) for image in image_ids]
+
+
 def mean_ratios(benchmarks: Sequence[Ratio], weight: float = 1.0) -> list[Ratio]:
     """Return the ratios whose sum is `weight` times their mean."""
     share = weight / len(benchmarks)
@@ -59,7 +71,7 @@ def bootstrap(ratios: Sequence[Ratio], *, resamples: int = RESAMPLES) -> Interva
         resamples: number of draws.
 
     Returns:
-        The sum. Its interval is NaN where there are less than two images.
+        The sum. Its interval is NaN where it has fewer than two images.
     """
     return bootstrap_all([ratios], resamples=resamples)[0]
 
@@ -82,14 +94,11 @@ def bootstrap_all(groups: Sequence[Sequence[Ratio]], *, resamples: int = RESAMPL
     weights[np.arange(len(ratios)), owner] = [ratio.weight for ratio in ratios]
     distinct = sorted(set(chain.from_iterable(ratio.image for ratio in ratios)))
     names = {name: number for number, name in enumerate(distinct)}
+    images = [np.fromiter((names[name] for name in ratio.image), np.int64) for ratio in ratios]
     sums = np.stack(
         [
-            np.bincount(
-                np.fromiter((names[name] for name in ratio.image), np.int64),
-                weights=np.asarray(values, dtype=float),
-                minlength=len(names),
-            )
-            for ratio in ratios
+            np.bincount(image, weights=np.asarray(values, dtype=float), minlength=len(names))
+            for ratio, image in zip(ratios, images, strict=True)
             for values in (ratio.numerator, ratio.denominator)
         ],
         axis=1,
@@ -107,6 +116,11 @@ def bootstrap_all(groups: Sequence[Sequence[Ratio]], *, resamples: int = RESAMPL
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a group without any expression
         lows, highs = np.nanpercentile(values, [tail, 100 - tail], axis=0)
+    seen = np.zeros((len(groups), len(names)), dtype=bool)
+    for group, image in zip(owner, images, strict=True):
+        seen[group, image] = True
+    # All draws of a single image are alike: an interval of no width would say that its number is certain.
+    lows, highs = np.where(seen.sum(1) < 2, np.nan, [lows, highs])
     return [
         Interval(value, float(low), float(high)) for value, low, high in zip(found, lows, highs, strict=True)
     ]
@@ -123,6 +137,8 @@ def welch_difference(first: ArrayLike, second: ArrayLike) -> Interval:
         mean(first) − mean(second). The interval covers the true difference of the two means over all
         seeds, 95 times out of 100; it is NaN where a model has a single training.
     """
+    from scipy.stats import ttest_ind  # which evaluations and `s2rm score` do without
+
     first, second = np.asarray(first, float), np.asarray(second, float)
     value = float(first.mean() - second.mean())
     if min(len(first), len(second)) < 2:

@@ -29,12 +29,20 @@ def compute_iou(intersection: ArrayLike, union: ArrayLike) -> NDArray[np.float64
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def segmentation_metrics(intersection: ArrayLike, union: ArrayLike) -> dict[str, float]:
+def reach(iou: NDArray[np.float64], threshold: float, strict: bool) -> NDArray[np.bool_]:
+    """Return which IoUs count for P@threshold, (n,): those above it if `strict`, else equal ones as well."""
+    return iou > threshold if strict else iou >= threshold
+
+
+def segmentation_metrics(
+    intersection: ArrayLike, union: ArrayLike, *, strict: bool = False
+) -> dict[str, float]:
     """Compute all metrics of a split.
 
     Args:
         intersection: (n,), pixels, one value per expression.
         union: (n,), pixels.
+        strict: whether P@X counts IoU > X rather than ≥ X.
 
     Returns:
         METRICS → percent.
@@ -48,5 +56,5 @@ def segmentation_metrics(intersection: ArrayLike, union: ArrayLike) -> dict[str,
     iou = compute_iou(intersection, union)
     total = union.sum()
     metrics = {"oIoU": intersection.sum() / total if total else 0.0, "mIoU": iou.mean()}
-    metrics |= {f"P_{threshold}": (iou >= threshold).mean() for threshold in THRESHOLDS}
+    metrics |= {f"P_{threshold}": reach(iou, threshold, strict).mean() for threshold in THRESHOLDS}
     return {name: round(100 * float(value), 4) for name, value in metrics.items()}

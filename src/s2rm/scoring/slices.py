@@ -15,6 +15,7 @@ LENGTHS = ((1, 1), (2, 3), (4, 6), (7, 10), (11, 10**6))  # words
 SMALL, MEDIUM = 32**2, 96**2  # pixels, COCO's limits of small and medium objects
 MOST_CATEGORIES = 12  # the most frequent ones are slices
 RESAMPLES = 2000
+CONFIDENT_SCORE, CONFIDENT_IOU = 0.95, 0.1  # above and below them a prediction is confident and wrong
 COLUMNS = ("group", "slice", "expressions", "share", "mIoU", "low", "high")
 
 
@@ -98,8 +99,13 @@ def measure_consistency(rows: pd.DataFrame, scores: pd.DataFrame) -> dict[str, f
     }
 
 
+def is_confident_error(score: float, iou: float) -> bool:
+    """Return whether a prediction is confident and wrong; both numbers in 0…1."""
+    return score > CONFIDENT_SCORE and iou < CONFIDENT_IOU
+
+
 def find_confident_errors(
-    rows: pd.DataFrame, scores: pd.DataFrame, *, score: float = 0.95, iou: float = 0.1
+    rows: pd.DataFrame, scores: pd.DataFrame, *, score: float = CONFIDENT_SCORE, iou: float = CONFIDENT_IOU
 ) -> pd.DataFrame:
     """Return the expressions with a high score and hardly any overlap: label errors, or real failures.
 

@@ -1,22 +1,30 @@
 """`s2rm score` on predictions of every form, against pycocotools."""
 
+import contextlib
+import io
 import json
-import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
+from tiny_model import save
+from transformers import PreTrainedTokenizerBase
 
+from s2rm import cli
+from s2rm.config.params import Evaluate
 from s2rm.data.rle import decode
 from s2rm.data.table import load_table
-from s2rm.scoring.metrics import segmentation_metrics
+from s2rm.model.s2rm import S2RM
+from s2rm.scoring.metrics import METRICS, segmentation_metrics
 
 BENCHMARK, SPLIT, SIDE = "refcoco_unc", "val", 64
 
@@ -54,16 +62,35 @@ def reference(rows: pd.DataFrame, predicted: list[np.ndarray]) -> dict[str, floa
     return segmentation_metrics(shared, union)
 
 
-def run(tiny_data: Any, path: Path, *options: str, split: str = SPLIT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from s2rm.cli import main; main()", "score", str(path)]
-    command += ["--benchmark", BENCHMARK, "--split", split, "--prepared", str(tiny_data.prepared)]
-    return subprocess.run(
-        [*command, "--side", str(SIDE), *options], check=False, capture_output=True, text=True
-    )
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def scored(tiny_data: Any, path: Path, *options: str) -> dict[str, Any]:
-    done = run(tiny_data, path, "--json", *options)
+def run(tiny_data: Any, path: Path, *options: str, side: bool = True) -> Done:
+    """Run the command in this process, where it starts faster; a warning would be a second line."""
+    command = ["s2rm", "score", str(path), "--benchmark", BENCHMARK, "--split", SPLIT]
+    command += ["--prepared", str(tiny_data.prepared), *(["--side", str(SIDE)] if side else []), *options]
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", command),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error")
+        try:
+            cli.main()
+        except SystemExit as ended:
+            return Done(int(ended.code or 0), output.getvalue(), errors.getvalue())
+    raise AssertionError
+
+
+def scored(tiny_data: Any, path: Path, *options: str, side: bool = True) -> dict[str, Any]:
+    done = run(tiny_data, path, "--json", *options, side=side)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout, parse_constant=pytest.fail))  # no NaN
 
@@ -148,6 +175,42 @@ def test_one_text_for_two_referents_of_an_image(
 
 
 def test_the_own_evaluation_is_scored_to_the_last_digit(
+    tiny_data: Any, build_tiny: Callable[..., S2RM], tiny_tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """By both protocols, though only the masks at the image's size are kept; not if --side is given."""
+    from s2rm.evaluation.evaluate import evaluate_benchmarks
+
+    settings = Evaluate(images_per_batch=4, threshold=0.8, precision="float32", workers=0, examples=0)
+    metrics = evaluate_benchmarks(
+        save(build_tiny(), tiny_tokenizer, tmp_path / "model"),
+        [BENCHMARK],
+        prepared=tiny_data.prepared,
+        raw=tiny_data.raw,
+        output=tmp_path / "results",
+        params=settings,
+    )
+    path = tmp_path / "results" / f"{BENCHMARK}-{SPLIT}.parquet"
+    found, again = (scored(tiny_data, path, side=side) for side in (False, True))
+    assert "recorded" in found["masks"]["model"]
+    assert again["masks"]["model"] == f"{SIDE} × {SIDE}"
+    wanted = {name: {key: each[key] for key in METRICS} for name, each in metrics[BENCHMARK][SPLIT].items()}
+    values = {name: {key: each[key]["value"] for key in METRICS} for name, each in found["metrics"].items()}
+    assert values == wanted
+    assert again["metrics"]["original"] == found["metrics"]["original"]
+    assert again["metrics"]["model"] != found["metrics"]["model"]
+
+    kept = json.loads(path.with_name(f"{BENCHMARK}-{SPLIT}-analysis.json").read_text())
+    assert {key: found[key] for key in kept} == kept
+    assert run(tiny_data, path, side=False).stdout.count("with the numbers that its evaluation recorded") == 1
+
+    changed = pd.read_parquet(path)
+    changed.loc[1, "union_original"] += 1
+    changed.to_parquet(tmp_path / "changed.parquet")
+    done = run(tiny_data, tmp_path / "changed.parquet", side=False)
+    assert f"changed.parquet: record 2 (sent_id {changed['sent_id'][1]}): its intersection" in done.stderr
+
+
+def test_what_is_written_is_a_file_of_predictions_again(
     tiny_data: Any, rows: pd.DataFrame, predicted: list[np.ndarray], tmp_path: Path
 ) -> None:
     """A table of scores is a file of predictions, and what is written is such a table again."""
@@ -159,7 +222,12 @@ def test_the_own_evaluation_is_scored_to_the_last_digit(
     assert again["metrics"] == first["metrics"]
     table = pd.read_parquet(tmp_path / "run" / f"{BENCHMARK}-{SPLIT}.parquet")
     assert table["predicted_rle"].tolist() == [rle(mask)["counts"] for mask in predicted]
-    assert (tmp_path / "run" / f"{BENCHMARK}-{SPLIT}-analysis.json").is_file()
+    kept = json.loads((tmp_path / "run" / f"{BENCHMARK}-{SPLIT}-analysis.json").read_text())
+    assert kept == {key: value for key, value in first.items() if key not in ("benchmark", "split")}
+    assert kept["calibration"]["ece"] is not None
+    assert len(kept["calibration"]["bins"]) == 10
+    assert kept["calibration"]["bins"][5]["expressions"] == len(rows)  # a score of 0.5 everywhere
+    assert kept["calibration"]["bins"][4]["IoU"] is None
 
 
 def test_square_masks_at_the_models_size(tiny_data: Any, rows: pd.DataFrame, tmp_path: Path) -> None:
@@ -204,6 +272,27 @@ def test_predictions_of_other_splits_are_left_out_and_counted(
     assert found["counts"]["for other splits"] == 1
 
 
+def test_what_is_left_out_is_named(
+    tiny_data: Any, rows: pd.DataFrame, predicted: list[np.ndarray], tmp_path: Path
+) -> None:
+    records = [
+        by_sentence(row, mask, tmp_path) for row, mask in zip(rows.itertuples(), predicted, strict=True)
+    ]
+    unknown = [{"ref_id": 10**6 + number, "sent": "a\nb", "segmentation": []} for number in range(7)]
+    path = write(tmp_path / "p.json", [*records, records[0], *unknown])
+    options = ("--unmatched", "ignore", "--output", str(tmp_path / "run"))
+    found = scored(tiny_data, path, *options)
+    assert (found["counts"]["duplicates"], found["counts"]["unmatched"]) == (1, 7)
+    first = {"record": f"p.json: record {len(rows) + 2}", "names": "ref_id 1000000, 'a\\nb'"}
+    assert (len(found["unmatched"]), found["unmatched"][0]) == (7, first)
+    kept = json.loads((tmp_path / "run" / f"{BENCHMARK}-{SPLIT}-analysis.json").read_text())
+    assert kept["unmatched"] == found["unmatched"]
+    shown = run(tiny_data, path, *options).stdout
+    assert "1 duplicates" in shown
+    assert "left out, since they name no expression of refcoco_unc: p.json: record" in shown
+    assert "(ref_id 1000004, 'a\\nb'); and 2 more" in shown
+
+
 def test_a_table_for_people(
     tiny_data: Any, rows: pd.DataFrame, predicted: list[np.ndarray], tmp_path: Path
 ) -> None:
@@ -218,17 +307,16 @@ def test_a_table_for_people(
         "kind of words",
         "95 %",
         "RefShapes (as RefCOCO) val",
+        "the score as an estimate of IoU: ",
     ):
         assert part in done.stdout, part
 
 
-def broken(content: Any) -> Callable[[Path, Any], Path]:
+def broken(content: Any, name: str = "p.json") -> Callable[[Path, Any], Path]:
     def make(folder: Path, row: Any) -> Path:
-        path = folder / "p.json"
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        else:
-            path.write_text(json.dumps(content(row) if callable(content) else content, default=int))
+        found = content(row) if callable(content) else content
+        path = folder / name
+        path.write_bytes(found if isinstance(found, bytes) else json.dumps(found, default=int).encode())
         return path
 
     return make
@@ -257,26 +345,28 @@ BAD: dict[str, tuple[Any, str]] = {
         broken([{"image": "x.jpg", "text": "nobody", "mask": "a.png"}]),
         "x.jpg, 'nobody'",
     ),
+    "a line break in a name": (
+        broken(lambda row: one(row, mask="\n\u2028\x1b.png")),
+        r"\n\u2028\x1b.png: there is no such file",
+    ),
+    "another image": (broken(lambda row: one(row, image_id=10**6, mask=[])), "its image is '1000000', but"),
+    "lists in lists": (broken(b"[" * 200_000), "are nested too deeply"),
+    "lists in a line": (broken(b"[" * 200_000, "p.jsonl"), "are nested too deeply"),
+    "lists in a cell": (broken(b"sent_id,mask\n1," + b"[" * 200_000, "p.csv"), "are nested too deeply"),
+    "lists in a mask": (
+        broken(lambda row: b'[{"sent_id": %d, "mask": %s}]' % (row.sent_id, b"[" * 900 + b"]" * 900)),
+        "p.json: record 1 (sent_id ",
+    ),
+    "one sentence twice": (
+        broken(lambda row: b'{"%d": "a.png", "%d": "b.png"}' % (row.sent_id, row.sent_id)),
+        "are two predictions for sent_id",
+    ),
     "no such picture": (broken(lambda row: one(row, mask="no.png")), "there is no such file"),
     "another size": (
         broken(lambda row: one(row, mask={"size": [3, 5], "counts": [15]})),
         "the mask has 5 × 3 pixels, the image",
     ),
-    "runs that do not fill": (
-        broken(lambda row: one(row, mask={"size": [row.height, row.width], "counts": [4, 4]})),
-        "the runs do not fill",
-    ),
-    "no code": (broken(lambda row: one(row, mask={"counts": "\u00e9!"})), "the mask cannot be used"),
-    "a size of one number": (
-        broken(lambda row: one(row, mask={"size": 5, "counts": [5]})),
-        "the size of the RLE",
-    ),
-    "no counts": (
-        broken(lambda row: one(row, mask={"size": [row.height, row.width]})),
-        "the counts of the RLE",
-    ),
     "half a polygon": (broken(lambda row: one(row, mask=[[1, 2, 3]])), "the mask cannot be used"),
-    "a mask of another kind": (broken(lambda row: one(row, mask=3)), "the mask is '3', not an RLE"),
     "two answers": (
         broken(lambda row: one(row, mask=[]) + one(row, mask="a.png")),
         "are two predictions for sent_id",
@@ -303,20 +393,23 @@ def test_bad_files_give_one_line(tiny_data: Any, rows: pd.DataFrame, tmp_path: P
         (["--threshold", "2"], "--threshold is 2.0: it must be between 0 and 1"),
         (["--protocol", "coco"], "--protocol is coco: it must be both, model, original, lavt, cris, lisa"),
         (["--split", "testX"], "--split is testX: refcoco_unc has train, val"),
-        (["--side", "0"], "--side is 0: it must be positive"),
+        (["--side", "0"], "--side is 0: it must be between 1 and 8192"),
+        (["--benchmark", "refcoco"], "--benchmark: unknown benchmark 'refcoco'"),
+        (["--benchmark", "refcoco"], "did you mean refcoco_unc"),
+        (["--output", "{}/p.json"], "p.json is not a folder"),
+        (["--output", "{}"], "contains the predictions"),
+        (["--output", "{}/../"], "contains the predictions"),
     ],
 )
 def test_bad_options_give_one_line(tiny_data: Any, tmp_path: Path, options: list[str], said: str) -> None:
-    (tmp_path / "p.json").write_text("[]")
-    done = run(tiny_data, tmp_path / "p.json", *options)
+    (tmp_path / "p.json").write_text("not read: the options come first")
+    done = run(tiny_data, tmp_path / "p.json", *[each.format(tmp_path) for each in options])
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_it_loads_no_torch(tiny_data: Any, tmp_path: Path) -> None:
-    shutil.copy(tiny_data.prepared / f"{BENCHMARK}.parquet", tmp_path)
-    code = (
-        "import sys, s2rm.scoring.command; assert not {'torch', 'transformers', 'mlflow'} & set(sys.modules)"
-    )
+def test_it_loads_no_torch() -> None:
+    heavy = "{'torch', 'transformers', 'mlflow'}"
+    code = f"import sys, s2rm.scoring.score_command; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from s2rm.scoring import runs
+from s2rm.data.rle import Runs, count_pixels, count_shared, subtract
 from s2rm.scoring.metrics import compute_iou
-from s2rm.scoring.runs import Runs
 
 # Kind → what it means; each expression with an IoU below 1 belongs to the first that fits.
 KINDS = {
@@ -28,40 +27,49 @@ KINDS = {
 GOOD, POOR = 0.5, 0.1  # IoU
 WHOLE = 0.95  # share of the image
 COVERED = 0.5  # share of an object from which on a prediction includes it
+INSIDE = 0.5  # share of an object from which on it is a part of the referent
 SAME = 0.5  # IoU from which on two annotations mean the same thing
 
 
 @dataclass(frozen=True)
-class Scene:
+class Surroundings:
     """The annotated objects of an image."""
 
     pixels: int
     objects: Sequence[Runs]
 
 
-def classify(predicted: Runs, truth: Runs, scene: Scene) -> str:
+def classify(predicted: Runs, truth: Runs, scene: Surroundings) -> str:
     """Return the kind of error of one prediction, one of `KINDS`.
+
+    The referent and another object are both predicted ("several") where half of the referent is, and half of
+    what the other object has outside of it. An object that lies mostly inside the referent, such as a tie on
+    a person, is part of it and does not count. "Wrong" compares IoUs: with another object it is higher than
+    with the referent, as where only the tie is predicted.
 
     Args:
         predicted: at the image's size, as all masks here.
         truth: the referent.
         scene: all annotated objects, the referent may be among them.
     """
-    area, wanted, shared = runs.count(predicted), runs.count(truth), runs.intersect(predicted, truth)
+    area, wanted, shared = count_pixels(predicted), count_pixels(truth), count_shared(predicted, truth)
     iou = shared / (area + wanted - shared) if area + wanted - shared else 0.0
     if iou >= GOOD:
         return "good"
     if not area or (area >= WHOLE * scene.pixels and wanted < WHOLE * scene.pixels):
         return "empty"
-    others = []
+    outside = subtract(predicted, truth)
+    several = wrong = False
     for mask in scene.objects:
-        size, common = runs.count(mask), runs.intersect(mask, truth)
-        if common < SAME * (size + wanted - common):
-            others.append((size, runs.intersect(mask, predicted)))
-    if shared >= COVERED * wanted and any(common >= COVERED * size for size, common in others):
-        return "several"
-    if any(common / (area + size - common) > iou for size, common in others):
-        return "wrong"
+        size, common = count_pixels(mask), count_shared(mask, truth)
+        if common >= SAME * (size + wanted - common):
+            continue
+        if shared >= COVERED * wanted and common < INSIDE * size:
+            several |= count_shared(mask, outside) >= COVERED * (size - common)
+        overlap = count_shared(mask, predicted)
+        wrong |= overlap / (area + size - overlap) > iou
+    if several or wrong:
+        return "several" if several else "wrong"
     return "poor" if iou >= POOR else "background"
 
 
