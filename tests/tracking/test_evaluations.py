@@ -9,7 +9,7 @@ from s2rm.core.errors import UserError
 from s2rm.tracking import MlflowStore
 from s2rm.tracking.evaluations import Evaluation, find_evaluations, read_evaluation, send_evaluation
 
-METRICS = {"refcoco_unc/val/model/mIoU": 41.5}
+METRICS = {"mIoU/refcoco_val": 41.5}
 
 
 def keep(
@@ -52,7 +52,7 @@ def test_the_same_evaluation_is_kept_once_and_another_beside_it(
     kept = read_evaluation(first)
     assert (kept.time, kept.experiments, kept.files) == (time, ["one", "two"], {"tables": ["iou.md"]})
     assert not (first / "files/results").exists()
-    other = keep(root, "a" * 32, files, {"refcoco_unc/val/model/mIoU": 1.0})
+    other = keep(root, "a" * 32, files, {"mIoU/refcoco_val": 1.0})
     assert find_evaluations(first.parents[1]) == [first, other]
 
 
@@ -63,7 +63,7 @@ def test_it_is_sent_once(root: Path, store: MlflowStore, files: dict[str, list[P
     run_id = run_of(store, journal.identity).info.run_id
     assert [send_evaluation(folder, store) for _ in range(2)] == [run_id, run_id]
     run = store.client.get_run(run_id)
-    assert run.data.metrics["refcoco_unc/val/model/mIoU"] == 41.5
+    assert run.data.metrics["mIoU/refcoco_val"] == 41.5
     assert run.data.tags["dvc.experiments"] == "nobal"
     assert {file.path for file in store.client.list_artifacts(run_id, "results")} == {"results/val.parquet"}
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -118,6 +119,45 @@ def test_a_line_that_is_being_written_is_left_for_the_next_time(tmp_path: Path) 
         file.write(b"\n")
     assert [event["step"] for event, _ in read_events(journal.path, offset)] == [1]
     journal.close()
+
+
+def test_what_comes_after_the_end_is_ignored(tmp_path: Path) -> None:
+    """The thread that sends the journal samples the machine, and may be late."""
+    journal = Journal(tmp_path, None, HEAD)
+    with journal:
+        journal.log({"train/loss": 1.0}, 1)
+    journal.log({"train/loss": 1.0}, 2)
+    journal.log_next({"system/cpu": 1.0})
+    journal.log_json("environment.json", {})
+    journal.close()
+    journal.log_next({"system/cpu": 1.0})
+    assert steps(journal.path) == [1]
+    assert read_status(journal.path, running=False)[0] == "FINISHED"
+
+
+def test_the_end_waits_for_what_another_thread_writes(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, None, HEAD)
+    sampling = Event()
+
+    def end() -> None:
+        sampling.wait()
+        with journal:
+            pass
+
+    ending = Thread(target=end)
+
+    class Sample:
+        def __float__(self) -> float:
+            sampling.set()
+            ending.join(0.3)  # long enough to end, if it does not wait for us
+            return 1.0
+
+    ending.start()
+    journal.log_next({"system/cpu": Sample()})  # type: ignore[dict-item]
+    ending.join()
+    journal.close()
+    assert steps(journal.path) == [0]
+    assert read_status(journal.path, running=False)[0] == "FINISHED"
 
 
 @pytest.mark.kill

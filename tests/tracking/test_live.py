@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import NoReturn
 
 import pytest
 from mlflow_proxy import Proxy
@@ -309,3 +310,26 @@ def test_the_machine_is_watched(root: Path, store: MlflowStore, monkeypatch: pyt
     found = points(store, run_id, "system/system_memory_usage_percentage")
     assert [step for step, _ in found] == list(range(len(found)))
     assert all(0 < value < 100 for _, value in found)
+
+
+def fail(*_: object) -> NoReturn:
+    raise OSError("Driver/library version mismatch")  # as pynvml.NVMLError, of no class that MLflow catches
+
+
+@pytest.mark.faults
+def test_a_gpu_that_cannot_be_watched_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML can be loaded, and fails when it is asked; at once or only later."""
+    monkeypatch.setattr(machine, "FIRST", 0.0)
+    monkeypatch.setattr("mlflow.system_metrics.metrics.gpu_monitor.GPUMonitor.__init__", fail)
+    monitor = machine.MachineMonitor()
+    lost = type("Lost", (), {"collect_metrics": fail, "aggregate_metrics": fail, "clear_metrics": fail})
+    monitor._monitors.insert(0, lost())
+    assert "system/cpu_utilization_percentage" in monitor.sample()
+
+
+@pytest.mark.faults
+def test_a_monitor_that_fails_ends_no_training(
+    root: Path, store: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MachineMonitor", fail)
+    assert steps_of(store, train(root)) == list(range(1, 21))

@@ -1,18 +1,24 @@
 """Evaluations in a real MLflow store: each once, on the run of the training that it belongs to."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from recorded import make_journal, points, run_of, send
 
-from s2rm.config.benchmarks import BENCHMARKS
+from s2rm.config.benchmarks import ALL_BENCHMARKS
+from s2rm.reporting.summary import compared_metrics
+from s2rm.scoring.metrics import METRICS as MEASURES
+from s2rm.scoring.metrics import PROTOCOLS
 from s2rm.tracking import MlflowStore
 from s2rm.tracking import publish as publishing
 from s2rm.tracking.publish import EXPERIMENTS
+from s2rm.tracking.store_errors import StoreError
 
-METRICS = {"refcoco_plus_unc/testA/original/oIoU": 41.5, "refcoco_plus_unc/testA/original/P_0.5": 40.0}
-OTHER = {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 39.0}
+METRICS = {"oIoU/refcoco_plus_testA": 41.5, "P_0.5/refcoco_plus_testA": 40.0}
+OTHER = {**METRICS, "oIoU/refcoco_plus_testA": 39.0}
 
 
 @pytest.fixture
@@ -71,7 +77,7 @@ def test_another_evaluation_has_exactly_one_child(store: MlflowStore, trained: s
         assert points(store, run_id, name) == [(0, METRICS[name])]
         assert points(store, child, name) == [(0, OTHER[name])]
     assert store.client.get_run(child).info.status == "FINISHED"
-    third = publish(store, trained, {**METRICS, "refcoco_plus_unc/testA/original/oIoU": 1.0})
+    third = publish(store, trained, {**METRICS, "oIoU/refcoco_plus_testA": 1.0})
     assert sorted(children(store, run_id)) == sorted([child, third])
 
 
@@ -96,19 +102,65 @@ def test_experiments_accumulate_in_a_tag(store: MlflowStore, trained: str) -> No
 
 def test_names_of_metrics_are_those_that_mlflow_allows(store: MlflowStore, trained: str) -> None:
     """MLflow refuses + and @, hence refcoco_plus and P_0.5; every name of the evaluation is valid."""
-    from s2rm.evaluation.evaluate import PROTOCOLS
-    from s2rm.scoring.metrics import METRICS as MEASURES
+    metrics = compared_metrics(scores_of_everything())
+    assert {"oIoU/refcoco_plus_testA", "P_0.5/referit_test", "mIoU/refcocog_umd_val"} <= metrics.keys()
+    assert not [name for name in metrics if "+" in name or "@" in name]
+    run_id = publish(store, trained, metrics)
+    assert store.client.get_run(run_id).data.metrics.keys() >= metrics.keys()
 
-    names = [
-        f"{benchmark.name}/{split}/{protocol}/{measure}"
-        for benchmark in BENCHMARKS.values()
+
+def scores_of_everything() -> pd.DataFrame:
+    """Scores as `load_scores` returns them, of every benchmark, split and protocol."""
+    rows = [
+        {"benchmark": name, "split": split, "protocol": protocol, **dict.fromkeys(MEASURES, 1.0)}
+        for name, benchmark in ALL_BENCHMARKS.items()
         for split in benchmark.evaluation_splits
         for protocol in PROTOCOLS
-        for measure in MEASURES
     ]
-    assert not [name for name in names if "+" in name or "@" in name]
-    run_id = publish(store, trained, dict.fromkeys(names, 1.0))
-    assert set(store.client.get_run(run_id).data.metrics) >= set(names)
+    return pd.DataFrame(rows)
+
+
+def test_each_metric_belongs_to_the_data_it_was_measured_on(store: MlflowStore, trained: str) -> None:
+    """A mean over benchmarks belongs to none."""
+    metrics = compared_metrics(scores_of_everything()) | {"mIoU/val_mean": 1.0}
+    publish(store, trained, metrics, datasets={name: f"digest of {name}" for name in ALL_BENCHMARKS})
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    found = {metric.key: (metric.dataset_name, metric.dataset_digest) for metric in model.metrics}
+    assert found.keys() == metrics.keys()
+    wanted = {
+        "oIoU/refcoco_testA": "refcoco_unc",
+        "oIoU/refcoco_plus_testA": "refcoco_plus_unc",
+        "oIoU/refcocog_umd_test": "refcocog_umd",
+        "oIoU/refcocog_google_val": "refcocog_google",
+        "mIoU/referit_test": "referit_berkeley",
+        "mIoU/refshapes_two_hops_val": "refshapes_two_hops",
+    }
+    assert {key: found[key] for key in wanted} == {
+        key: (name, f"digest of {name}") for key, name in wanted.items()
+    }
+    assert {key for key, (name, _) in found.items() if name is None} <= {
+        f"{measure}/val_mean" for measure in MEASURES
+    }
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("lost", ["finalize_logged_model", "log_batch"])
+def test_a_store_that_fails_between_model_and_metrics_gets_one_model(
+    store: MlflowStore, trained: str, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError("the server has ended")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, lost, fail)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="the server has ended"):
+                publish(store, trained)
+    run_id = publish(store, trained)
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    assert model.source_run_id == run_id
+    assert str(model.status) in ("READY", "LoggedModelStatus.READY")
+    assert {metric.key: metric.value for metric in model.metrics} == METRICS
 
 
 def test_the_model_and_its_data_are_listed_once(store: MlflowStore, trained: str) -> None:

@@ -33,7 +33,7 @@ def record(store: MlflowStore, number: int) -> None:
         "train.epochs": 4,
         "train.workers": number,
     }
-    names = ("val/mean/mIoU", "val/mean/oIoU", "oIoU/refcoco_val", "P_0.5/refcoco_val", "train/loss")
+    names = ("val/mean/mIoU", "oIoU/refcoco_val", "mIoU/val_mean", "oIoU/val_mean", "train/loss")
     store.log(run_id, [(name, 70.0 + number, 0, 1) for name in names], params)
     store.set_status(run_id, "FINISHED")
 
@@ -49,13 +49,37 @@ def test_the_view_has_what_is_compared_and_what_differs(store: MlflowStore) -> N
     write_view(store)
     state = state_of(store)
     assert state["selectedColumns"] == [
-        *("metrics.`val/mean/mIoU`", "metrics.`val/mean/oIoU`", "metrics.`oIoU/refcoco_val`"),
+        *("metrics.`mIoU/val_mean`", "metrics.`oIoU/val_mean`", "metrics.`oIoU/refcoco_val`"),
         *("params.`fusion.coparsing`", "params.`fusion.rotations`", "params.`train.seed`"),
     ]
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val/mean/mIoU`", False)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`mIoU/val_mean`", False)
     before = store.read_experiment_tag(TAG)
     write_view(store)
     assert store.read_experiment_tag(TAG) == before  # an equal view keeps its time
+
+
+def test_as_long_as_nothing_is_published_the_trainings_are_compared() -> None:
+    assert choose_metrics([{"train/loss": 1.0, "val/mean/oIoU": 1.0, "val/mean/mIoU": 1.0}]) == [
+        "val/mean/mIoU",
+        "val/mean/oIoU",
+    ]
+
+
+def test_only_runs_that_have_parameters_are_compared_and_only_in_what_all_have() -> None:
+    """An evaluation that was published alone has none; an earlier version had others."""
+    params = [{"fusion.kind": kind, "train.seed": "1", "loss.bce": "1.0"} for kind in ("s2rm", "pwam")]
+    earlier = {"fusion.kind": "s2rm", "train.seed": "1", "train.batch": "8"}
+    assert choose_params([{}, *params, {}, earlier]) == ["fusion.kind", "train.seed"]
+    assert choose_params([{}]) == []
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("tag", ["", "edited", "[]", "{}", "1", '"text"', "null", '{"state": null}'])
+def test_a_tag_that_somebody_has_edited_is_written_again(store: MlflowStore, tag: str) -> None:
+    record(store, 0)
+    store.set_experiment_tag(TAG, tag)
+    write_view(store)
+    assert state_of(store)["orderByKey"] == "metrics.`mIoU/val_mean`"
 
 
 def test_a_store_without_runs_has_a_view_without_columns(store: MlflowStore) -> None:
@@ -103,8 +127,8 @@ def test_the_printed_link_shows_metrics_and_differing_switches(page: str) -> Non
         opened = browser.new_page(viewport={"width": 1600, "height": 900})
         opened.goto(page, wait_until="domcontentloaded", timeout=120_000)
         for name in (
-            "val/mean/mIoU",
-            "val/mean/oIoU",
+            "mIoU/val_mean",
+            "oIoU/val_mean",
             "oIoU/refcoco_val",
             "fusion.coparsing",
             "fusion.rotations",

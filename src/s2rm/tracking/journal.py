@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any, BinaryIO, Self
 
 from filelock import FileLock, Timeout
@@ -105,7 +106,7 @@ def read_status(journal: Path, running: bool) -> tuple[str, int | None]:
 
 
 class Journal:
-    """The journal of a training in this process.
+    """The journal of a training in this process; several threads may write to it.
 
     Args:
         root: folder of the project.
@@ -125,7 +126,8 @@ class Journal:
         self.identity = str(identity) if known else uuid.uuid4().hex
         self.path = journal_of(root, self.identity)
         self._last: dict[str, int] = {}
-        self._failed = False
+        self._failed = self._ended = False
+        self._writing = RLock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path.parent / "lock")
@@ -143,9 +145,11 @@ class Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Note how the training ended."""
+        """Note how the training ended; what is logged after that is ignored."""
         bad = "KILLED" if kind and issubclass(kind, STOPS) else "FAILED"
-        self._append("end", status=bad if kind else "FINISHED")
+        with self._writing:
+            self._append("end", status=bad if kind else "FINISHED")
+            self._ended = True
 
     def close(self) -> None:
         """Let other processes have the record."""
@@ -157,22 +161,27 @@ class Journal:
 
         Steps after the last saved state are computed again, to the same bits: each is noted once.
         """
-        new = {name: float(value) for name, value in metrics.items() if step > self._last.get(name, -1)}
-        if new:
-            self._last |= dict.fromkeys(new, step)
-            self._append("metrics", step=step, values=new)
+        with self._writing:
+            new = {name: float(value) for name, value in metrics.items() if step > self._last.get(name, -1)}
+            if new:
+                self._last |= dict.fromkeys(new, step)
+                self._append("metrics", step=step, values=new)
 
     def log_next(self, metrics: Mapping[str, float]) -> None:
         """Note values whose steps are counted by themselves, such as those of the machine."""
-        step = 1 + max((self._last.get(name, -1) for name in metrics), default=0)
-        if metrics:
-            self.log(metrics, step)
+        with self._writing:
+            step = 1 + max((self._last.get(name, -1) for name in metrics), default=0)
+            if metrics:
+                self.log(metrics, step)
 
     def log_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Note a JSON file of this name."""
-        self._append("json", name=name, content=dict(content))
+        with self._writing:
+            self._append("json", name=name, content=dict(content))
 
     def _append(self, event: str, **content: Any) -> None:
+        if self._ended:
+            return
         line = json.dumps({"event": event, "time": time.time_ns() // 1_000_000, **content}, default=str)
         data = f"{line}\n".encode()
         if self._failed:

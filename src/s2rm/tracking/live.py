@@ -17,7 +17,7 @@ from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.tracking.client import load_mlflow
 from s2rm.tracking.journal import Journal
-from s2rm.tracking.machine import MachineMonitor
+from s2rm.tracking.machine_load import MachineMonitor
 from s2rm.tracking.mlflow_store import MlflowStore
 from s2rm.tracking.store_errors import DELETED, StoreError
 from s2rm.tracking.synchronise import mark_killed
@@ -103,7 +103,7 @@ class Sender:
         self._closing = Event()
         # Here and not in the thread: the processes of the data loader are forked, and one that is forked
         # during an import of another thread may wait for it for ever.
-        with suppress(StoreError):
+        with suppress(Exception):  # the thread reports what MLflow lacks; a monitor may be missing
             load_mlflow()
             self._machine = MachineMonitor()
         self._thread = Thread(target=self._work, name="mlflow", daemon=True)

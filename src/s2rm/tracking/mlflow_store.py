@@ -21,8 +21,8 @@ OWN_ID = "s2rm.id"  # tag: our own id of the training
 NOTE = "mlflow.note.content"  # tag: the description, in Markdown
 ABOUT = """Trainings of S²RM + CASG and their evaluations.
 
-- **Names**: what differs from the committed params.yaml, and the seed. Tags say commit, machine and DVC
-  experiment.
+- **Names**: the preset, or what differs from the committed params.yaml (complete in the tag `variant`), and
+  the seed. Other tags say commit, machine and DVC experiment.
 - **Metrics**: `oIoU/…`, `mIoU/…`, `P_0.5/…` by split, in percent, masks at the model's input size; `val/…`
   while training; `train/…` the losses.
 - **Artifacts**: `page` (the report), `results` (scores of every expression), `tables`, `figures`.
@@ -233,21 +233,28 @@ class MlflowStore:
     def create_model(self, run_id: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
         """Create a row in MLflow's list of models for what a run has trained; the weights stay with DVC.
 
+        A run has one row: that of an earlier attempt is used, even if its answer was lost.
+
         Returns:
             The id of the model in MLflow.
         """
         from mlflow.entities import LoggedModelStatus
 
-        made = self.client.create_logged_model(
-            self.experiment_id,
-            name=name,
-            source_run_id=run_id,
-            tags=dict(tags),
-            params={key: str(value)[:LONGEST_PARAM] for key, value in params.items()},
-            model_type="s2rm",
+        known = self.client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'")
+        model = (
+            known[0]
+            if known
+            else self.client.create_logged_model(
+                self.experiment_id,
+                name=name,
+                source_run_id=run_id,
+                tags=dict(tags),
+                params={key: str(value)[:LONGEST_PARAM] for key, value in params.items()},
+                model_type="s2rm",
+            )
         )
-        self.client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
-        return str(made.model_id)
+        self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return str(model.model_id)
 
     def fetch(self, run_id: str, folder: str, target: Path) -> Path | None:
         """Return an artifact folder of a run, copied to `target` unless it is local; None if none."""
@@ -270,6 +277,7 @@ class MlflowStore:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         model_id: str | None = None,
+        measured_on: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         """Log to a run; what it has already is not there twice.
 
@@ -279,12 +287,13 @@ class MlflowStore:
             params: logged as text; a value that is too long for MLflow is cut.
             tags: they replace those of the same name.
             model_id: the model that the points belong to, of `create_model`.
+            measured_on: name of a metric → name and digest of the dataset; MLflow shows it with the model.
         """
         from mlflow.entities import Metric, Param, RunTag
 
         self.client.log_batch(
             run_id,
-            [Metric(*point, model_id=model_id) for point in points],
+            [Metric(*point, model_id, *(measured_on or {}).get(point[0], (None, None))) for point in points],
             [Param(name, str(value)[:LONGEST_PARAM]) for name, value in (params or {}).items()],
             [RunTag(name, value) for name, value in (tags or {}).items()],
         )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from s2rm.tracking.mlflow_store import NOTE, OWN_ID, MlflowStore
@@ -70,7 +70,8 @@ def publish(
         own = {EVALUATION: digest, MODEL: model_id}
         if not has.get(NOTE):  # what a person has written stays
             own[NOTE] = _describe(metrics)
-        store.log(run_id, points, tags=own, model_id=model_id)
+        measured_on = _find_datasets(metrics, datasets or {})
+        store.log(run_id, points, tags=own, model_id=model_id, measured_on=measured_on)
         if datasets:
             store.log_datasets(run_id, datasets, "evaluation")
     content = _digest_files(files)
@@ -101,6 +102,17 @@ def _describe(metrics: Mapping[str, float]) -> str:
     return "\n".join(
         [*head, *rows, "", "Percent, masks at the model's input size; intervals: artifact `page`."]
     )
+
+
+def _find_datasets(metrics: Iterable[str], datasets: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return name and digest of the dataset that a metric, such as `oIoU/refcoco_val`, was measured on.
+
+    Metrics leave out the partition of a benchmark (`refcoco_unc`) where the field does.
+    """
+    short = {name.rpartition("_")[0]: (name, digest) for name, digest in datasets.items()}
+    known = short | {name: (name, digest) for name, digest in datasets.items()}
+    benchmarks = {metric: metric.partition("/")[2].rpartition("_")[0] for metric in metrics}
+    return {metric: known[name] for metric, name in benchmarks.items() if name in known}
 
 
 def _name_model(run_name: str) -> str:

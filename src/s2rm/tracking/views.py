@@ -10,27 +10,33 @@ import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from s2rm.config.params import MACHINE
 from s2rm.tracking.mlflow_store import MlflowStore
 
 KEY, NAME = "s2rm", "Comparison"
 TAG = f"mlflow.sharedViewState.{KEY}"
-FIRST = ("val/mean/mIoU", "val/mean/oIoU")  # of all trainings, also unfinished ones
+FIRST = ("mIoU/val_mean", "oIoU/val_mean")  # published: of the checkpoint that was kept
+BEFORE = ("val/mean/mIoU", "val/mean/oIoU")  # of the last validation, as long as nothing is published
 MOST_METRICS, MOST_PARAMS = 6, 8
-# Parameters that differ without being a difference of the model.
-UNTOLD = ("run", "train.workers", "train.device", "train.save_every", "train.log_every", "evaluate.workers")
+UNTOLD = ("run", *MACHINE)  # parameters that differ without being a difference of the model
 
 
 def write_view(store: MlflowStore) -> None:
     """Write the view of the runs as they are now; an equal one is left alone."""
     runs = store.list_data()
     state = describe_view([metrics for metrics, _ in runs], [params for _, params in runs])
-    known = store.read_experiment_tag(TAG)
-    if known is not None and json.loads(known).get("state") == state:
+    if _read_state(store.read_experiment_tag(TAG)) == state:
         return
     content = {"name": NAME, "createdAt": time.time_ns() // 1_000_000, "state": state}
     store.set_experiment_tag(TAG, json.dumps(content, separators=(",", ":")))
+
+
+def _read_state(tag: str | None) -> str | None:
+    try:
+        return str(json.loads(tag or "")["state"])
+    except (ValueError, LookupError, TypeError):  # none, or anybody has edited it
+        return None
 
 
 def describe_view(metrics: Sequence[Mapping[str, float]], params: Sequence[Mapping[str, str]]) -> str:
@@ -52,14 +58,22 @@ def describe_view(metrics: Sequence[Mapping[str, float]], params: Sequence[Mappi
 def choose_metrics(runs: Sequence[Mapping[str, float]]) -> list[str]:
     """Choose the means over the val splits, then oIoU by split in the order of the runs."""
     known = dict.fromkeys(name for metrics in runs for name in metrics)
+    means = [name for name in FIRST if name in known] or [name for name in BEFORE if name in known]
     splits = [name for name in known if name.startswith("oIoU/")]
-    return [*(name for name in FIRST if name in known), *splits][:MOST_METRICS]
+    return list(dict.fromkeys([*means, *splits]))[:MOST_METRICS]
 
 
 def choose_params(runs: Sequence[Mapping[str, str]]) -> list[str]:
-    """Choose the parameters that not all runs share, and the seed."""
-    known: dict[str, Any] = dict.fromkeys(name for params in runs for name in params)
+    """Choose the parameters in which runs differ, and the seed.
+
+    A run that has no parameters, such as an evaluation that was published alone, does not count. Parameters
+    that only some of the others have, because a version has added them, are not compared.
+    """
+    recorded = [params for params in runs if params]
+    if not recorded:
+        return []
+    shared = [name for name in recorded[0] if all(name in params for params in recorded)]
     differing = [
-        name for name in known if name not in UNTOLD and len({params.get(name) for params in runs}) > 1
+        name for name in shared if name not in UNTOLD and len({params[name] for params in recorded}) > 1
     ]
-    return list(dict.fromkeys([*differing[: MOST_PARAMS - 1], "train.seed"])) if known else []
+    return list(dict.fromkeys([*differing[: MOST_PARAMS - 1], "train.seed"]))

@@ -9,14 +9,14 @@ GROWTH = 1.25  # of the pause from one sample to the next
 
 
 class MachineMonitor:
-    """Takes samples, ever more rarely."""
+    """Takes samples, ever more rarely; what cannot be measured is left out."""
 
     def __init__(self) -> None:
         from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
         from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 
         self._monitors: list[Any] = [CPUMonitor()]
-        with suppress(ImportError, RuntimeError):  # no NVIDIA GPU
+        with suppress(Exception):  # no NVIDIA GPU, or a driver that fails
             self._monitors.append(GPUMonitor())
         self._pause, self._next = FIRST, monotonic() + FIRST
 
@@ -28,7 +28,9 @@ class MachineMonitor:
         self._next = monotonic() + self._pause
         found: dict[str, float] = {}
         for monitor in self._monitors:
-            monitor.collect_metrics()
-            found |= {f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()}
-            monitor.clear_metrics()
+            with suppress(Exception):  # a GPU that was lost, for example
+                monitor.clear_metrics()
+                monitor.collect_metrics()
+                values = monitor.aggregate_metrics()
+                found |= {f"system/{name}": float(value) for name, value in values.items()}
         return found
