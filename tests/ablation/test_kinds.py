@@ -9,7 +9,7 @@ import pytest
 from s2rm.ablation.kinds import KIND_COLUMNS, add_kinds, build_kinds, measure_kinds
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
-from s2rm.reporting.table_writers import to_markdown
+from s2rm.reporting.tables.table_writers import to_markdown
 
 STRUCTURED = "refshapes_structured"
 TEXTS = {10: "the red star", 11: "the star in the row of the red cross", 12: "the second star from the left"}

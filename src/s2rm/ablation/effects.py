@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from s2rm.ablation.variants import FULL
-from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED, get_benchmark
+from s2rm.config.benchmarks import BENCHMARKS, STRUCTURED
 from s2rm.config.params import Params
-from s2rm.scoring.intervals import Ratio, bootstrap, mean_ratios, welch_difference
+from s2rm.scoring.intervals import Ratio, bootstrap, mean_ratios, name_images, welch_difference
 from s2rm.scoring.metrics import compute_iou
+from s2rm.scoring.significance import sign_flip_test
 
 # Rows that average several benchmarks: the val splits of these, as far as the full model is scored on them.
 MEANS = {"mean": tuple(BENCHMARKS), "mean_with_structured": (*BENCHMARKS, STRUCTURED.name)}
@@ -26,6 +27,7 @@ COLUMNS = [
     "difference",  # mIoU_mean minus that of the full model; NaN for the full model
     "low",  # ends of the difference's interval over images
     "high",
+    "p_value",  # of the difference, by exchanging the models on images; not adjusted
     "seeds_low",  # ends of the difference's interval over seeds; NaN with a single seed of either
     "seeds_high",
 ]
@@ -37,7 +39,7 @@ class _Scored:
     """The scores of a variant on a split, in percent."""
 
     iou: pd.DataFrame  # one row per expression (sent_id, image_id), one column per seed
-    images: str  # the collection that the images are of, in which their ids are unique
+    benchmark: str
     oiou: pd.Series  # by seed
 
 
@@ -102,7 +104,7 @@ def _score(scores: pd.DataFrame) -> dict[SplitKey, _Scored]:
         sums = part.groupby("seed")[["intersection", "union"]].sum()
         scored[str(benchmark), str(split)] = _Scored(
             iou.pivot(index=["sent_id", "image_id"], columns="seed", values="iou"),
-            get_benchmark(str(benchmark)).images,
+            str(benchmark),
             pd.Series(100 * compute_iou(sums["intersection"], sums["union"]), index=sums.index),
         )
     return scored
@@ -125,13 +127,15 @@ def _compare(pairs: Sequence[tuple[_Scored, _Scored]]) -> dict[str, float]:
     ratios = []
     for variant, full in pairs:
         difference = variant.iou[ours.index].mean(axis=1) - full.iou[theirs.index].mean(axis=1)
-        image = [(full.images, image_id) for image_id in difference.index.get_level_values("image_id")]
+        image = name_images(full.benchmark, difference.index.get_level_values("image_id"))
         ratios.append(Ratio(difference.to_numpy(), np.ones(len(difference)), image))
     images, seeds = bootstrap(mean_ratios(ratios)), welch_difference(ours, theirs)
+    contributions = np.concatenate([np.asarray(each.numerator) / len(each.image) for each in ratios])
     return {
         "difference": images.value,
         "low": images.low,
         "high": images.high,
+        "p_value": sign_flip_test(contributions, [name for each in ratios for name in each.image]),
         "seeds_low": seeds.low,
         "seeds_high": seeds.high,
     }

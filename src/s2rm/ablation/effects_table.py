@@ -24,9 +24,9 @@ from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.core.files import replace_text
 from s2rm.refer.split_sizes import Count, compare
-from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.table_writers import Table, to_latex, to_markdown, write_mean
-from s2rm.scoring.intervals import CONFIDENCE, RESAMPLES
+from s2rm.reporting.tables.own_tables import DRAWN
+from s2rm.reporting.tables.table_writers import Table, to_latex, to_markdown, write_mean
+from s2rm.scoring.intervals import CONFIDENCE, RESAMPLES, holm
 from s2rm.tracking.synchronise import advise_recording
 
 CSV_DECIMALS = 4
@@ -83,6 +83,7 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
     source, decimals, size = full.data.source, full.report.decimals, full.vision.image_size
     data, notes = ("RefShapes", [DRAWN]) if source == "refshapes" else ("the real benchmarks", [])
     shown = effects[effects["split"] == "val"]
+    shown = shown.assign(p_value=holm(shown["p_value"]))
     titles = {
         str(name): str(name).replace("_", " ")
         if name in MEANS
@@ -108,7 +109,7 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
     means = [
         f"{titles[mean]} = the mean over the val splits of "
         + ", ".join(title for name, title in titles.items() if name in MEANS[mean])
-        + "; images are drawn within their benchmark."
+        + "; an image of several benchmarks is drawn once for all of them."
         for mean in MEANS
         if mean in titles
     ]
@@ -125,8 +126,9 @@ def build_ablation(effects: pd.DataFrame, full: Params, incomplete: Collection[s
             "model = the parameters that differ from the full model's.",
             f"Interval: a paired bootstrap over images, {RESAMPLES:,} resamples. An image is drawn with all "
             "of its expressions, and the IoU of an expression is first averaged over seeds: the interval "
-            "says what other images may change, the standard deviation what other seeds may. * = the "
-            "interval excludes 0.",
+            "says what other images may change, the standard deviation what other seeds may.",
+            f"* = p < {1 - CONFIDENCE:.2f} by sign flips: if nothing differs, an image's differences are as "
+            "likely with the other sign; adjusted by Holm for all tests of this table.",
             *(["over seeds = the interval of the same difference by Welch's t-test over seeds."] * several),
             *means,
             *notes,
@@ -157,16 +159,16 @@ def _write_difference(cell: dict[str, float], decimals: int) -> str:
     value = cell["difference"]
     if pd.isna(value):
         return ""
-    return f"{value:+.{decimals}f} {_write_interval(cell, '', decimals)}".strip().replace("-", "−")
+    certain = " *" if cell["p_value"] < 1 - CONFIDENCE else ""
+    return f"{value:+.{decimals}f} {_write_interval(cell, '', decimals)}{certain}".replace("-", "−")
 
 
 def _write_interval(cell: dict[str, float], prefix: str, decimals: int) -> str:
-    """Write an interval, as "[−1.61, −0.80] *"; "" where there is none."""
+    """Write an interval, as "[−1.61, −0.80]"; "" where there is none."""
     low, high = cell[f"{prefix}low"], cell[f"{prefix}high"]
     if pd.isna(low):
         return ""
-    text = f"[{low:+.{decimals}f}, {high:+.{decimals}f}]" + (" *" if low > 0 or high < 0 else "")
-    return text.replace("-", "−")
+    return f"[{low:+.{decimals}f}, {high:+.{decimals}f}]".replace("-", "−")
 
 
 def _find_incomplete(scores: pd.DataFrame, full: Params) -> set[str]:

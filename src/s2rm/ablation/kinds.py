@@ -8,8 +8,8 @@ from s2rm.config.benchmarks import DRAWN_ONLY
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.refshapes.expression_kinds import kind_of
-from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.table_writers import Table, write_mean
+from s2rm.reporting.tables.own_tables import DRAWN
+from s2rm.reporting.tables.table_writers import Table, write_mean
 from s2rm.scoring.metrics import compute_iou
 
 KIND_COLUMNS = ["variant", "run", "benchmark", "kind", "expressions", "seeds", "mIoU_mean", "mIoU_std"]

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from s2rm.compare.paired import RIGHT, Paired
 from s2rm.compare.sources import Source, SplitKey
+from s2rm.core.errors import UserError
 from s2rm.data.image_zip import ImageFiles
 from s2rm.data.images import decode_image
 from s2rm.data.rle import decode
@@ -55,10 +58,22 @@ def draw_differences(
         prepared: folder of the prepared tables.
         raw: the folder that image paths start from.
     """
+    tables = {
+        each.key: load_table(prepared / f"{each.key[0]}.parquet", COLUMNS, splits=[each.key[1]]).set_index(
+            "sent_id"
+        )
+        for each in paired
+    }
+    for each in paired:
+        if not np.isin(each.sent_id, tables[each.key].index).all():
+            raise UserError(
+                f"{first.name} was scored on other expressions of {'-'.join(each.key)} than {prepared} has: "
+                "pictures need those data"
+            )
     images = ImageFiles(raw)
     return (
-        list(_draw(paired, (first, second), 0, titles, prepared, images)),
-        list(_draw(paired, (first, second), 1, titles, prepared, images)),
+        list(_draw(paired, (first, second), 0, titles, tables, images)),
+        list(_draw(paired, (first, second), 1, titles, tables, images)),
     )
 
 
@@ -67,12 +82,12 @@ def _draw(
     sources: tuple[Source, Source],
     winner: int,
     titles: Mapping[SplitKey, str],
-    prepared: Path,
+    tables: Mapping[SplitKey, pd.DataFrame],
     images: ImageFiles,
 ) -> Iterator[Picture]:
     candidates = []
     for number, each in enumerate(paired):
-        own, other = each.iou[winner], each.iou[1 - winner]
+        own, other = each.iou_first[winner], each.iou_first[1 - winner]
         for found in np.flatnonzero((own >= RIGHT) & (other < RIGHT)).tolist():
             candidates.append((float(own[found] - other[found]), number, found))
     candidates.sort(key=lambda each: (-each[0], each[1], each[2]))
@@ -81,9 +96,7 @@ def _draw(
         if len(seen) == EACH:
             return
         each = paired[number]
-        benchmark, split = each.key
-        table = load_table(prepared / f"{benchmark}.parquet", COLUMNS, splits=[split])
-        row = table[table["sent_id"] == each.sent_id[place]].iloc[0]
+        row = tables[each.key].loc[each.sent_id[place]]
         referent = str(row["image_path"]), int(row["ref_id"])
         if referent in seen:
             continue
@@ -92,15 +105,23 @@ def _draw(
         size = int(row["height"]), int(row["width"])
         masks = [decode(row["mask_rle"], *size)]
         for source in sources:
-            masks.append(decode(source.scores[each.key]["predicted_rle"].iloc[place], *size))
+            masks.append(_decode(source, each.key, place, size))
         colours = (TRUTH, PREDICTION, PREDICTION)
         drawn = [_encode(overlay(image, mask, colour)) for mask, colour in zip(masks, colours, strict=True)]
         yield Picture(
             expression=str(row["expression"]),
             title=titles[each.key],
-            iou=(100 * float(each.iou[0][place]), 100 * float(each.iou[1][place])),
+            iou=(100 * float(each.iou_first[0][place]), 100 * float(each.iou_first[1][place])),
             images=(drawn[0], drawn[1], drawn[2]),
         )
+
+
+def _decode(source: Source, key: SplitKey, place: int, size: tuple[int, int]) -> NDArray[np.bool_]:
+    try:
+        return decode(source.scores[key]["predicted_rle"].iloc[place], *size)
+    except (ValueError, TypeError, AttributeError) as error:
+        sent_id = source.scores[key]["sent_id"].iloc[place]
+        raise UserError(f"{source.name}: the mask of sent_id {sent_id} cannot be read: {error}") from None
 
 
 def _encode(image: Image.Image) -> str:

@@ -10,8 +10,9 @@ Several of them, joined by commas, are the trainings of one model with different
 
 import re
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -20,14 +21,16 @@ from ruamel.yaml.error import YAMLError
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS, get_benchmark
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 from s2rm.reporting.scores_io import load_columns
-from s2rm.tracking import MlflowStore
+from s2rm.tracking import MlflowStore, has_store
 
 SplitKey = tuple[str, str]  # benchmark, split
 COLUMNS = (
     *("sent_id", "image_id", "intersection_model", "union_model"),
     *("intersection_original", "union_original"),
 )
+TABLES = ("data/tables.json", "tables.json")  # digests of the prepared data: of an evaluation, of a record
 RUN_ID = re.compile("[0-9a-f]{6,32}")
 
 
@@ -39,6 +42,8 @@ class Source:
     """As it was called."""
     scores: dict[SplitKey, pd.DataFrame]
     """The columns that an evaluation writes, by split."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Benchmark → digest of its prepared data, where it is known."""
 
 
 def load_group(names: str, root: Path, folder: Path, experiment: str) -> list[Source]:
@@ -62,7 +67,7 @@ def load_source(name: str, root: Path, folder: Path, experiment: str) -> Source:
     if path.is_file():
         return Source(name, dict([_read_split(path)]))
     if path.is_dir():
-        return Source(name, _read_folder(path))
+        return _read_folder(name, path)
     target = folder / re.sub(r"\W", "_", name)
     found = _fetch_run(name, root, target, experiment) or _fetch_revision(name, root, target)
     if found is None:
@@ -70,14 +75,16 @@ def load_source(name: str, root: Path, folder: Path, experiment: str) -> Source:
             f"{name} is not a file, a folder, an MLflow run of {experiment}, a git revision or a DVC "
             "experiment: correct the name"
         )
-    return Source(name, _read_folder(found))
+    return _read_folder(name, found)
 
 
-def _read_folder(folder: Path) -> dict[SplitKey, pd.DataFrame]:
+def _read_folder(name: str, folder: Path) -> Source:
     found = dict(_read_split(path) for path in _list_splits(folder))
     if not found:
         raise UserError(f"{folder} holds no scores: they are called <benchmark>-<split>.parquet")
-    return found
+    file = next((folder / name for name in TABLES if (folder / name).is_file()), None)
+    digests = load_json(file) if file else {}
+    return Source(name, found, {Path(table).stem: str(digest) for table, digest in digests.items()})
 
 
 def _list_splits(folder: Path) -> Iterator[Path]:
@@ -93,7 +100,22 @@ def _read_split(path: Path) -> tuple[SplitKey, pd.DataFrame]:
             f"{path}: scores are called <benchmark>-<split>.parquet, as refcoco_unc-testA.parquet"
         )
     with_masks = [*COLUMNS, "score", "predicted_rle"]
-    return key, load_columns(path, with_masks).sort_values("sent_id", ignore_index=True)
+    table = load_columns(path, with_masks).sort_values("sent_id", ignore_index=True)
+    _require_scores(table, path)
+    return key, table
+
+
+def _require_scores(table: pd.DataFrame, path: Path) -> None:
+    for name in COLUMNS:
+        if not pd.api.types.is_integer_dtype(table[name]):
+            raise UserError(f"{path}: {name} holds {table[name].dtype}, not whole numbers")
+    if not table["sent_id"].is_unique:
+        again = table["sent_id"][table["sent_id"].duplicated()].iloc[0]
+        raise UserError(f"{path}: sent_id {again} has several rows")
+    for size in ("model", "original"):
+        shared, union = table[f"intersection_{size}"], table[f"union_{size}"]
+        if ((shared < 0) | (shared > union)).any():
+            raise UserError(f"{path}: intersection_{size} is not between 0 and union_{size} in every row")
 
 
 def _parse_name(path: Path) -> SplitKey | None:
@@ -104,10 +126,12 @@ def _parse_name(path: Path) -> SplitKey | None:
 
 def _fetch_run(name: str, root: Path, target: Path, experiment: str) -> Path | None:
     """Fetch the results of an MLflow run; None where there is none of this name."""
+    if not has_store(root):
+        return None
     try:
         runs = [run for run in MlflowStore(root, experiment).list_runs() if run.published]
     except UserError:
-        return None  # no store here, or it does not answer: the name may be a revision
+        return None  # it does not answer: the name may be a revision
     chosen = [run for run in runs if run.title == name]
     if not chosen and RUN_ID.fullmatch(name):
         chosen = [run for run in runs if run.run_id.startswith(name)]
@@ -133,7 +157,19 @@ def _fetch_revision(name: str, root: Path, target: Path) -> Path | None:
             )
         run = runs[0]
     done = subprocess.run(
-        ["dvc", "get", "--quiet", "--rev", commit, "--out", str(target), ".", f"results/{run}"],
+        [
+            sys.executable,
+            "-m",
+            "dvc",
+            "get",
+            "--quiet",
+            "--rev",
+            commit,
+            "--out",
+            str(target),
+            ".",
+            f"results/{run}",
+        ],
         cwd=root,
         check=False,
         capture_output=True,
@@ -167,5 +203,8 @@ def _find_commit(revision: str, root: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    done = subprocess.run(["git", *arguments], cwd=root, check=False, capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, check=False, capture_output=True, text=True)
+    except OSError:  # there is no git
+        return None
     return None if done.returncode else done.stdout.strip()
