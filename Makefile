@@ -92,15 +92,15 @@ lock: $(VENV)/.ready ## write requirements.lock from pyproject.toml: newest vers
 bench: $(VENV)/.ready ## measure speed and memory (half an hour), and write a report into benchmarks/results
 	python benchmarks/all.py
 
-report: setup ## render the report again
-	dvc repro report
+report: setup ## render the report again, as after `make ablation`
+	dvc repro --force --single-item report
 
 ablation: setup ## compare the recorded runs with the full model, the committed params.yaml
 	s2rm ablation
 
 experiments: setup ## compare the experiments of DVC: means over the val splits, and the parameters that differ
 	dvc exp show --only-changed --no-pager --hide-workspace --hide-queued \
-		--drop '(\.digests|data|weights|models|results)\b|.*_(val|test[AB]?)$$|State|Executor'
+		--drop '(\.digests|data|weights|models|results)/|[^.]+\.(refcoco|referit)\w*_(val|test[AB]?)$$|State|Executor'
 
 ui: setup ## open MLflow with the recorded runs
 	s2rm ui

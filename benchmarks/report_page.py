@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 import report_inputs
 
 from s2rm.reporting.render import render
-from s2rm.scoring.errors import KINDS
+from s2rm.scoring.error_kinds import KINDS
 
 PICTURES = 22  # of a split, at the most
 SPLITS = 10

@@ -1,53 +1,22 @@
-"""Where a run comes from: the commit, and the machine and the time of its training."""
+"""What the report says of where a run comes from."""
 
-import json
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from paths import ROOT
 
-from s2rm.core.environment import describe_environment
-from s2rm.core.files import load_json, replace_text
-
-
-@contextmanager
-def counted(path: Path) -> Iterator[None]:
-    """Add the seconds until the context ends to those in a file: a training may run in several sessions."""
-    before = load_json(path)["seconds"] if path.is_file() else 0.0
-    started = time.monotonic()
-    try:
-        yield
-    finally:
-        seconds = before + time.monotonic() - started
-        replace_text(path, json.dumps({"seconds": round(seconds, 1)}) + "\n")
-
-
-def describe_end(seconds: Path) -> dict[str, Any]:
-    """Return what is kept of a training that has just ended."""
-    return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        **load_json(seconds),
-        "environment": describe_environment(),
-    }
-
-
-def describe_commit() -> dict[str, str]:
-    """Return the commit for people, and whether there are changes to code or parameters; {} without git."""
-    commit = _git("log", "-1", "--format=%h of %cs")
-    if commit is None:
-        return {}
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "pipeline", "params.yaml")
-    return {"commit": commit + (", with changes that are not committed" if changed else "")}
+from s2rm.tracking.address import SERVERS, find_store
+from s2rm.tracking.store_errors import StoreError
 
 
 def describe_training(training: dict[str, Any]) -> dict[str, str]:
-    """Say when, where and how long a run was trained, as the page does."""
+    """Say from which commit, when, where and how long a run was trained.
+
+    Args:
+        training: what `provenance.describe_end` has kept, and the id of the run's record.
+    """
     found = {}
+    if training.get("commit"):
+        found["trained from commit"] = training["commit"]
     if "finished" in training:
         minutes = training["seconds"] / 60
         took = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
@@ -58,10 +27,24 @@ def describe_training(training: dict[str, Any]) -> dict[str, str]:
         found["machine"] = gpus or f"{about['processor']}, {about['threads']} threads"
         found["software"] = f"{about['platform']}, Python {about['python']}, {libraries}"
     if training.get("run_id"):
-        found["MLflow run"] = training["run_id"]
+        found["MLflow"] = f"{_find_server()}, the run with tags.`s2rm.id` = '{training['run_id']}'"
     return found
 
 
-def _git(*arguments: str) -> str | None:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return None if done.returncode else done.stdout.strip()
+def _find_server() -> str:
+    """Return where the runs are shown; a path of this machine would not help a reader elsewhere."""
+    try:
+        address = find_store(ROOT)
+    except StoreError:
+        return "s2rm ui"
+    return address.shown if address.uri.startswith(SERVERS) else "s2rm ui"
+
+
+def describe_data(tables: dict[str, str]) -> dict[str, str]:
+    """Name the prepared data of a run by the beginnings of their checksums.
+
+    Args:
+        tables: file → checksum.
+    """
+    parts = [f"{file} {digest[:12]}" for file, digest in tables.items()]
+    return {"data (checksums)": ", ".join(parts)} if parts else {}

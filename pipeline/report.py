@@ -7,12 +7,13 @@ demo takes about ten seconds on two CPU cores.
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import context  # noqa: F401
 import pandas as pd
 from logs import set_up_logging
-from origin import describe_commit, describe_training
+from origin import describe_data, describe_training
 from paths import HISTORY, INCOMPLETE, OVERLAP, REPORTS, RESULTS, ROOT, RUN_ID, TABLES
 from tags import collect_tags
 
@@ -21,11 +22,11 @@ from s2rm.config.params import Params
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import load_json
 from s2rm.core.project import require_writable
+from s2rm.reporting.pages.templating import write_span
 from s2rm.reporting.render import Rendered, render
 from s2rm.reporting.run_metrics import load_metrics
 from s2rm.reporting.summary import compared_metrics
-from s2rm.reporting.table_writers import Table
-from s2rm.reporting.templating import write_span
+from s2rm.reporting.tables.table_writers import Table
 from s2rm.scoring.intervals import Interval
 from s2rm.tracking.evaluations import Evaluation
 from s2rm.tracking.store_errors import StoreError
@@ -78,30 +79,32 @@ def _load_ablations() -> list[Table]:
     found = []
     for path in sorted((REPORTS / "ablations").glob("*.json")):
         try:
-            found.append(Table.from_json(path.read_text(encoding="utf-8")))
+            table = Table.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}): `s2rm ablation` writes it again") from None
+        found.append(
+            table if path.stem == "ablation" else replace(table, title=f"{table.title}: {path.stem}")
+        )
     return found
 
 
 def _describe_origin(params: Params) -> dict[str, str]:
-    """Say where the runs come from: commit, experiment, data, trainings."""
-    tags = collect_tags()
-    origin = describe_commit()
+    """Say where the runs come from: experiment, data, trainings."""
+    tags, origin = collect_tags(), {}
     if "dvc.experiment" in tags:
         origin["DVC experiment"] = tags["dvc.experiment"]
     for name in params.runs:
-        training = load_json(RESULTS / name / RUN_ID)
-        origin |= {f"{name}: {key}": value for key, value in describe_training(training).items()}
+        about = describe_training(load_json(RESULTS / name / RUN_ID))
+        about |= describe_data(load_json(RESULTS / name / TABLES))
+        origin |= {f"{name}: {key}": value for key, value in about.items()}
     return origin
 
 
 def _print_summary(params: Params, rendered: Rendered) -> None:
     """Say how good each run is, where to look, and what to try next."""
-    for name, mean in rendered.means.items():
-        if mean is not None:
-            scores = (f"{metric} {_write(mean.intervals[metric, 'model'])}" for metric in ("mIoU", "oIoU"))
-            logger.info("%s: %s, over the val splits at the model's input size", name, ", ".join(scores))
+    for name, (what, scored) in rendered.headlines.items():
+        scores = (f"{metric} {_write(scored.intervals[metric, 'model'])}" for metric in ("mIoU", "oIoU"))
+        logger.info("%s: %s, %s at the model's input size", name, ", ".join(scores), what)
     logger.info("results, errors, examples: open %s", REPORTS / "index.html")
     if params.tracking.enabled:
         logger.info("the runs in MLflow: s2rm ui")
@@ -131,7 +134,8 @@ def _keep(params: Params, name: str, rendered: Rendered) -> Path:
     # What `s2rm ablation` compares; the parameters last, so that with them all is there.
     scores = sorted((RESULTS / name).glob("*.parquet"))
     numbers = RESULTS / name / "metrics.json"
-    files["results"] = [*scores, numbers, RESULTS / name / HISTORY, Path("params.yaml")]
+    tables, history = RESULTS / name / TABLES, RESULTS / name / HISTORY
+    files["results"] = [*scores, numbers, tables, history, Path("params.yaml")]
     files["page"] = [REPORTS / "index.html"]
     return evaluation.keep(ROOT, files)
 

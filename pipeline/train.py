@@ -16,10 +16,10 @@ import context  # noqa: F401
 from arguments import read_name
 from launch import launch
 from logs import is_main_process, set_up_logging
-from origin import counted, describe_end
 from paths import MODELS, PREPARED, RAW, ROOT, SCRATCH, WEIGHTS, refuse_links
+from provenance import counted, describe_end
 from scratch import locked, mark_finished
-from tags import collect_tags, describe_run
+from tags import collect_tags, describe_run, name_parameters
 from training_key import describe_training, find_scratch, open_scratch
 
 from s2rm.config.load import load_params
@@ -62,20 +62,28 @@ def main() -> None:
         return
     with locked(scratch):
         open_scratch(name, parts)
+        title, tags = describe_run(params, name, choose_device(params.train.device).type)
         run_id, seconds = None, scratch / "seconds.json"
         with counted(seconds):
             if params.tracking.enabled:
-                run_id = _train_tracked(train, params, name, scratch, parts["data"])
+                run_id = _train_tracked(train, params, scratch, title, tags, parts["data"])
             else:
                 train()
-        about = {"run_id": run_id, **describe_end(seconds)}
+        about = {"run_id": run_id, "parameters": name_parameters(tags), **describe_end(seconds)}
         replace_text(MODELS / f"{name}.mlflow.json", json.dumps(about, indent=2) + "\n")
         mark_finished(scratch, MODELS / name)
 
 
-def _train_tracked(train: partial, params: Params, name: str, scratch: Path, tables: dict[str, str]) -> str:
-    """Train, record it, and return the id of the record."""
-    title, tags = describe_run(params, name, choose_device(params.train.device).type)
+def _train_tracked(
+    train: partial,
+    params: Params,
+    scratch: Path,
+    title: str,
+    tags: dict[str, str],
+    tables: dict[str, str],
+) -> str:
+    """Train, record it under this title and with these tags, and return the id of the record."""
+    name = tags["run"]
     with record_training(
         ROOT,
         params.tracking.experiment,

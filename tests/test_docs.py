@@ -40,6 +40,8 @@ NOT_RUN = {
     "docker": "needs an engine; the files that it names exist",
     "s2rm predict": "tests/test_readme.py runs it; its options exist",
     "s2rm check": "tests/test_readme.py runs it",
+    "s2rm score": "tests/test_readme.py runs it; its options exist",
+    "s2rm compare": "tests/test_readme.py runs it; its options exist",
     "s2rm plan": "tests/planning runs it; its options exist",
     ".": "activates the environment that runs this test",
     "git": "tests/test_readme.py runs it",

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Reads JSON, JSON lines, CSV or Parquet. A record has sent_id, or ref_id and sentence, "
         "or file_name and expression; and a mask: COCO's RLE, polygons, or the path of a PNG or .npy file.",
     )
-    score.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="the file; docs/evaluation.md")
+    score.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="the file; docs/scoring.md")
     score.add_argument("--benchmark", required=True, help="as data/prepared has it, such as refcoco_unc")
     score.add_argument("--split", required=True, help="such as val, testA")
     score.add_argument(
@@ -106,12 +106,14 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser(
         "compare",
-        help="compare two models, or two groups of trainings, expression by expression",
-        description="A and B are each a folder or file of scores, an MLflow run (name or id), or a DVC "
-        "experiment or git revision (REV or REV:RUN); several joined by commas are trainings of other seeds.",
+        help="compare models, or groups of trainings, expression by expression",
+        description="The first is compared with each of the others. A MODEL is a folder or file of scores, "
+        "an MLflow run (name or id), or a DVC experiment or git revision (REV or REV:RUN); several joined "
+        "by commas are trainings of one model with other seeds.",
     )
-    compare.add_argument("first", metavar="A", help="such as results/joint, no-balancing, HEAD~1:joint")
-    compare.add_argument("second", metavar="B")
+    compare.add_argument(
+        "models", nargs="+", metavar="MODEL", help="such as results/joint, no-balancing, HEAD~1:joint"
+    )
     compare.add_argument(
         "--size", choices=("model", "original"), default="original", help="of the masks (default: original)"
     )
@@ -240,14 +242,14 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 def _score(arguments: argparse.Namespace) -> None:
     """Score predicted masks of any model."""
-    from s2rm.scoring.command import run
+    from s2rm.scoring.score_command import run
 
     run(arguments)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    """Compare the scores of two models."""
-    from s2rm.compare.command import run
+    """Compare the scores of models."""
+    from s2rm.compare.compare_command import run
 
     run(arguments)
 
@@ -285,6 +287,7 @@ def _ablation(arguments: argparse.Namespace) -> None:
     written = render_ablation(study, full, reports, name)
     for path in (*written, save_study(study, full, kept)):
         print(path)
+    print("the page shows it after `make report`")
 
 
 def _env(arguments: argparse.Namespace) -> None:

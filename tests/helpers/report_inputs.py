@@ -19,7 +19,7 @@ from s2rm.model.fusion.sweeps import ROLES
 from s2rm.reporting.examples import SweepView, WordView
 from s2rm.reporting.overlays import Example
 from s2rm.reporting.render import Rendered, render
-from s2rm.scoring.errors import KINDS
+from s2rm.scoring.error_kinds import KINDS
 from s2rm.scoring.metrics import compute_iou, segmentation_metrics
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -191,7 +191,30 @@ def make_analysis(scores: pd.DataFrame) -> dict[str, Any]:
         for kind in KINDS
     }
     consistency = {"referents": 0, "spread": None, "split": None}
-    return {"errors": errors, "slices": slices, "consistency": consistency, "confident_errors": []}
+    bins = [
+        {
+            "low": low / 10,
+            "high": (low + 1) / 10,
+            "expressions": low,
+            "score": low / 10 + 0.05,
+            "IoU": 8.0 * low,
+        }
+        for low in range(10)
+    ]
+    confident = {
+        "sent_id": 7,
+        "image_path": "a.jpg",
+        "expression": "the <b>red</b> dot",
+        "score": 0.97,
+        "IoU": 4.0,
+    }
+    return {
+        "errors": errors,
+        "slices": slices,
+        "consistency": consistency,
+        "calibration": {"ece": 9.0, "bins": bins},
+        "confident_errors": [confident],
+    }
 
 
 def make_calibration() -> pd.DataFrame:

@@ -147,10 +147,10 @@ def test_each_data_file_counts_where_it_is_read(checkout: Path) -> None:
         readers[name] = {script.removeprefix("pipeline.") for script in SCRIPTS if changes[script]}
         assert all(changed in ([], [name]) for changed in changes.values())
         before = after
-    assert readers.keys() - MARKERS >= {"s2rm/refer/split_sizes.csv", "s2rm/reporting/published.csv"}
+    assert readers.keys() - MARKERS >= {"s2rm/refer/split_sizes.csv", "s2rm/reporting/tables/published.csv"}
     assert {name for name, stages in readers.items() if not stages} <= MARKERS
     assert "preprocess" in readers["s2rm/refer/split_sizes.csv"]
-    assert readers["s2rm/reporting/published.csv"] == {"report"}
+    assert readers["s2rm/reporting/tables/published.csv"] == {"report"}
 
 
 SAMPLE = """

@@ -16,22 +16,24 @@ WIDTH = 200  # characters
 SWITCHES = [
     {"fusion.balancing": "false"},
     {"decoder.kind": "fpn"},
-    *({"train.seed": str(seed)} for seed in range(2, 10)),
+    {"train.with_val": "true"},  # named like a split
+    {"data.images": "20"},  # like a folder
+    *({"train.seed": str(seed)} for seed in range(2, 8)),
 ]
 DVC_YAML = """
 stages:
   train:
-    cmd: cp params.yaml model
-    params: [fusion, decoder, train]
-    outs: [model]
+    cmd: mkdir -p models && cp params.yaml models/one
+    params: [fusion, decoder, train, data]
+    outs: [models/one]
   report:
     cmd: python report.py
-    deps: [model, report.py]
+    deps: [models/one, report.py]
     metrics: [{summary.json: {cache: false}}]
 """
 REPORT = """
 import json, zlib
-seed = zlib.crc32(open("model", "rb").read())
+seed = zlib.crc32(open("models/one", "rb").read())
 names = json.load(open("names.json"))
 run = {name: round(seed % (1000 + k) / 10, 2) for k, name in enumerate(names)}
 json.dump({"one": run, "two": run}, open("summary.json", "w"))
@@ -54,7 +56,8 @@ def test_two_runs_and_ten_experiments_fit_a_screen(tmp_path: Path) -> None:
     (tmp_path / "report.py").write_text(REPORT)
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
     (tmp_path / "params.yaml").write_text(
-        "fusion: {balancing: true}\ndecoder: {kind: casg}\ntrain: {seed: 1}\n"
+        "fusion: {balancing: true}\ndecoder: {kind: casg}\n"
+        "train: {seed: 1, with_val: false}\ndata: {images: 10}\n"
     )
     for command in ("git init -q", "git add -A", "git commit -qm start"):
         subprocess.run(command.split(), cwd=tmp_path, check=True)
@@ -75,4 +78,4 @@ def test_two_runs_and_ten_experiments_fit_a_screen(tmp_path: Path) -> None:
     assert len(rows) == 2 + len(SWITCHES)  # the head, the commit, the experiments
     shown = set(rows[0].split())
     assert {f"{run}.val_{metric}" for run in ("one", "two") for metric in ("mIoU", "oIoU")} <= shown
-    assert {"fusion.balancing", "decoder.kind", "train.seed"} <= shown
+    assert {key for switches in SWITCHES for key in switches} <= shown

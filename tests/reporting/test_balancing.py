@@ -5,8 +5,8 @@ import pytest
 from report_inputs import make_weights
 
 from s2rm.model.fusion.sweeps import ROLES
-from s2rm.reporting.balancing import build_balancing
-from s2rm.reporting.table_writers import to_csv, to_latex, to_markdown
+from s2rm.reporting.tables.balancing import build_balancing
+from s2rm.reporting.tables.table_writers import to_csv, to_latex, to_markdown
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from report_inputs import ReportInputs, make_example, make_inputs
 
-from s2rm.reporting import gallery
+from s2rm.reporting.pages import gallery
 from s2rm.reporting.run_results import load_run
 
 

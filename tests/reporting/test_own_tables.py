@@ -10,11 +10,11 @@ from report_inputs import EXPRESSIONS, SHARED, ReportInputs, make_inputs
 
 from s2rm.config.benchmarks import name_benchmark
 from s2rm.core.errors import UserError
-from s2rm.reporting.comparison import OURS, build_comparison
-from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
-from s2rm.reporting.published import PAPER, load_published
 from s2rm.reporting.run_metrics import Measured, load_metrics
-from s2rm.reporting.table_writers import to_markdown
+from s2rm.reporting.tables.comparison import OURS, build_comparison
+from s2rm.reporting.tables.own_tables import build_leakage, build_precision, build_refshapes_iou
+from s2rm.reporting.tables.published import PAPER, load_published
+from s2rm.reporting.tables.table_writers import to_markdown
 
 
 def measured(inputs: ReportInputs, source: str, run: str = "joint") -> Measured:

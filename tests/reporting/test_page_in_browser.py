@@ -1,10 +1,13 @@
 """The pages in a real browser: nothing overflows, nothing is fetched, all can be reached and printed."""
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chromium import open_browser
@@ -12,9 +15,20 @@ from playwright.sync_api import Browser, Page
 from report_inputs import SHARED, ReportInputs, make_example, make_inputs, make_view, make_weights, make_words
 
 from s2rm.reporting.render import render
+from s2rm.reporting.tables.table_writers import Table
 
 pytestmark = pytest.mark.browser
 WIDTHS = (390, 768, 1440, 1920)
+# The cells of each column and each body of a table, after the column was sorted.
+SORTED_CELLS = """
+[...document.querySelectorAll("table.sortable")].flatMap((table) =>
+  [...table.querySelectorAll("thead button")].flatMap((button, column) => {
+    button.click();
+    return [...table.tBodies].map((body) =>
+      [...body.rows].filter((row) => !row.classList.contains("group")).map((row) => row.cells[column])
+        .map((cell) => cell.dataset.value ?? cell.innerText));
+  }))
+"""
 A4_LANDSCAPE = 1032  # CSS pixels between margins of 12 mm
 
 
@@ -30,14 +44,25 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("reports")
     examples = [replace(make_example(), kind=kind) for kind in ("wrong", "poor", "good")]
     inputs = make_inputs(root / "inputs").inspect(examples, make_view(), make_weights(), make_words())
+    about = {"run_id": "0f3a", "commit": "4d3c2b1 of 2026-11-30", "parameters": "preset demo"}
+    (inputs.results / "mlflow.json").write_text(json.dumps(about))
     inputs.render("refshapes", root / "drawn")
     for name in ("first", "second"):
         shutil.copytree(inputs.results, root / "results" / name)
     run = "{train_on: [refcoco_unc], evaluate_on: [refcoco_unc]}"
     params = inputs.params("folder", f"+runs.first={run}", f"+runs.second={run}", "~runs.joint")
-    render(params, root / "results", root / "real", shared=SHARED)
+    render(params, root / "results", root / "real", shared=SHARED, ablations=[make_study()])
     ReportInputs(make_inputs(root / "plain").root).render("folder", root / "bare")
     return {name: root / name for name in ("drawn", "real", "bare")}
+
+
+def make_study() -> Table:
+    cells = [["full", ""], ["a", "−1.20 [−1.61, −0.80] *"], ["b", "−4.50 [−5.00, −4.00] *"], ["c", "+0.30"]]
+    columns = pd.MultiIndex.from_tuples([("", "model"), ("RefCOCO", "difference")])
+    return Table(
+        name="ablation", title="Ablation", caption="mIoU in percent", sources=("here",) * 4, footnotes=(),
+        frame=pd.DataFrame(cells, index=[""] * 4, columns=columns), decimals=2,
+    )  # fmt: skip
 
 
 def opened(browser: Browser, path: Path, width: int = 1440, scheme: str = "light") -> Page:
@@ -90,12 +115,16 @@ def test_the_first_screen_says_what_and_how_good(browser: Browser, reports: dict
     text = head.inner_text()
     for part in ("S²RM and CASG", "mIoU [", "oIoU [", "measured on", "compared with", "trained on"):
         assert part in text
+    assert "4d3c2b1 of 2026-11-30" in text
+    assert "preset demo" in text
 
 
 def test_every_column_is_printed(browser: Browser, reports: dict[str, Path]) -> None:
     page = opened(browser, reports["real"] / "index.html", A4_LANDSCAPE)
     page.emulate_media(media="print")
-    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    assert page.locator("details:not([open])").count() > 0
+    page.pdf()
+    assert page.locator("details:not([open])").count() == 0, "what is folded is missing on paper"
     sizes = page.evaluate(
         "[...document.querySelectorAll('table')].map((each) => each.getBoundingClientRect().right)"
     )
@@ -115,6 +144,22 @@ def test_a_table_is_sorted_by_keyboard(browser: Browser, reports: dict[str, Path
             for each in table.locator("tbody td:nth-child(2)").all()
         ]
         assert values == sorted(values, reverse=order < 0)
+
+
+def test_every_column_is_sorted_by_its_numbers(browser: Browser, reports: dict[str, Path]) -> None:
+    """Or by its texts, where a cell does not begin with a number; each group of rows by itself."""
+    page = opened(browser, reports["real"] / "index.html")
+    columns = 0
+    for texts in page.evaluate(SORTED_CELLS):
+        found = [re.match(r"[+-]?\d+(\.\d+)?", text.replace("−", "-")) for text in texts]
+        numbers = [float(each[0]) for each in found if each]
+        if len(numbers) == len([text for text in texts if text not in ("", "–")]):
+            assert numbers == sorted(numbers, reverse=True), texts
+            columns += len(numbers) > 1
+    assert columns > 20
+    study = page.locator("#ablations table")
+    study.locator("thead button").last.evaluate("each => each.click()")
+    assert study.locator("tbody th").all_inner_texts() == ["b", "a", "c", "full"]
 
 
 def test_the_gallery_is_filtered(browser: Browser, reports: dict[str, Path]) -> None:

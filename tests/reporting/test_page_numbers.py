@@ -10,8 +10,8 @@ import pytest
 from report_inputs import ReportInputs, make_inputs
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.reporting.intervals import measure
-from s2rm.reporting.page import calibration_error
+from s2rm.reporting.pages.page import calibration_error
+from s2rm.reporting.scored import measure
 from s2rm.reporting.scores_io import load_scores
 
 METRICS = ("mIoU", "oIoU")

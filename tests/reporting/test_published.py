@@ -4,7 +4,7 @@ import pytest
 
 from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.core.errors import UserError
-from s2rm.reporting.published import (
+from s2rm.reporting.tables.published import (
     METRIC_DISPUTED,
     METRIC_UNKNOWN,
     PAPER,

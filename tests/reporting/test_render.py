@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from report_inputs import PARAMS, SHARED, make_inputs
 
+from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.core.errors import UserError
-from s2rm.reporting.published import load_published
 from s2rm.reporting.render import render
+from s2rm.reporting.tables.published import load_published
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -29,7 +30,7 @@ def tables_of(names: list[str]) -> set[str]:
 
 
 OWN = ["precision", "leakage", "balancing"]
-CHARTS = ("scores", "precision", "errors", "calibration", "training")
+CHARTS = ("scores", "precision", "errors", "calibration", "confidence", "training")
 FIGURES = (*CHARTS, "examples", "gates", "words")
 ALWAYS = {
     *(f"figures/{name}-joint.png" for name in FIGURES),
@@ -74,6 +75,10 @@ render(
     shared=pd.DataFrame(shared),
 )
 assert "torch" not in sys.modules, "the rendering"
+sys.path.insert(0, str(Path(params).parent / "pipeline"))
+import report
+
+assert "torch" not in sys.modules, "the stage"
 """
 
 
@@ -110,6 +115,37 @@ def test_a_part_of_a_benchmark_is_named_so_and_never_beside_published_numbers(in
     assert "| RefCOCO | val |" not in precision
     assert "| RefCOCO+ | val |" in precision
     assert "| part of RefCOCO | RefCOCOg (UMD) |" in (tmp_path / "tables/leakage.md").read_text()
+    head = (tmp_path / "index.html").read_text(encoding="utf-8").partition("<main>")[0]
+    assert "results on parts of the real benchmarks" in head
+    assert "RefCOCO+ val, oIoU: here" in head, "the first split that can stand beside published values"
+
+
+def test_nothing_is_compared_where_all_is_a_part(inputs, tmp_path):
+    inputs.render("archives", tmp_path, incomplete=set(BENCHMARKS))
+    head = (tmp_path / "index.html").read_text(encoding="utf-8").partition("<main>")[0]
+    assert "nothing published: the data here are only a part of the benchmarks" in head
+    assert "the mean of" not in head
+    assert "part of RefCOCO, part of RefCOCO+" in head
+
+
+def test_other_models_stand_beside_the_runs(inputs, tmp_path):
+    other = tmp_path / "scored" / "LAVT & co"
+    other.mkdir(parents=True)
+    scores = pd.read_parquet(inputs.scores("refcoco_unc", "testA"))
+    better = scores.assign(intersection_original=scores["union_original"])
+    better.to_parquet(other / "refcoco_unc-testA.parquet")
+    inputs.render("folder", tmp_path)
+    table = pd.read_csv(tmp_path / "tables/scored.csv")
+    assert table["model"].tolist() == ["run joint", "LAVT & co"]
+    assert table["RefCOCO testA mIoU"].tolist()[1] == 100
+    assert table["RefCOCO testA mIoU"].tolist()[0] < 90
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "LAVT &amp; co" in text
+    assert "Other models, scored here" in text
+    better.iloc[1:].to_parquet(other / "refcoco_unc-testA.parquet")
+    with pytest.raises(UserError, match="was scored on other expressions than run joint") as caught:
+        inputs.render("folder", tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_decimals(inputs, tmp_path):
@@ -203,7 +239,7 @@ def test_a_run_of_one_benchmark(tmp_path):
     inputs.render("folder", tmp_path / "reports")
     text = (tmp_path / "reports" / "tables" / "mIoU.csv").read_text(encoding="utf-8")
     assert "ReferIt test" in text
-    assert text.splitlines()[-1].endswith(',50.00,"this project, run joint"')
+    assert text.splitlines()[-1].endswith(',50.0,"this project, run joint"')
 
 
 def test_runs_with_similar_names_have_separate_files(inspected, tmp_path):

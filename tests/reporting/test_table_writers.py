@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from s2rm.reporting.table_writers import Table, to_csv, to_latex, to_markdown, write_table
+from s2rm.reporting.tables.table_writers import Table, to_csv, to_latex, to_markdown, write_table
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_markdown(table):
 def test_csv_is_read_back(table):
     header, first, second = csv.reader(io.StringIO(to_csv(table)))
     assert header == ["table", "group", "method", "RefCOCO+ val", "RefCOCO+ testA", "source"]
-    assert first == ["oIoU of *stars*", "first", "A_b & C|d", "12.3", "3", "somewhere, 2024"]
+    assert first == ["oIoU of *stars*", "first", "A_b & C|d", "12.345", "3", "somewhere, 2024"]
     assert second == ["oIoU of *stars*", "second", "<i>%#{}~^\\</i>", "", "4", "elsewhere"]
 
 
@@ -98,6 +98,9 @@ def test_json_is_read_back(table):
     pd.testing.assert_frame_equal(found.frame, changed.frame, check_names=False)
     assert replace(found, frame=None) == replace(changed, frame=None)
     assert to_markdown(found) == to_markdown(changed)
+    without = replace(changed, frame=changed.frame.copy())
+    without.frame["RefCOCO+", "testA"] = float("nan")
+    assert to_markdown(Table.from_json(without.to_json())).count("–") == 3
 
 
 def test_files_are_whole_or_absent(table, tmp_path):

@@ -16,7 +16,7 @@ from s2rm.config.load import load_params
 from s2rm.config.params import Report
 from s2rm.core.errors import UserError
 from s2rm.core.project import PIPELINE_FILE, find_root
-from s2rm.reporting.published import load_published
+from s2rm.reporting.tables.published import load_published
 
 
 def run_checks(path: Path | None, overrides: Sequence[str], *, as_json: bool, offline: bool) -> bool:

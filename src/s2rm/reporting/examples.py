@@ -71,7 +71,7 @@ class StoredExample:
 
     @property
     def kind(self) -> str:
-        """The kind of error, one of `s2rm.scoring.errors.KINDS`."""
+        """The kind of error, one of `s2rm.scoring.error_kinds.KINDS`."""
         return str(self.row["kind"])
 
     def load(self) -> Example:

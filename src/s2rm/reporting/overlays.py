@@ -38,7 +38,7 @@ class Example:
     score: float = 0.0
     """The mean probability inside the predicted mask, 0…1."""
     kind: str = "good"
-    """Of the error, one of `s2rm.scoring.errors.KINDS`."""
+    """Of the error, one of `s2rm.scoring.error_kinds.KINDS`."""
 
 
 def overlay(

@@ -4,9 +4,10 @@
 <output>/tables/precision.{md,csv,tex}             ours on real data
 <output>/tables/leakage.{md,csv,tex}               images in both training and evaluation splits
 <output>/tables/balancing.{md,csv,tex}             the weights of the parsed semantics
-<output>/tables/refshapes-{iou,precision,leakage,balancing}.{md,csv,tex}    the same on RefShapes
+<output>/tables/scored.{md,csv,tex}                other models, from <output>/scored, where there are any
+<output>/tables/refshapes-{iou,precision,leakage,balancing,scored}.{md,csv,tex}    the same on RefShapes
 <output>/tables/references.bib                     what the LaTeX tables cite
-<output>/figures/{scores,precision,errors,calibration,training,examples,gates,words}-<run>.png
+<output>/figures/{scores,precision,errors,calibration,confidence,training,examples,gates,words}-<run>.png
 <output>/plots/{training,precision}.csv            for `dvc plots`
 <output>/examples/                                 images and expressions to try the first run on
 <output>/index.html, examples.html                 the pages
@@ -21,25 +22,26 @@ import pandas as pd
 
 from s2rm.config.params import Params
 from s2rm.core.files import replace
-from s2rm.reporting.balancing import build_balancing
-from s2rm.reporting.charts import save_png
-from s2rm.reporting.comparison import build_comparison
 from s2rm.reporting.examples import SweepView, WordView, save_examples
-from s2rm.reporting.gallery import make_cards, write_gallery
 from s2rm.reporting.inside.gates import draw_gates
 from s2rm.reporting.inside.words import draw_words
-from s2rm.reporting.intervals import Scored
 from s2rm.reporting.overlays import draw_sheet
-from s2rm.reporting.own_tables import build_leakage, build_precision, build_refshapes_iou
-from s2rm.reporting.page import GALLERY, Sections, draw_charts, write_page
+from s2rm.reporting.pages.charts import save_png
+from s2rm.reporting.pages.gallery import make_cards, write_gallery
+from s2rm.reporting.pages.page import GALLERY, Sections, draw_charts, write_page
 from s2rm.reporting.plots import write_plots
-from s2rm.reporting.published import load_published
-from s2rm.reporting.references import write_references
 from s2rm.reporting.run_metrics import all_synthetic
 from s2rm.reporting.run_results import RunResults, load_run
+from s2rm.reporting.scored import Scored
 from s2rm.reporting.scores_io import compute_ious
 from s2rm.reporting.summary import write_summary
-from s2rm.reporting.table_writers import Table, write_table
+from s2rm.reporting.tables.balancing import build_balancing
+from s2rm.reporting.tables.comparison import build_comparison
+from s2rm.reporting.tables.own_tables import build_leakage, build_precision, build_refshapes_iou
+from s2rm.reporting.tables.published import load_published
+from s2rm.reporting.tables.references import write_references
+from s2rm.reporting.tables.scored_models import build_scored, load_others
+from s2rm.reporting.tables.table_writers import Table, write_table
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Rendered:
     figures: dict[str, list[Path]]
     """Run → its figures."""
     others: list[Path]
-    means: dict[str, Scored | None]
-    """Run → its scores, the mean over its val splits; None where it has none."""
+    headlines: dict[str, tuple[str, Scored]]
+    """As `RunResults.headline`, by run."""
 
     @property
     def paths(self) -> list[Path]:
@@ -74,7 +76,7 @@ def render(
     Args:
         params: all parameters.
         results: the folder with <run>/ of each run, as the stage `evaluate` writes it.
-        output: the folder of the report.
+        output: the folder of the report; scored/<name>/ in it are other models, as `s2rm score` keeps them.
         shared: the images that splits share, as `s2rm.data.split_overlap.report_shared` returns them.
         incomplete: benchmarks whose data are only a part; never shown beside published numbers.
         ablations: tables of studies, shown on the page.
@@ -101,10 +103,12 @@ def render(
     inside = []
     if any(map(len, weights.values())):
         inside.append(build_balancing(weights, params.data.source, incomplete, decimals=decimals))
+    others = load_others(output / "scored", runs)
+    scored = [build_scored(runs, others, decimals)] if others else []
     leakage = build_leakage(shared, params.data.source, incomplete)
     tables = [
         path
-        for table in (*comparisons, *own, *inside, leakage)
+        for table in (*comparisons, *own, *scored, *inside, leakage)
         for path in write_table(table, output / "tables")
     ]
 
@@ -126,7 +130,7 @@ def render(
         output / "index.html",
         params,
         runs,
-        Sections([] if synthetic else comparisons, inside, leakage, list(ablations)),
+        Sections([] if synthetic else comparisons, scored, inside, leakage, list(ablations)),
         charts_of=drawn,
         inside=views,
         cards=cards,
@@ -138,8 +142,8 @@ def render(
     plots = write_plots(ious, first.history, output / "plots")
     examples = save_examples(first.inspection.examples, output / "examples")
     summary = write_summary(output / "summary.json", measured)
-    others = [*plots, page, gallery, *examples, summary]
-    return Rendered(tables, figures, others, {run.name: run.mean for run in runs})
+    rest = [*plots, page, gallery, *examples, summary]
+    return Rendered(tables, figures, rest, {run.name: run.headline for run in runs})
 
 
 def _draw_sheet(run: RunResults, folder: Path) -> list[Path]:

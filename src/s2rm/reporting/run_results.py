@@ -11,8 +11,8 @@ import pandas as pd
 from s2rm.config.params import Params
 from s2rm.core.errors import UserError
 from s2rm.reporting.examples import Inspection, load_inspection
-from s2rm.reporting.intervals import Scored, Split, measure
 from s2rm.reporting.run_metrics import Measured, load_metrics
+from s2rm.reporting.scored import Scored, Split, measure
 from s2rm.reporting.scores_io import load_history, load_scores
 
 
@@ -31,12 +31,21 @@ class RunResults:
     history: pd.DataFrame
     inspection: Inspection
     training: dict[str, Any]
-    """Of the training: run_id (of its MLflow run), and what else the stage `train` kept."""
+    """Of the training: run_id (of its record), commit, parameters (in words), and what else `train` kept."""
 
     @property
     def name(self) -> str:
         """The run's name in the parameters."""
         return self.measured.run
+
+    @property
+    def headline(self) -> tuple[str, Scored]:
+        """What the run is judged by, named for people: the mean over its val splits, or its first split."""
+        val = [key for key in self.splits if key[1] == "val"]
+        if self.mean is None:
+            first = next(iter(self.splits))
+            return self.title(first), self.splits[first]
+        return self.title(val[0]) if len(val) == 1 else f"mean of the {len(val)} val splits", self.mean
 
     def title(self, key: Split) -> str:
         """Name a split for people: "RefCOCO testA"."""

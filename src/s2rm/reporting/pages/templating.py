@@ -13,7 +13,7 @@ from s2rm.scoring.intervals import Interval
 def environment() -> Environment:
     """Return the environment of the templates; what they show is escaped."""
     made = Environment(
-        loader=PackageLoader("s2rm.reporting", "templates"),
+        loader=PackageLoader("s2rm.reporting.pages", "templates"),
         autoescape=lambda name: name is None or ".html" in name,
         undefined=StrictUndefined,
         keep_trailing_newline=True,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from s2rm.config.benchmarks import BENCHMARKS
-from s2rm.reporting.published import METRIC_DISPUTED, METRIC_UNKNOWN, PAPER, RESOLUTIONS, SPLIT_UNKNOWN
-from s2rm.reporting.references import make_key
 from s2rm.reporting.run_metrics import Measured, all_synthetic, note_with_val
-from s2rm.reporting.table_writers import Table
+from s2rm.reporting.tables.published import METRIC_DISPUTED, METRIC_UNKNOWN, PAPER, RESOLUTIONS, SPLIT_UNKNOWN
+from s2rm.reporting.tables.references import make_key
+from s2rm.reporting.tables.table_writers import Table
 
 FIRST_HAND = "Published, as the authors state it"
 SECOND_HAND = "Published, as others state it"

@@ -104,7 +104,7 @@ class Table:
     def _text(self, value: object) -> str:
         if isinstance(value, float):
             return EMPTY if pd.isna(value) else f"{value:.{self.decimals}f}"
-        return str(value) or EMPTY
+        return EMPTY if value is None else str(value) or EMPTY
 
 
 def write_mean(mean: float, spread: float, decimals: int) -> str:
@@ -134,17 +134,17 @@ def to_markdown(table: Table) -> str:
 def to_csv(table: Table) -> str:
     """Format the table as CSV with one header line; caption and footnotes are in the other formats only.
 
-    A missing value is an empty cell. The columns `group` and `source` tell published numbers and ours apart.
+    Numbers have full precision. A missing value is an empty cell. The columns `group` and `source` tell
+    published numbers and ours apart.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [f"{above} {name}".strip() for above, names in table.header() for name in names]
     writer.writerow(["table", "group", *names, "source"])
-    sources = iter(table.sources)
-    for label, rows in table.groups():
-        for row in rows:
-            cells = ["" if cell == EMPTY else cell for cell in row]
-            writer.writerow([table.title, label, *cells, next(sources)])
+    rows = table.frame.itertuples(index=False, name=None)
+    for label, row, source in zip(table.frame.index, rows, table.sources, strict=True):
+        cells = ["" if value == EMPTY or pd.isna(value) else value for value in row]
+        writer.writerow([table.title, label, *cells, source])
     return file.getvalue()
 
 

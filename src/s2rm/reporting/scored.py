@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from s2rm.scoring.image_names import name_images
-from s2rm.scoring.intervals import Interval, Ratio, bootstrap_all, mean_ratios
+from s2rm.scoring.intervals import Interval, Ratio, bootstrap_all, mean_ratios, name_images
 from s2rm.scoring.metrics import PROTOCOLS, THRESHOLDS, compute_iou
 
 Split = tuple[str, str]  # benchmark, split

@@ -15,7 +15,7 @@ import vl_convert
 from markupsafe import Markup
 
 from s2rm.core.files import replace
-from s2rm.scoring.errors import KINDS
+from s2rm.scoring.error_kinds import KINDS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B08A00", "#56B4E9", "#888888")
 LOST = dict(zip(KINDS, ("#56B4E9", "#888888", "#CC79A7", "#D55E00", "#B08A00", "#0072B2"), strict=True))
@@ -55,7 +55,7 @@ def to_svg(chart: Chart, text: str) -> Markup:
     svg = str(vl_convert.vegalite_to_svg(_specify(chart), vl_version=_version()))
     svg = re.sub(r' (?:role="graphics-\w+"|aria-[a-z]+="[^"]*"|pointer-events="\w+"|opacity="1")', "", svg)
     svg = re.sub(r'<path class="(?:background|foreground)"[^>]*/>', "", svg)
-    svg = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", svg)
+    svg = re.sub(r"<[^>]*>", _round_attributes, svg)  # not the texts between them
     size = re.match(r'<svg[^>]*? width="([\d.]+)" height="[\d.]+" viewBox="([^"]*)"[^>]*>', svg)
     if size is None:
         raise RuntimeError("vl-convert wrote no size")
@@ -63,6 +63,10 @@ def to_svg(chart: Chart, text: str) -> Markup:
         text, size[2], size[1]
     )
     return head + Markup(svg[size.end() :])
+
+
+def _round_attributes(tag: re.Match[str]) -> str:
+    return re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", tag[0])
 
 
 def save_png(chart: Chart, path: Path) -> Path:
@@ -150,6 +154,27 @@ def draw_calibration(calibration: pd.DataFrame) -> Chart:
         calibration,
         alt.X("probability:Q", title="predicted probability of a pixel", scale=unit),
         alt.Y("share:Q", title="share of foreground", scale=unit),
+    )
+    return diagonal + lines
+
+
+def draw_confidence(confidence: pd.DataFrame) -> Chart:
+    """Draw how good the masks of each predicted score are: one line per split.
+
+    Args:
+        confidence: title (of the split), score (0…1) and IoU (percent), means of the expressions of a bin.
+    """
+    even = pd.DataFrame({"score": [0.0, 1.0], "IoU": [0, 100]})
+    score, percent = alt.Scale(domain=[0, 1]), alt.Scale(domain=[0, 100])
+    diagonal = (
+        alt.Chart(even)
+        .mark_line(strokeDash=[4, 4], color="#888888")
+        .encode(x=alt.X("score:Q", scale=score), y=alt.Y("IoU:Q", scale=percent))
+    )
+    lines = _lines(
+        confidence,
+        alt.X("score:Q", title="score of the prediction", scale=score),
+        alt.Y("IoU:Q", title="mean IoU, %", scale=percent),
     )
     return diagonal + lines
 

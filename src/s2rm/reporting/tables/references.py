@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from s2rm.core.files import replace_text
-from s2rm.reporting.published import PAPER
-from s2rm.reporting.table_writers import escape_latex
+from s2rm.reporting.tables.published import PAPER
+from s2rm.reporting.tables.table_writers import escape_latex
 
 PAPER_KEY = "s2rm"
 

@@ -13,14 +13,16 @@ from PIL import Image
 from s2rm.core.files import replace_text
 from s2rm.reporting.examples import StoredExample
 from s2rm.reporting.overlays import TRUTH, Example, overlay
+from s2rm.reporting.pages.templating import environment
 from s2rm.reporting.run_results import RunResults
-from s2rm.reporting.templating import environment
-from s2rm.scoring.errors import KINDS
+from s2rm.scoring.error_kinds import KINDS
 from s2rm.scoring.lexicon import find_kinds
+from s2rm.scoring.slices import is_confident_error
 
 SIDE = 320  # pixels of the longer side of a picture
 QUALITY = 70  # of WebP
 MOST_BYTES = 11_000_000  # of all pictures, so that the page with them as text stays below 15 MB
+CONFIDENT = "confident and wrong"
 ON_PAGE = 6  # pictures on the page itself
 RULE = (
     "Failures first: in each split, of each kind of error the expressions with the lowest IoU, the most "
@@ -39,6 +41,8 @@ class Card:
     expression: str
     kind: str
     """Of the error, for people."""
+    outcomes: tuple[str, ...]
+    """What it can be filtered by: its kind, and whether it is confident and wrong."""
     words: tuple[str, ...]
     """Kinds of words in the expression."""
     iou: float
@@ -86,7 +90,7 @@ def write_gallery(path: Path, cards: list[Card], left_out: int, *, title: str, s
     filters = {
         "run": {"label": "run", "choices": list(dict.fromkeys(card.run for card in cards if card.run))},
         "split": {"label": "split", "choices": list(dict.fromkeys(card.title for card in cards))},
-        "kind": {"label": "outcome", "choices": list(KINDS.values())},
+        "kind": {"label": "outcome", "choices": [*KINDS.values(), CONFIDENT]},
         "words": {"label": "words of", "choices": sorted({word for card in cards for word in card.words})},
     }
     html = (
@@ -141,6 +145,10 @@ def _make_card(run: str, example: Example, picture: Image.Image, data: bytes) ->
         title=example.title,
         expression=example.expression,
         kind=KINDS[example.kind],
+        outcomes=(
+            KINDS[example.kind],
+            *([CONFIDENT] if is_confident_error(example.score, example.iou) else []),
+        ),
         words=tuple(sorted(find_kinds(example.expression))) or ("none of these",),
         iou=example.iou,
         score=example.score,

@@ -10,27 +10,27 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from s2rm.config.benchmarks import BENCHMARKS
 from s2rm.config.params import Params
 from s2rm.core.files import replace_text
-from s2rm.reporting import charts
-from s2rm.reporting.gallery import ON_PAGE, RULE, Card, encode, to_url
-from s2rm.reporting.intervals import Scored
+from s2rm.reporting.pages import charts
+from s2rm.reporting.pages.gallery import ON_PAGE, RULE, Card, encode, to_url
+from s2rm.reporting.pages.templating import environment
 from s2rm.reporting.plots import share_above
-from s2rm.reporting.published import PAPER
 from s2rm.reporting.run_metrics import note_with_val
 from s2rm.reporting.run_results import RunResults
+from s2rm.reporting.scored import Scored
 from s2rm.reporting.scores_io import compute_ious
-from s2rm.reporting.table_writers import Table
-from s2rm.reporting.templating import environment
-from s2rm.scoring.errors import KINDS
+from s2rm.reporting.tables.published import PAPER
+from s2rm.reporting.tables.table_writers import Table
+from s2rm.scoring.error_kinds import KINDS
 from s2rm.scoring.intervals import Interval
 from s2rm.scoring.metrics import THRESHOLDS
-from s2rm.scoring.slices import FEWEST
+from s2rm.scoring.slices import CONFIDENT_IOU, CONFIDENT_SCORE, FEWEST
 
 INSIDE_WIDTH = 1100  # pixels of a figure of the inside
 INSIDE_QUALITY = 60
 GALLERY = "examples.html"
+MOST_LISTED = 15  # confident errors of a split
 STEPS = np.round(np.arange(21) / 20, 2)  # thresholds of the precision chart
 
 
@@ -50,6 +50,8 @@ class Sections:
     """The tables of the page."""
 
     published: list[Table]
+    scored: list[Table]
+    """Other models that were scored here."""
     inside: list[Table]
     leakage: Table
     ablations: list[Table] = field(default_factory=list)
@@ -104,6 +106,7 @@ def write_page(
     contents = {
         "results": "Results",
         "published": "Published methods" if sections.published else "",
+        "scored": "Other models, scored here" if sections.scored else "",
         "ablations": "Ablations" if sections.ablations else "",
         "errors": "Errors",
         "examples": "Examples",
@@ -121,12 +124,13 @@ def write_page(
             thresholds=THRESHOLDS,
             kinds=KINDS,
             fewest=FEWEST,
-            runs=[
-                _view(params, run, charts_of[run.name], inside[run.name], published, origin) for run in runs
-            ],
+            confident={"score": CONFIDENT_SCORE, "iou": CONFIDENT_IOU},
+            most_listed=MOST_LISTED,
+            runs=[_view(params, run, charts_of[run.name], inside[run.name], published) for run in runs],
             notes=note_with_val([run.measured for run in runs]),
             contents={name: heading for name, heading in contents.items() if heading},
             published=sections.published,
+            scored=sections.scored,
             ablations=sections.ablations,
             inside=sections.inside,
             leakage=sections.leakage,
@@ -142,8 +146,8 @@ def write_page(
 
 
 def draw_charts(run: RunResults) -> dict[str, charts.Chart]:
-    """Draw the charts of a run: scores, precision, errors, calibration, training."""
-    scores, precision, lost, bins = [], [], [], []
+    """Draw the charts of a run: scores, precision, errors, both calibrations, training."""
+    scores, precision, lost, bins, confidence = [], [], [], [], []
     calibration = run.inspection.calibration
     for key, scored in run.splits.items():
         title = run.title(key)
@@ -158,18 +162,25 @@ def draw_charts(run: RunResults) -> dict[str, charts.Chart]:
         own = _calibration_of(calibration, key)
         shares = own["foreground"] / own["pixels"]
         bins += [(title, *point) for point in zip(own["probability"], shares, strict=True)]
+        confidence += [
+            (title, each["score"], each["IoU"])
+            for each in run.analyses[key]["calibration"]["bins"]
+            if each["expressions"]
+        ]
     titles = {key[0]: run.title(key) for key in run.splits if key[1] == "val"}
     columns = {
         "scores": ["title", "metric", "value", "low", "high"],
         "precision": ["title", "threshold", "precision"],
         "errors": ["title", "kind", "points"],
         "calibration": ["title", "probability", "share"],
+        "confidence": ["title", "score", "IoU"],
     }
     return {
         "scores": charts.draw_scores(pd.DataFrame(scores, columns=columns["scores"])),
         "precision": charts.draw_precision(pd.DataFrame(precision, columns=columns["precision"])),
         "errors": charts.draw_lost(pd.DataFrame(lost, columns=columns["errors"])),
         "calibration": charts.draw_calibration(pd.DataFrame(bins, columns=columns["calibration"])),
+        "confidence": charts.draw_confidence(pd.DataFrame(confidence, columns=columns["confidence"])),
         "training": charts.draw_training(run.history, titles),
     }
 
@@ -192,21 +203,16 @@ def _view(
     drawn: Mapping[str, charts.Chart],
     inside: Mapping[Path, str],
     published: pd.DataFrame,
-    origin: Mapping[str, str],
 ) -> RunView:
     resolution = run.measured.resolution("model")
-    head = run.mean or next(iter(run.splits.values()))
-    val = [run.title(key) for key in run.splits if key[1] == "val"]
-    mean = f"mean of the {len(val)} val splits"
-    what = mean if len(val) > 1 else (val or [run.title(next(iter(run.splits)))])[0]
-    rows = {run.title(key): scored for key, scored in run.splits.items()}
-    if run.mean is not None and len(val) > 1:
-        rows[mean] = run.mean
+    what, head = run.headline
+    rows = {run.title(key): scored for key, scored in run.splits.items()} | {what: head}
     texts = {
         "scores": f"mIoU and oIoU by split, run {run.name}; the numbers are in the table above",
         "precision": f"precision by IoU threshold and split, run {run.name}",
         "errors": f"points of mIoU lost by kind of error and split, run {run.name}; the numbers are below",
         "calibration": f"share of foreground by predicted probability, run {run.name}",
+        "confidence": f"mean IoU by the score of the prediction, run {run.name}",
         "training": f"training loss and mIoU on the val splits by step, run {run.name}",
     }
     return RunView(
@@ -214,7 +220,7 @@ def _view(
         model=_name_model(params),
         resolution=resolution,
         headline={metric: head.intervals[metric, "model"] for metric in ("mIoU", "oIoU")},
-        facts=_facts(params, run, what, published, origin),
+        facts=_facts(params, run, published),
         rows=rows,
         analyses={run.title(key): analysis for key, analysis in run.analyses.items()},
         calibration_error={
@@ -226,34 +232,42 @@ def _view(
     )
 
 
-def _facts(
-    params: Params, run: RunResults, what: str, published: pd.DataFrame, origin: Mapping[str, str]
-) -> dict[str, str]:
+def _facts(params: Params, run: RunResults, published: pd.DataFrame) -> dict[str, str]:
     """List what a reader asks first: name and one line of text each."""
     with_val: Sequence[str] = params.train.with_val
     trained = [
         f"{run.measured.title(name)}{' (train and val)' if name in with_val else ''}"
         for name in params.get_run(run.name).train_on
     ]
-    head = run.mean or next(iter(run.splits.values()))
+    what, head = run.headline
     facts = {
-        "measured on": f"{what}, masks at {run.measured.resolution('model')}; "
+        "measured on": f"{what}{_name_parts(run)}, masks at {run.measured.resolution('model')}; "
         f"{head.expressions:,} expressions of {head.images:,} images",
         "compared with": _name_best(run, published),
         "trained on": ", ".join(trained),
         "training": f"{params.train.epochs} epochs, seed {params.train.seed}, kept by val "
         f"{params.train.select_by}",
     }
-    if "commit" in origin:
-        facts["commit"] = origin["commit"]
+    facts |= {name: run.training[name] for name in ("commit", "parameters") if run.training.get(name)}
     return facts
 
 
+def _name_parts(run: RunResults) -> str:
+    """Say of a mean which benchmarks in it are only a part of the official data."""
+    parts = sorted({key[0] for key in run.splits if key[1] == "val"} & run.measured.incomplete)
+    if run.mean is None or len(parts) < 2:
+        return ""  # a single split is named so already
+    return f" ({', '.join(run.measured.title(name) for name in parts)})"
+
+
 def _name_best(run: RunResults, published: pd.DataFrame) -> str:
-    """Name the highest published oIoU on the first val split."""
+    """Name the highest oIoU of the listed methods on the first split of which ours can stand beside it."""
     if run.measured.source == "refshapes":
         return "nothing published: nobody else has these data. Two runs: `s2rm compare A B`"
+    not_comparable = run.measured.incomplete | run.measured.with_val
     for benchmark, split in run.splits:
+        if benchmark in not_comparable:
+            continue
         comparable = published[
             (published["reason"] == "")
             & (published["metric"] == "oIoU")
@@ -266,9 +280,11 @@ def _name_best(run: RunResults, published: pd.DataFrame) -> str:
             best = comparable.sort_values("value").iloc[-1]
             ours = run.splits[benchmark, split].intervals["oIoU", "model"].value
             return (
-                f"{BENCHMARKS[benchmark].title} {split}, oIoU: here {ours:.1f}, highest published value "
+                f"{run.title((benchmark, split))}, oIoU: here {ours:.1f}, the highest of the methods below "
                 f"{best['value']:.1f} ({best['method']}, {best['backbone']})"
             )
+    if run.measured.incomplete:
+        return "nothing published: the data here are only a part of the benchmarks"
     return "no published value on these splits"
 
 
@@ -282,7 +298,9 @@ def _name_model(params: Params) -> str:
 
 def _name_data(runs: Sequence[RunResults]) -> str:
     titles = list(dict.fromkeys(run.measured.title(key[0]) for run in runs for key in run.splits))
-    return " and ".join(titles) if len(titles) < 3 else "the real benchmarks"
+    if len(titles) < 3:
+        return " and ".join(titles)
+    return "parts of the real benchmarks" if runs[0].measured.incomplete else "the real benchmarks"
 
 
 def _absent(params: Params) -> dict[str, str]:

@@ -6,8 +6,8 @@ import pandas as pd
 
 from s2rm.config.benchmarks import Source, name_benchmark
 from s2rm.model.fusion.sweeps import ROLES, name_sweep
-from s2rm.reporting.own_tables import DRAWN
-from s2rm.reporting.table_writers import Table
+from s2rm.reporting.tables.own_tables import DRAWN
+from s2rm.reporting.tables.table_writers import Table
 
 
 def build_balancing(

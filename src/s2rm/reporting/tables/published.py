@@ -65,7 +65,7 @@ def load_published(methods: list[str] | None = None) -> pd.DataFrame:
     Raises:
         UserError: a method is unknown.
     """
-    with files("s2rm.reporting").joinpath("published.csv").open(encoding="utf-8") as file:
+    with files("s2rm.reporting.tables").joinpath("published.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     if methods:
         _check_known(methods, table["method"].unique().tolist())

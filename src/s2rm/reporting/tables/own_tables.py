@@ -1,7 +1,7 @@
 """Build the tables with our own numbers only: P@X, IoU on RefShapes, images that splits share.
 
 Numbers measured on RefShapes, which is drawn data, have separate tables and file names, without any
-published number. IoU on real data is shown beside the published numbers, by `s2rm.reporting.comparison`.
+published number. IoU on real data is shown beside the published numbers, by `comparison`.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,7 @@ import pandas as pd
 
 from s2rm.config.benchmarks import Source, name_benchmark
 from s2rm.reporting.run_metrics import COUNTS, Measured, all_synthetic, note_with_val
-from s2rm.reporting.table_writers import Table
+from s2rm.reporting.tables.table_writers import Table
 from s2rm.scoring.metrics import PROTOCOLS, THRESHOLDS
 
 DRAWN = (

@@ -1,0 +1,1 @@
+"""The tables: published numbers and ours, as Markdown, CSV and LaTeX."""
