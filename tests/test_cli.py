@@ -239,16 +239,16 @@ def test_ablation_renders_recorded_runs_and_later_their_kept_scores(
     code, out, err = run("ablation")
     assert code == 0
     assert "Downloading" not in err
-    ends = (".md", ".tex", ".csv", "-curves.csv", ".parquet")
+    ends = (".md", ".tex", ".json", ".csv", "-curves.csv", ".parquet")
     written = [f"reports/ablations/ablation{end}" for end in ends]
     full, first, *rest = out.splitlines()
     assert full == "full model = params.yaml, which is not committed in git"
     assert first.startswith("left out: joint (")
-    assert rest == written
+    assert rest == [*written, "the page shows it after `make report`"]
     before = [Path(name).read_bytes() for name in written]
 
     (tmp_path / "mlflow.db").unlink()
-    assert run("ablation") == (0, "".join(f"{line}\n" for line in (full, *written)), "")
+    assert run("ablation") == (0, "".join(f"{line}\n" for line in (full, *rest)), "")
     assert [Path(name).read_bytes() for name in written] == before
     assert not (tmp_path / "mlflow.db").exists()
 

@@ -12,7 +12,12 @@ import yaml
 from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
-LEFT = (".digests/", "reports/", "dvc.lock", "archives.lock")  # what a run of the pipeline leaves in git
+LEFT = (
+    ".digests/",
+    "reports/summary",
+    "dvc.lock",
+    "archives.lock",
+)  # what a run of the pipeline leaves in git
 
 
 def make_model_small(params: dict[str, Any]) -> None:

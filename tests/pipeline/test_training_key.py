@@ -135,7 +135,7 @@ def test_the_code_counts_but_not_its_comments(
         return open_scratch("joint", describe_training(tiny_params(), RUN, prepared, prepared))
 
     before = stop("joint", describe_training(tiny_params(), RUN, prepared, prepared))
-    other = checkout / "src/s2rm/reporting/page.py"
+    other = checkout / "src/s2rm/reporting/pages/page.py"
     other.write_text(other.read_text() + "_broken = 1\n")
     module = checkout / "src/s2rm/model/fusion/coparse.py"
     module.write_text(module.read_text() + "# a comment\n")

@@ -17,7 +17,7 @@ from report_inputs import SHARED, ReportInputs, make_example, make_inputs, make_
 from s2rm.reporting.render import render
 from s2rm.reporting.tables.table_writers import Table
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WIDTHS = (390, 768, 1440, 1920)
 # The cells of each column and each body of a table, after the column was sorted.
 SORTED_CELLS = """

@@ -12,7 +12,7 @@ from mlflow_proxy import Proxy
 from recorded import make_journal, points, run_of
 from servers import free_port, mlflow_on_sqlite
 
-from s2rm.tracking import MlflowStore, live, machine
+from s2rm.tracking import MlflowStore, live, machine_load
 from s2rm.tracking.journal import Journal, journal_of, read_events
 from s2rm.tracking.live import record_training
 from s2rm.tracking.synchronise import synchronise
@@ -298,8 +298,8 @@ def test_a_port_where_nobody_listens_costs_no_time(tmp_path: Path, monkeypatch: 
 
 
 def test_the_machine_is_watched(root: Path, store: MlflowStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "FIRST", 0.0)
-    monkeypatch.setattr(machine, "LONGEST", 0.05)
+    monkeypatch.setattr(machine_load, "FIRST", 0.0)
+    monkeypatch.setattr(machine_load, "LONGEST", 0.05)
 
     def sampled() -> bool:
         runs = store.search({"run": "joint"})
@@ -319,9 +319,9 @@ def fail(*_: object) -> NoReturn:
 @pytest.mark.faults
 def test_a_gpu_that_cannot_be_watched_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """NVML can be loaded, and fails when it is asked; at once or only later."""
-    monkeypatch.setattr(machine, "FIRST", 0.0)
+    monkeypatch.setattr(machine_load, "FIRST", 0.0)
     monkeypatch.setattr("mlflow.system_metrics.metrics.gpu_monitor.GPUMonitor.__init__", fail)
-    monitor = machine.MachineMonitor()
+    monitor = machine_load.MachineMonitor()
     lost = type("Lost", (), {"collect_metrics": fail, "aggregate_metrics": fail, "clear_metrics": fail})
     monitor._monitors.insert(0, lost())
     assert "system/cpu_utilization_percentage" in monitor.sample()

@@ -9,16 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader
 
 from s2rm.compare.paired import Comparison, Paired, compare
 from s2rm.compare.pictures import draw_differences
-from s2rm.compare.sources import Source, load_group
-from s2rm.config.benchmarks import name_benchmark
+from s2rm.compare.sources import Source, SplitKey, load_group
 from s2rm.config.load import load_params
 from s2rm.core.errors import UserError
-from s2rm.core.files import load_json, replace_text
+from s2rm.core.files import replace_text
 from s2rm.core.project import PREPARED, RAW, find_root, require_writable
+from s2rm.data.table import name_data
+from s2rm.reporting.pages.templating import environment
 from s2rm.scoring.intervals import Interval
 
 SIZES = {"model": "at the model's input size", "original": "at the images' own size"}
@@ -53,13 +54,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(arguments.output, file=sys.stderr if arguments.json else sys.stdout)
 
 
-def title_of(benchmark: str, split: str) -> str:
-    """Name a split for people; drawn data are called so."""
-    path = PREPARED / f"{benchmark}.json"
-    origin = load_json(path).get("origin", {}) if path.is_file() else {}
-    return f"{name_benchmark(benchmark, origin.get('source', 'folder'))} {split}"
-
-
 def _check_output(output: Path | None) -> None:
     if output is None:
         return
@@ -77,7 +71,7 @@ def _experiment(root: Path) -> str:
 
 def _print(comparison: Comparison, letter: str) -> None:
     splits, seeds = comparison.splits, _find_seeds(comparison)
-    titles = {each.key: title_of(*each.key) for each in splits}
+    titles = _name_splits(comparison)
     width = max(map(len, titles.values()))
     against, trainings = f"A − {letter}", f"{len(comparison.first)} and {len(comparison.second)} trainings"
     print(
@@ -103,6 +97,10 @@ def _print(comparison: Comparison, letter: str) -> None:
         print(f"{titles[each.key]:<{width}}  {counts}  {each.p_value:.2g}")
 
 
+def _name_splits(comparison: Comparison) -> dict[SplitKey, str]:
+    return {each.key: f"{name_data(PREPARED, each.key[0])} {each.key[1]}" for each in comparison.splits}
+
+
 def _find_seeds(comparison: Comparison) -> list[Paired]:
     """Return the splits with an interval over seeds."""
     return [each for each in comparison.splits if not math.isnan(each.seeds_difference.low)]
@@ -122,7 +120,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "first": [each.name for each in comparison.first],
         "second": [each.name for each in comparison.second],
-        "mean": _plain(comparison.mean),
+        "mean": comparison.mean.to_json(),
         "splits": [
             {
                 "benchmark": each.key[0],
@@ -130,9 +128,9 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
                 "expressions": each.expressions,
                 "mIoU": each.miou,
                 "oIoU": each.oiou,
-                "mIoU_difference": _plain(each.miou_difference),
-                "oIoU_difference": _plain(each.oiou_difference),
-                "seeds_difference": _plain(each.seeds_difference),
+                "mIoU_difference": each.miou_difference.to_json(),
+                "oIoU_difference": each.oiou_difference.to_json(),
+                "seeds_difference": each.seeds_difference.to_json(),
                 "both_first_second_none": each.table,
                 "p_value": each.p_value,
             }
@@ -141,18 +139,12 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _plain(interval: Interval) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in vars(interval).items()}
-
-
 def _write_page(comparisons: dict[str, Comparison], arguments: argparse.Namespace) -> None:
-    environment = Environment(
-        loader=PackageLoader("s2rm.compare", "."), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["show"] = _show
+    templates = environment(PackageLoader("s2rm.compare", "."))
+    templates.filters["show"] = _show
     parts = []
     for letter, each in comparisons.items():
-        titles = {split.key: title_of(*split.key) for split in each.splits}
+        titles = _name_splits(each)
         parts.append(
             {
                 "letter": letter,
@@ -166,7 +158,7 @@ def _write_page(comparisons: dict[str, Comparison], arguments: argparse.Namespac
             }
         )
     first = _name(next(iter(comparisons.values())).first)
-    html = environment.get_template("compare.html.j2").render(
+    html = templates.get_template("compare.html.j2").render(
         first=first, size=SIZES[arguments.size], parts=parts
     )
     replace_text(arguments.output, html)

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from s2rm.config.benchmarks import name_benchmark
 from s2rm.core.errors import UserError
+from s2rm.core.files import load_json
 
 # The contract of <output>/<benchmark>.parquet. Rows are in the order of the benchmark's splits, then
 # image_id, ref_id and the ref's own order of sentences.
@@ -77,6 +79,13 @@ def read_batches(
             if splits is not None:
                 batch = batch.filter(pc.is_in(batch["split"], value_set=pa.array(splits)))
             yield batch.select(list(columns))
+
+
+def name_data(prepared: Path, benchmark: str) -> str:
+    """Name a table for people: drawn data never have a real benchmark's name."""
+    path = prepared / f"{benchmark}.json"
+    origin = load_json(path).get("origin", {}) if path.is_file() else {}
+    return name_benchmark(benchmark, origin.get("source", "folder"))
 
 
 def load_objects(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:

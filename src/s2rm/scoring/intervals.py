@@ -7,6 +7,7 @@ is drawn once for all of them. Two models are scored on the same expressions, so
 (paired).
 """
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ class Interval:
     value: float
     low: float
     high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return it with None for NaN, which JSON does not have."""
+        return {name: None if math.isnan(number) else number for name, number in vars(self).items()}
 
 
 @dataclass(frozen=True)

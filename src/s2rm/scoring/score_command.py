@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s2rm.config.benchmarks import ALL_BENCHMARKS, get_benchmark, name_benchmark
+from s2rm.config.benchmarks import ALL_BENCHMARKS, get_benchmark
 from s2rm.core.errors import UserError
-from s2rm.core.files import load_json, replace
+from s2rm.core.files import replace
 from s2rm.core.project import require_writable
-from s2rm.data.table import load_objects, load_table
+from s2rm.data.table import load_objects, load_table, name_data
 from s2rm.scoring.analysis import Analysis, analyse, without_nan
 from s2rm.scoring.intervals import Interval, Ratio, bootstrap_all
 from s2rm.scoring.matching import NAMED, Matches, describe, describe_unmatched, match
@@ -57,7 +57,10 @@ def _run(arguments: argparse.Namespace) -> None:
     about: dict[str, Any] = {
         "counts": _count(rows, matches),
         "masks": {each.name: describe_size(each, recorded=recorded) for each in protocols},
-        "metrics": {name: _plain(found) for name, found in results.items()},
+        "metrics": {
+            name: {metric: each.to_json() for metric, each in found.items()}
+            for name, found in results.items()
+        },
         "unmatched": [{"record": each.place, "names": describe(each)} for each in matches.unmatched],
     }
     if arguments.output is not None:
@@ -67,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> None:
         print(json.dumps(without_nan({**data, **about, **analysis.to_json()}), indent=2))
         return
     counts = ", ".join(f"{count} {name}" for name, count in about["counts"].items())
-    print(f"{_title(arguments)} {arguments.split}: {counts}")
+    print(f"{name_data(arguments.prepared, arguments.benchmark)} {arguments.split}: {counts}")
     if matches.unmatched:
         named = describe_unmatched(matches.unmatched)
         print(_on_one_line(f"left out, since they name no expression of {arguments.benchmark}: {named}"))
@@ -172,13 +175,6 @@ def _protocols(arguments: argparse.Namespace) -> list[Protocol]:
     return [dataclasses.replace(each, **given) for each in find_protocols(arguments.protocol)]
 
 
-def _title(arguments: argparse.Namespace) -> str:
-    """Name the data: drawn ones are never called by the name of the benchmark that they stand for."""
-    path = arguments.prepared / f"{arguments.benchmark}.json"
-    origin = load_json(path).get("origin", {}) if path.is_file() else {}
-    return name_benchmark(arguments.benchmark, origin.get("source", "folder"))
-
-
 def _load_objects(arguments: argparse.Namespace) -> pd.DataFrame | None:
     path = arguments.prepared / f"{arguments.benchmark}-objects.parquet"
     return load_objects(path) if path.is_file() else None
@@ -192,7 +188,3 @@ def _keep(
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / f"{name}.parquet", lambda partial: scores.to_parquet(partial, index=False))
     analysis.save(folder / f"{name}-analysis.json", **about)
-
-
-def _plain(found: dict[str, Interval]) -> dict[str, dict[str, float]]:
-    return {name: {key: round(value, 4) for key, value in vars(each).items()} for name, each in found.items()}

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from s2rm.scoring.intervals import Interval
 
 
-def environment() -> Environment:
-    """Return the environment of the templates; what they show is escaped."""
+def environment(*more: BaseLoader) -> Environment:
+    """Return the environment of the templates here, and of `more`; what they show is escaped."""
     made = Environment(
-        loader=PackageLoader("s2rm.reporting.pages", "templates"),
+        loader=ChoiceLoader([PackageLoader("s2rm.reporting.pages", "templates"), *more]),
         autoescape=lambda name: name is None or ".html" in name,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
