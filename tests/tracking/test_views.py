@@ -119,6 +119,7 @@ def page(tmp_path: Path) -> Iterator[str]:
         server.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.server
 def test_the_printed_link_shows_metrics_and_differing_switches(page: str) -> None:

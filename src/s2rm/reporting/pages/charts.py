@@ -38,6 +38,7 @@ CONFIG: dict[str, Any] = {
         **dict.fromkeys(("labelColor", "titleColor"), "currentColor"),
         "labelFontSize": 12,
         "labelLimit": 320,
+        "columnPadding": 36,  # the reader's font may be wider
     },
     "title": {"color": "currentColor", "fontSize": 13, "anchor": "start"},
 }
@@ -118,7 +119,7 @@ def draw_scores(scores: pd.DataFrame) -> Chart:
     )
     x = alt.X("value:Q", title="percent", scale=alt.Scale(domain=[0, 100]))
     dots = base.mark_point(filled=True, size=55, opacity=1).encode(
-        x=x, shape=alt.Shape("metric:N", title=None, legend=alt.Legend(orient="bottom"))
+        x=x, shape=alt.Shape("metric:N", title=None, legend=None)
     )
     rules = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="percent"), x2="high:Q")
     return (rules + dots).properties(width=WIDTH, height=ROW * len(order))

@@ -263,7 +263,7 @@ def _name_parts(run: RunResults) -> str:
 def _name_best(run: RunResults, published: pd.DataFrame) -> str:
     """Name the highest oIoU of the listed methods on the first split of which ours can stand beside it."""
     if run.measured.source == "refshapes":
-        return "nothing published: nobody else has these data. Two runs: `s2rm compare A B`"
+        return "nothing published: nobody else has these data (s2rm compare compares runs)"
     not_comparable = run.measured.incomplete | run.measured.with_val
     for benchmark, split in run.splits:
         if benchmark in not_comparable:
