@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from s2rm.core.environment import describe_environment
-
 LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy")
 
 
@@ -52,6 +50,8 @@ def summarise(seconds: Iterable[float]) -> dict[str, float]:
 
 def describe_machine() -> dict[str, Any]:
     """Return the hardware, and the versions that speed depends on."""
+    from s2rm.core.environment import describe_environment  # with torch, which would count as memory
+
     found = describe_environment()
     return {
         **{key: found[key] for key in ("processor", "cores", "threads")},
@@ -65,6 +65,11 @@ def print_result(result: dict[str, Any], as_json: bool) -> None:
     """Print a result: all of it as one JSON object, or its times and ratios for people."""
     if as_json:
         print(json.dumps(result, indent=2))
+        return
+    if not isinstance(result["seconds"], dict):  # a single measurement
+        for name, value in result.items():
+            if name != "machine":
+                print(f"{name:<16}{value:>12}")
         return
     ratios, left_out = result.get("ratios", {}), result.get("left_out", {})
     width = 2 + max(map(len, [*result["seconds"], *ratios, *left_out]))
