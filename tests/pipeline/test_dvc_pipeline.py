@@ -95,7 +95,7 @@ def test_all_that_a_stage_has_loaded_is_in_its_digest(clone: Clone) -> None:
         digests = json.loads((clone.folder / f".digests/{stage}.json").read_text())
         assert names - digests.keys() == set(), stage
         assert {f"pipeline.{stage}", "pipeline.context", "s2rm", "s2rm.config"} <= names, "the note is empty"
-    assert "s2rm/reporting/page.html.j2" in loaded["report"]
+    assert "s2rm/reporting/pages/templates/index.html.j2" in loaded["report"]
 
 
 def edit(clone: Clone, module: str, text: str) -> None:
@@ -121,7 +121,7 @@ def test_a_comment_runs_no_stage_but_the_digests(clone: Clone) -> None:
 
 
 def test_changed_code_runs_the_stages_that_load_it(clone: Clone) -> None:
-    edit(clone, "reporting/page.py", "_changed = True\n")
+    edit(clone, "reporting/pages/page.py", "_changed = True\n")
     assert "what report depends on changed: s2rm.reporting.pages.page" in clone.dvc("repro", "digests")
     assert "s2rm.reporting.pages.page" in clone.git("diff", ".digests")
     assert clone.ran(clone.dvc("repro", "--dry")) == ["report"]
