@@ -22,9 +22,9 @@ from s2rm.config.params import Params
 from s2rm.core.errors import UserError, exit_on_user_error
 from s2rm.core.files import load_json
 from s2rm.core.project import require_writable
-from s2rm.reporting.pages.templating import write_span
 from s2rm.reporting.render import Rendered, render
 from s2rm.reporting.run_metrics import load_metrics
+from s2rm.reporting.scored import write_span
 from s2rm.reporting.summary import compared_metrics
 from s2rm.reporting.tables.table_writers import Table
 from s2rm.scoring.intervals import Interval

@@ -107,9 +107,8 @@ def _find_seeds(comparison: Comparison) -> list[Paired]:
 
 
 def _show(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return f"{interval.value:+.2f}"
-    return f"{interval.value:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+    span = "" if math.isnan(interval.low) else f" [{interval.low:+.2f}, {interval.high:+.2f}]"
+    return f"{interval.value:+.2f}{span}".replace("-", "−")
 
 
 def _name(group: Sequence[Source]) -> str:

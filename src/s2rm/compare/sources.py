@@ -88,9 +88,10 @@ def _read_folder(name: str, folder: Path) -> Source:
 
 
 def _list_splits(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.glob("*.parquet")):
-        if _parse_name(path) is not None:
-            yield path
+    """Yield the files of scores, in the order of the benchmarks and splits."""
+    for benchmark in ALL_BENCHMARKS.values():
+        paths = (folder / f"{benchmark.name}-{split}.parquet" for split in benchmark.evaluation_splits)
+        yield from (path for path in paths if path.is_file())
 
 
 def _read_split(path: Path) -> tuple[SplitKey, pd.DataFrame]:

@@ -1,5 +1,6 @@
 """Scores of a run with their intervals: of each split, and of the mean over its val splits."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -66,6 +67,13 @@ def measure(scores: Mapping[Split, pd.DataFrame]) -> tuple[dict[Split, Scored], 
         },
     )
     return splits, mean
+
+
+def write_span(interval: Interval, decimals: int = 1) -> str:
+    """Write an interval, as "[71.2, 73.4]"; "" where there is none."""
+    if math.isnan(interval.low):
+        return ""
+    return f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
 
 
 def _ratio(key: Split, table: pd.DataFrame, metric: str, size: str) -> Ratio:

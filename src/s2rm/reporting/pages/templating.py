@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from s2rm.scoring.intervals import Interval
+from s2rm.reporting.scored import write_span
 
 
 def environment(*more: BaseLoader) -> Environment:
@@ -20,13 +20,6 @@ def environment(*more: BaseLoader) -> Environment:
     )
     made.filters |= {"span": write_span, "span_of": _span_of, "number": write_number, "groupby_kept": _group}
     return made
-
-
-def write_span(interval: Interval, decimals: int = 1) -> str:
-    """Write an interval, as "[71.2, 73.4]"; "" where there is none."""
-    if math.isnan(interval.low):
-        return ""
-    return f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
 
 
 def write_number(value: float | None, decimals: int) -> str:

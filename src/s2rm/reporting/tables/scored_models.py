@@ -7,10 +7,9 @@ import pandas as pd
 
 from s2rm.config.benchmarks import ALL_BENCHMARKS
 from s2rm.core.errors import UserError
-from s2rm.reporting.pages.templating import write_span
 from s2rm.reporting.run_metrics import note_with_val
 from s2rm.reporting.run_results import RunResults
-from s2rm.reporting.scored import Scored, Split, measure
+from s2rm.reporting.scored import Scored, Split, measure, write_span
 from s2rm.reporting.scores_io import load_scores
 from s2rm.reporting.tables.own_tables import DRAWN, IOU
 from s2rm.reporting.tables.table_writers import Table
