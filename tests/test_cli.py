@@ -81,6 +81,7 @@ def test_predict_numbers_the_files_of_several_expressions(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_predict_says_what_was_understood_otherwise(model_folder: Path, tmp_path: Path) -> None:
     """In a process of its own: in this one pytest has set up logging."""
     first, second = (Image.new("RGB", (30, 20), colour) for colour in ("red", "blue"))

@@ -123,6 +123,7 @@ def test_scores_that_cannot_be_right_are_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_pictures_show_the_first_training_with_its_own_iou(project: Path, tmp_path: Path) -> None:
     """As a group with a training that finds everything: its masks are not shown."""
     perfect = tmp_path / "perfect"

@@ -103,6 +103,7 @@ def test_a_revision_with_several_runs(project: Path, tmp_path: Path, monkeypatch
         load_source("HEAD", root, tmp_path / "fetched", "s2rm")
 
 
+@pytest.mark.slow
 def test_mlflow_runs_by_id_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -215,8 +215,8 @@ def test_the_report_needs_results_only(clone: Clone, tmp_path: Path) -> None:
     assert alone.ran(output) == ["report"]
     assert not (alone.folder / "data/raw").exists()
     assert not list((alone.folder / "models").glob("*/"))
-    table = (alone.folder / "reports/tables/refshapes-iou.csv").read_text()
-    assert table != (clone.folder / "reports/tables/refshapes-iou.csv").read_text()
+    table = (alone.folder / "reports/tables/refshapes-iou.md").read_text()
+    assert table != (clone.folder / "reports/tables/refshapes-iou.md").read_text()
     loaded = [json.loads(note.read_text()) for note in notes.glob("*.json")]
     reports = [note for note in loaded if note["script"].endswith("pipeline/report.py")]
     assert len(reports) == 1

@@ -56,6 +56,7 @@ def test_a_gpu_by_name_or_memory() -> None:
             find_gpu(wrong)
 
 
+@pytest.mark.slow
 def test_the_lines(tiny_params: TinyParams, tmp_path: Path) -> None:
     params, gpu = tiny_params(ONE_STAGE, "train.accumulation=2"), find_gpu("H100")
     lines = list(describe_plan(make_plan(params, tmp_path, gpu), gpu, tmp_path / "archives.yaml"))

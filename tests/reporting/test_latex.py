@@ -42,6 +42,7 @@ def compile_tables(folder: Path, names: list[str]) -> str:
 
 
 @pytest.mark.parametrize("source", ["folder", "refshapes"])
+@pytest.mark.slow
 def test_every_table_compiles(inspected: ReportInputs, tmp_path: Path, source: str) -> None:
     inspected.render(source, tmp_path)
     folder = tmp_path / "tables"

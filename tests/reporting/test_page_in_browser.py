@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chromium import open_browser
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from report_inputs import SHARED, ReportInputs, make_example, make_inputs, make_view, make_weights, make_words
 
 from s2rm.reporting.render import render
@@ -167,6 +167,6 @@ def test_the_gallery_is_filtered(browser: Browser, reports: dict[str, Path]) -> 
     assert page.locator(".cards li:visible").count() == 5
     page.select_option("select[name=kind]", "another object more than the referent")
     assert page.locator(".cards li:visible").count() == 1
-    assert page.locator("output").inner_text() == "1 of 5 shown"
+    expect(page.locator("output")).to_have_text("1 of 5 shown")
     page.locator("button[type=reset]").click()
-    assert page.locator("output").inner_text() == "5 of 5 shown"
+    expect(page.locator("output")).to_have_text("5 of 5 shown")

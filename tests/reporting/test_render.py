@@ -82,6 +82,7 @@ assert "torch" not in sys.modules, "the stage"
 """
 
 
+@pytest.mark.slow
 def test_rendering_loads_no_torch(inspected, tmp_path):
     given = [str(PARAMS), str(inspected.root / "results"), SHARED.to_dict("list"), str(tmp_path)]
     subprocess.run([sys.executable, "-c", RENDER], input=json.dumps(given), text=True, check=True)
@@ -242,6 +243,7 @@ def test_a_run_of_one_benchmark(tmp_path):
     assert text.splitlines()[-1].endswith(',50.0,"this project, run joint"')
 
 
+@pytest.mark.slow
 def test_runs_with_similar_names_have_separate_files(inspected, tmp_path):
     """Of the runs `a` and `b-a` each has its own figures and none of the other's."""
     for name in ("a", "b-a"):

@@ -126,8 +126,9 @@ def model(tmp_path: Path, build_tiny: Any, tiny_tokenizer: Any) -> Path:
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("images", [1, 1000])  # fewer than processes, and all
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+# Fewer images than processes, and all.
+@pytest.mark.parametrize("images", [pytest.param(1, marks=pytest.mark.slow), 1000])
 def test_every_expression_is_scored_once(
     tmp_path: Path, tiny_data: Any, model: Path, count: int, images: int
 ) -> None:

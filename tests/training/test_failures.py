@@ -48,11 +48,13 @@ def limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_a_full_disk(start: Start, whole: Apart) -> None:
     state = whole_state_size(whole)
     one_line_and_on(start(prepare=partial(limit_files, state // 2)), whole, "cannot be written", "make room")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_the_weights(start: Start, whole: Apart) -> None:
     weights = (whole.folder / "model" / "model.safetensors").stat().st_size
     training = start("train.save_minutes=15", prepare=partial(limit_files, weights // 2))

@@ -68,6 +68,7 @@ def test_a_stopped_training_loses_no_step(
 
 
 @pytest.mark.kill
+@pytest.mark.slow
 def test_loader_processes_that_get_the_signal_too_stop_nothing(whole: Apart, start: Start) -> None:
     """As from a terminal, `scancel`, `tini -g` or torchrun, which signal the whole group."""
     training = start("train.workers=2")
@@ -102,6 +103,7 @@ def test_stopped_at_every_second_step(whole: Apart, start: Start) -> None:
     assert training.files == whole.files
 
 
+@pytest.mark.slow
 def test_accumulated_batches_are_resumed_at_a_whole_step(
     start: Start, tmp_path: Path, tiny_data: Any, tiny_params: Callable[..., Params]
 ) -> None:
@@ -135,6 +137,7 @@ def test_a_damaged_state_is_skipped_for_the_previous_one(whole: Apart, start: St
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 def test_two_damaged_states_start_over(whole: Apart, start: Start) -> None:
     training = start()
     training.kill(7)

@@ -631,6 +631,7 @@ def test_a_folder_that_is_missing_or_of_other_parameters_asks_for_its_stage(
         find_weights(stage.output, *settings(tiny_params, vision=False, language="a/b"))
 
 
+@pytest.mark.slow
 def test_a_training_loads_no_code_that_downloads() -> None:
     code = "import sys, s2rm.training.loop; print(*(name for name in sys.modules if 's2rm.acquire' in name))"
     loaded = subprocess.run(

@@ -54,7 +54,9 @@ def test_the_same_view_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("roles", "rotations", "size"), [(2, 4, (60, 40)), (1, 2, (30, 90))], ids=["whole", "reduced"]
+    ("roles", "rotations", "size"),
+    [pytest.param(2, 4, (60, 40), marks=pytest.mark.slow), (1, 2, (30, 90))],
+    ids=["whole", "reduced"],
 )
 def test_each_sweep_has_its_own_panel(
     tmp_path: Path, roles: int, rotations: int, size: tuple[int, int]
