@@ -158,7 +158,9 @@ def test_the_training_run_holds_curves_and_evaluation(clone: Clone) -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("fusion.balancing=false", ["train@tiny", "evaluate@tiny", "report"]),
+        pytest.param(
+            "fusion.balancing=false", ["train@tiny", "evaluate@tiny", "report"], marks=pytest.mark.slow
+        ),
         # far enough from 0.5 to change the metrics of so small a model: else DVC leaves the report out
         pytest.param("evaluate.threshold=0.1", ["evaluate@tiny", "report"], marks=pytest.mark.slow),
         ("report.decimals=1", ["report"]),
