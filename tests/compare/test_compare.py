@@ -146,7 +146,7 @@ def test_other_expressions_and_no_common_split(images: np.ndarray) -> None:
     with pytest.raises(UserError, match="b was scored on other expressions of refcoco_unc-val than a"):
         compare([[one], [other]], "model")
     elsewhere = Source("c", {("refcoco_unc", "testA"): one.scores[KEY]})
-    with pytest.raises(UserError, match="no split that all were scored on: a has refcoco_unc-val; c has "):
+    with pytest.raises(UserError, match="the models share no split: a has refcoco_unc-val; c has "):
         compare([[one], [elsewhere]], "model")
 
 

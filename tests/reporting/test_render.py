@@ -138,8 +138,9 @@ def test_other_models_stand_beside_the_runs(inputs, tmp_path):
     inputs.render("folder", tmp_path)
     table = pd.read_csv(tmp_path / "tables/scored.csv")
     assert table["model"].tolist() == ["run joint", "LAVT & co"]
-    assert table["RefCOCO testA mIoU"].tolist()[1] == 100
-    assert table["RefCOCO testA mIoU"].tolist()[0] < 90
+    assert table["group"].tolist() == ["RefCOCO testA"] * 2
+    assert table["mIoU"].tolist()[1] == 100
+    assert table["mIoU"].tolist()[0] < 90
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "LAVT &amp; co" in text
     assert "Other models, scored here" in text
@@ -147,6 +148,26 @@ def test_other_models_stand_beside_the_runs(inputs, tmp_path):
     with pytest.raises(UserError, match="was scored on other expressions than run joint") as caught:
         inputs.render("folder", tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_another_model_on_what_only_the_second_run_was_measured_on(inputs, tmp_path):
+    names = {"a": "refcoco_unc", "b": "refcoco_plus_unc"}
+    for run, benchmark in names.items():
+        shutil.copytree(inputs.results, tmp_path / "results" / run)
+        metrics = json.loads(inputs.metrics.read_text())
+        (tmp_path / "results" / run / "metrics.json").write_text(json.dumps({benchmark: metrics[benchmark]}))
+    other = tmp_path / "reports" / "scored" / "other"
+    other.mkdir(parents=True)
+    shutil.copy(inputs.scores("refcoco_plus_unc", "val"), other)
+    runs = [f"+runs.{run}={{train_on: [{name}], evaluate_on: [{name}]}}" for run, name in names.items()]
+    params = inputs.params("folder", *runs, "~runs.joint")
+    render(params, tmp_path / "results", tmp_path / "reports", shared=SHARED)
+    table = pd.read_csv(tmp_path / "reports/tables/scored.csv")
+    assert table[["group", "model"]].to_numpy().tolist() == [
+        ["RefCOCO+ val", "run b"],
+        ["RefCOCO+ val", "other"],
+    ]
+    assert table["mIoU"].nunique() == 1
 
 
 def test_decimals(inputs, tmp_path):

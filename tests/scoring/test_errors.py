@@ -55,7 +55,7 @@ TIE, PERSON = box(6, 4, 8, 10), box(2, 2, 12, 22)
 @pytest.mark.parametrize(
     ("predicted", "truth", "kind"),
     [
-        (box(0, 0, 25, 25), PERSON, "poor"),  # the tie lies inside the referent: it is no other object
+        (box(0, 0, 25, 25), PERSON, "poor"),  # the tie lies inside the referent, so it does not count
         (TIE, PERSON, "wrong"),  # nothing but the tie
         (box(2, 2, 12, 9), PERSON, "poor"),
         (PERSON, TIE, "several"),

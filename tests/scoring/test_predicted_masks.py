@@ -150,7 +150,7 @@ BAD_FILES: dict[str, tuple[Any, str]] = {
     "junk.png": (b"junk", "cannot be read as an image"),
     "cut.png": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "cannot be read as"),
     "large.png": (np.zeros((HEIGHT, WIDTH + 1), np.uint8), "the mask has 6 × 6 pixels"),
-    "folder.png": (Path.mkdir, "there is no such file"),
+    "folder.png": (Path.mkdir, "does not exist"),
 }
 
 

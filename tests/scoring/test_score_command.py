@@ -327,7 +327,7 @@ def one(row: Any, **changes: Any) -> list[dict[str, Any]]:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "no file": (lambda folder, row: folder / "nothing.json", "there is no such file"),
+    "no file": (lambda folder, row: folder / "nothing.json", "does not exist"),
     "a pickle": (lambda folder, row: folder / "p.pkl", "predictions are read from .json"),
     "empty": (broken(b""), "is not JSON"),
     "cut": (broken(b'[{"sent_id": 1'), "is not JSON"),
@@ -347,7 +347,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "a line break in a name": (
         broken(lambda row: one(row, mask="\n\u2028\x1b.png")),
-        r"\n\u2028\x1b.png: there is no such file",
+        r"\n\u2028\x1b.png does not exist",
     ),
     "another image": (broken(lambda row: one(row, image_id=10**6, mask=[])), "its image is '1000000', but"),
     "lists in lists": (broken(b"[" * 200_000), "are nested too deeply"),
@@ -361,7 +361,7 @@ BAD: dict[str, tuple[Any, str]] = {
         broken(lambda row: b'{"%d": "a.png", "%d": "b.png"}' % (row.sent_id, row.sent_id)),
         "are two predictions for sent_id",
     ),
-    "no such picture": (broken(lambda row: one(row, mask="no.png")), "there is no such file"),
+    "no such picture": (broken(lambda row: one(row, mask="no.png")), "does not exist"),
     "another size": (
         broken(lambda row: one(row, mask={"size": [3, 5], "counts": [15]})),
         "the mask has 5 × 3 pixels, the image",

@@ -96,7 +96,7 @@ def _compare_pair(first: Sequence[Source], second: Sequence[Source], size: Size)
         names = "; ".join(
             f"{each.name} has {', '.join('-'.join(key) for key in each.scores)}" for each in everything
         )
-        raise UserError(f"there is no split that all were scored on: {names}")
+        raise UserError(f"the models share no split: {names}")
     for key in shared:
         for source in everything[1:]:
             _require_same(key, first[0], source)

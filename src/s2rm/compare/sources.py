@@ -206,6 +206,6 @@ def _find_commit(revision: str, root: Path) -> str | None:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", *arguments], cwd=root, check=False, capture_output=True, text=True)
-    except OSError:  # there is no git
+    except OSError:  # git is not installed
         return None
     return None if done.returncode else done.stdout.strip()

@@ -17,7 +17,7 @@ def calibrate(score: ArrayLike, iou: ArrayLike) -> pd.DataFrame:
 
     Returns:
         One row per bin: `low` and `high` (its bounds), `expressions`, and the means of `score` (0…1) and
-        `IoU` (percent), NaN in an empty bin. No row where there is no score.
+        `IoU` (percent), NaN in an empty bin. Without any score it has no rows.
     """
     score, iou = np.asarray(score, dtype=float), 100 * np.asarray(iou, dtype=float)
     given = ~np.isnan(score)
@@ -32,7 +32,7 @@ def calibrate(score: ArrayLike, iou: ArrayLike) -> pd.DataFrame:
 
 
 def expected_error(bins: pd.DataFrame) -> float:
-    """Return the expected calibration error (ECE) in points of IoU; NaN where there is no score.
+    """Return the expected calibration error (ECE) in points of IoU; NaN without any score.
 
     It is the mean over expressions of |mean score − mean IoU| of their bin.
     """

@@ -156,7 +156,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust the p-values of several tests by Holm's method (Scandinavian Journal of Statistics 6, 1979).
 
     Args:
-        p_values: (n,); NaN where there is no test.
+        p_values: (n,); NaN where nothing was tested.
 
     Returns:
         (n,): below α where the test is significant at a family-wise error of α.

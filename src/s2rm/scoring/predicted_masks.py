@@ -155,7 +155,7 @@ def _from_parts(parts: list[Any], image: tuple[int, int]) -> Runs:
 def _from_file(path: Path, image: tuple[int, int], side: int, threshold: float) -> PredictedMask:
     with _explained(path):
         if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
+            raise UserError(f"{path} does not exist")
         values = _read_npy(path) if path.suffix == ".npy" else _read_picture(path)
         _require_size(values.shape, image, side)
         mask = find_foreground(values, threshold)

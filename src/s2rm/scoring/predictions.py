@@ -78,7 +78,7 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
         )
     try:
         if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
+            raise UserError(f"{path} does not exist")
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} has more than {LARGEST // 2**30} GiB: split it")
         for number, record in reader(path):

@@ -144,19 +144,12 @@ def draw_calibration(calibration: pd.DataFrame) -> Chart:
     Args:
         calibration: title (of the split), probability and share (0…1).
     """
-    even = pd.DataFrame({"probability": [0.0, 1.0], "share": [0.0, 1.0]})
-    unit = alt.Scale(domain=[0, 1])
-    diagonal = (
-        alt.Chart(even)
-        .mark_line(strokeDash=[4, 4], color="#888888")
-        .encode(x=alt.X("probability:Q", scale=unit), y=alt.Y("share:Q", scale=unit))
-    )
-    lines = _lines(
+    return _reliability(
         calibration,
-        alt.X("probability:Q", title="predicted probability of a pixel", scale=unit),
-        alt.Y("share:Q", title="share of foreground", scale=unit),
+        x="probability",
+        y="share",
+        titles=("predicted probability of a pixel", "share of foreground"),
     )
-    return diagonal + lines
 
 
 def draw_confidence(confidence: pd.DataFrame) -> Chart:
@@ -165,19 +158,9 @@ def draw_confidence(confidence: pd.DataFrame) -> Chart:
     Args:
         confidence: title (of the split), score (0…1) and IoU (percent), means of the expressions of a bin.
     """
-    even = pd.DataFrame({"score": [0.0, 1.0], "IoU": [0, 100]})
-    score, percent = alt.Scale(domain=[0, 1]), alt.Scale(domain=[0, 100])
-    diagonal = (
-        alt.Chart(even)
-        .mark_line(strokeDash=[4, 4], color="#888888")
-        .encode(x=alt.X("score:Q", scale=score), y=alt.Y("IoU:Q", scale=percent))
+    return _reliability(
+        confidence, x="score", y="IoU", titles=("score of the prediction", "mean IoU, %"), top=100
     )
-    lines = _lines(
-        confidence,
-        alt.X("score:Q", title="score of the prediction", scale=score),
-        alt.Y("IoU:Q", title="mean IoU, %", scale=percent),
-    )
-    return diagonal + lines
 
 
 def draw_training(history: pd.DataFrame, titles: dict[str, str]) -> Chart:
@@ -210,6 +193,15 @@ def draw_training(history: pd.DataFrame, titles: dict[str, str]) -> Chart:
         columns=1,
     )
     return loss | lines.properties(width=WIDTH // 2, height=220)
+
+
+def _reliability(table: pd.DataFrame, *, x: str, y: str, titles: tuple[str, str], top: float = 1) -> Chart:
+    """Draw lines of `y`, 0…`top`, over `x`, 0…1, and the diagonal, dashed: what would be perfect."""
+    across = alt.X(f"{x}:Q", title=titles[0], scale=alt.Scale(domain=[0, 1]))
+    up = alt.Y(f"{y}:Q", title=titles[1], scale=alt.Scale(domain=[0, top]))
+    ends = pd.DataFrame({x: [0.0, 1.0], y: [0.0, top]})
+    diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="#888888").encode(x=across, y=up)
+    return diagonal + _lines(table, across, up)
 
 
 def _lines(table: pd.DataFrame, x: alt.X, y: alt.Y, *, points: bool = False, columns: int = 2) -> alt.Chart:

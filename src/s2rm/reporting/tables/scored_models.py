@@ -42,7 +42,7 @@ def load_others(folder: Path, runs: Sequence[RunResults]) -> Others:
 
 
 def build_scored(runs: Sequence[RunResults], others: Others, decimals: int) -> Table:
-    """Build the table of the runs and the other models: mIoU and oIoU at the images' own size.
+    """Build the table of the runs and the other models, by split: mIoU and oIoU at the images' own size.
 
     Args:
         runs: ours.
@@ -51,19 +51,23 @@ def build_scored(runs: Sequence[RunResults], others: Others, decimals: int) -> T
     """
     synthetic = runs[0].measured.source == "refshapes"
     data = "RefShapes" if synthetic else "the real benchmarks"
-    models = {f"run {run.name}": run.splits for run in runs} | others
-    first = runs[0]
-    keys = [key for key in first.splits if any(key in splits for splits in others.values())]
-    rows = []
-    for name, splits in models.items():
-        row: dict[tuple[str, str], object] = {("", "model"): name}
-        for key in keys:
+    models = [(f"run {run.name}", "this project", run.splits) for run in runs]
+    models += [(name, f"reports/scored/{name}", splits) for name, splits in others.items()]
+    titles = {key: run.title(key) for run in runs for key in run.splits}
+    rows, groups, sources = [], [], []
+    for key, title in titles.items():
+        if not any(key in splits for splits in others.values()):
+            continue
+        for name, source, splits in models:
+            if key not in splits:
+                continue
+            row: dict[tuple[str, str], object] = {("", "model"): name}
             for metric in ("mIoU", "oIoU"):
-                found = splits[key].intervals[metric, "original"] if key in splits else None
-                row[first.title(key), metric] = found.value if found else float("nan")
-                row[first.title(key), f"{metric}, 95 %"] = write_span(found, decimals) if found else ""
-        rows.append(row)
-    groups = ["This project"] * len(runs) + ["Scored by this project"] * len(others)
+                found = splits[key].intervals[metric, "original"]
+                row |= {("", metric): found.value, ("", f"{metric}, 95 %"): write_span(found, decimals)}
+            rows.append(row)
+            groups.append(title)
+            sources.append(source)
     frame = pd.DataFrame(rows, index=groups)
     frame.columns = pd.MultiIndex.from_tuples(rows[0])
     return Table(
@@ -72,16 +76,15 @@ def build_scored(runs: Sequence[RunResults], others: Others, decimals: int) -> T
         caption=f"mIoU and oIoU in percent, higher is better, with 95 % intervals over images. Data: {data}. "
         "Resolution: own size, that of the images.",
         frame=frame,
-        sources=("this project",) * len(runs) + tuple(f"reports/scored/{name}" for name in others),
+        sources=tuple(sources),
         footnotes=(
             IOU,
-            "Scored by this project = predictions of another model, by `s2rm score`. These intervals are not "
-            "of differences: whether two models differ, `s2rm compare` says.",
+            "run … = trained by this project; the others: predictions that `s2rm score` has scored. These "
+            "intervals are not of differences: whether two models differ, `s2rm compare` says.",
             *note_with_val([run.measured for run in runs]),
             *([DRAWN] if synthetic else []),
         ),
         decimals=decimals,
-        not_in_latex=tuple(column for column in frame.columns if column[1].endswith("%")),
     )
 
 
